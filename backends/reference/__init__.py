@@ -1,0 +1,1 @@
+"""The NumPy interpreter: the oracle for every other backend."""

@@ -1,0 +1,1 @@
+"""The eager front end: tensors that run op by op."""

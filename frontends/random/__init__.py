@@ -1,0 +1,1 @@
+"""Random generators and distributions, shared by all modes."""

@@ -1,0 +1,1 @@
+"""The static front end: graphs with placeholders, and sessions."""

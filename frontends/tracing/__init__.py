@@ -1,0 +1,1 @@
+"""The tracing front end: `@gc.jit`."""

@@ -1,0 +1,1 @@
+"""Function transformations: gradients and products with Jacobians."""

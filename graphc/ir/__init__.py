@@ -1,0 +1,1 @@
+"""The intermediate representation: types, graphs, text form and verifier."""

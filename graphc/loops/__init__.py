@@ -1,0 +1,1 @@
+"""The kernel representation: iteration spaces, stages and scalar bodies."""

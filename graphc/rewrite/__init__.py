@@ -1,0 +1,1 @@
+"""Patterns and the one driver that applies them."""

@@ -1,0 +1,1 @@
+"""Executables and what they need while they run."""
