@@ -1,4 +1,4 @@
 """The backends: a graph becomes an executable for one target."""
 
 if __name__ != "graphc.backends":
-    raise ImportError(f"this folder is installed as graphc.backends: write `import graphc.backends`, not `import {__name__}`")
+    raise ImportError(f"this folder is installed as graphc.backends, so import that; `import {__name__}` would load it twice")
