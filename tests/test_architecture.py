@@ -1,4 +1,4 @@
-"""Imports go one way through the source tree. The rules are the tables at the top; the rest reads the code with `ast`."""
+"""Imports go one way through the source tree. The tables at the top are the rules; the rest reads code with `ast`."""
 
 import ast
 import sys
