@@ -1,0 +1,46 @@
+"""libm functions called by their C names: the only symbols outside itself that a kernel may refer to.
+
+Used for float64 functions that have no polynomial of their own here. `LIBM_SYMBOLS` is what a cache may allow an object to
+leave undefined. The calls are declared free of side effects, so LLVM may hoist them.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import llvmlite.ir as ir
+import numpy as np
+from numba.core import cgutils, types
+
+from .intrinsics import define_fixed
+
+LIBM_SYMBOLS: Final = frozenset({"pow", "lgamma"})
+
+
+def _libm(symbol: str, twin: Callable[..., Any]) -> Any:
+    def emit(builder: Any, result: Any, *operands: Any) -> Any:
+        prototype = ir.FunctionType(result, [operand.type for operand in operands])
+        function = cgutils.get_or_insert_function(builder.module, prototype, symbol)
+        function.attributes.add("readnone")
+        function.attributes.add("nounwind")
+        return builder.call(function, operands)
+
+    arguments = (types.float64,) * twin.__code__.co_argcount
+    return define_fixed(f"libm_{symbol}", types.float64, arguments, emit, twin)
+
+
+def _pow(x: Any, y: Any) -> Any:
+    """C's pow: x to the power y."""
+    with np.errstate(all="ignore"):
+        return np.float64(np.float_power(x, y))
+
+
+def _lgamma(x: Any) -> Any:
+    """C's lgamma: log |gamma(x)|; infinite at the non-positive integers."""
+    if np.isfinite(x) and not (x <= 0 and x == np.floor(x)):
+        return np.float64(math.lgamma(x))
+    return np.float64(x if np.isnan(x) else np.inf)
+
+
+libm_pow = _libm("pow", _pow)
+libm_lgamma = _libm("lgamma", _lgamma)
