@@ -24,6 +24,16 @@ class KernelSource:
     ``[lo, hi)`` of its parallel range ``[0, extent)``, and may be called on any split of it into pieces, in any order and
     at the same time. ``status`` is an i64 array: a failing check sets, only where ``status[0] == 0``, ``status[0] = 1``
     (index out of range), ``status[1]`` = the index, ``status[2]`` = the axis and ``status[3]`` = the axis's size.
+
+    The outer function unpacks its arguments and calls an inner one, decorated ``@noalias``, whose pointers never overlap::
+
+        @noalias
+        def double_loop(x, out, lo, hi):
+            for i in range(lo, hi):
+                out[i] = x[i] + x[i]
+
+        def double(buffers, sizes, lo, hi, status):
+            double_loop(pointer_f32(buffers[0]), pointer_f32(buffers[1]), lo, hi)
     """
 
     name: str
