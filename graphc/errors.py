@@ -1,0 +1,150 @@
+"""The exception tree of graphc.
+
+Every error says what happened (the op, the types), where (the *user's* file and line), and what to do about it. Each class
+also derives from the builtin exception that Python, NumPy or PyTorch code would expect, so ``except ValueError`` works.
+
+    GraphcError
+    ├── ShapeError (ValueError)            sizes that do not fit together
+    ├── DTypeError (TypeError)             a dtype that the op does not take, or no common dtype
+    ├── AxisError (ValueError, IndexError) an axis out of range, or named twice
+    ├── ArgumentError (ValueError)         any other bad argument
+    ├── OutOfBoundsError (IndexError)      an index outside its dimension
+    ├── GradientError (RuntimeError)       a gradient that does not exist
+    ├── InPlaceError (RuntimeError)        an in-place write that autograd or a view forbids
+    ├── TraceError (RuntimeError)          something that a traced function cannot do
+    │   ├── ConcretizationError (TypeError)
+    │   └── LeakedTracerError
+    ├── StaticGraphError (RuntimeError)    misuse of Graph, Variable or Session
+    │   ├── FeedError (ValueError)
+    │   ├── UninitializedVariableError
+    │   ├── WrongGraphError (ValueError)
+    │   └── FinalizedGraphError
+    ├── ParseError (ValueError)            malformed .gir text, spec or option
+    ├── VerifyError (RuntimeError)         a graph that breaks an invariant of the IR
+    ├── RewriteError (RuntimeError)        a rewrite rule or pass that breaks its contract
+    ├── CheckError (AssertionError)        a run-time check that failed
+    ├── FileError (OSError)                a file that is not there or cannot be read
+    ├── DeviceError (RuntimeError)         a device that is not there, or tensors on different devices
+    └── BackendError (RuntimeError)        a backend that cannot compile or run
+"""
+
+from __future__ import annotations
+
+from graphc.locations import Location, current_location
+
+
+class GraphcError(Exception):
+    """Base of everything graphc raises on purpose.
+
+    ``message`` says what happened, ``hint`` how to mend it, ``location`` where the user's code did it (found from the call
+    stack when not given). ``str(error)`` shows all three.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, location: Location | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.location = location if location is not None else current_location(2)
+
+    def __str__(self) -> str:
+        text = self.message
+        if self.location.line:
+            text += f"\n  at {self.location.render()}"
+        if self.hint:
+            text += f"\n  fix: {self.hint}"
+        return text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.hint, self.location))
+
+
+def _rebuild(cls: type[GraphcError], message: str, hint: str | None, location: Location) -> GraphcError:
+    return cls(message, hint=hint, location=location)
+
+
+class ShapeError(GraphcError, ValueError):
+    """Shapes that do not fit together."""
+
+
+class DTypeError(GraphcError, TypeError):
+    """A dtype that an op does not take, or dtypes without a common one."""
+
+
+class AxisError(GraphcError, ValueError, IndexError):
+    """An axis that is out of range or named twice."""
+
+
+class ArgumentError(GraphcError, ValueError):
+    """A bad argument that is neither a shape, a dtype nor an axis."""
+
+
+class OutOfBoundsError(GraphcError, IndexError):
+    """An index outside its dimension. graphc never clamps or wraps silently."""
+
+
+class GradientError(GraphcError, RuntimeError):
+    """A gradient that does not exist: an integer input, a non-scalar loss, a freed recording."""
+
+
+class InPlaceError(GraphcError, RuntimeError):
+    """An in-place write that autograd or a broadcast view forbids."""
+
+
+class TraceError(GraphcError, RuntimeError):
+    """Something that a traced function cannot do."""
+
+
+class ConcretizationError(TraceError, TypeError):
+    """The value of a tracer was needed while tracing (``if tensor:``, ``int(tensor)``, ``.item()``)."""
+
+
+class LeakedTracerError(TraceError):
+    """A tracer was used outside of the trace that made it."""
+
+
+class StaticGraphError(GraphcError, RuntimeError):
+    """Misuse of a static Graph, a Variable or a Session."""
+
+
+class FeedError(StaticGraphError, ValueError):
+    """A feed that is missing, unknown, or of the wrong shape or dtype."""
+
+
+class UninitializedVariableError(StaticGraphError):
+    """A Variable was read before its initializer ran in this Session."""
+
+
+class WrongGraphError(StaticGraphError, ValueError):
+    """A tensor of another graph was used."""
+
+
+class FinalizedGraphError(StaticGraphError):
+    """An op was added to a finalized graph."""
+
+
+class ParseError(GraphcError, ValueError):
+    """Malformed text: .gir, a spec such as ``f32[batch, 784]``, or a pass option."""
+
+
+class VerifyError(GraphcError, RuntimeError):
+    """A graph that breaks an invariant of the IR. In a graph that graphc made itself, this is a bug in graphc."""
+
+
+class RewriteError(GraphcError, RuntimeError):
+    """A rewrite rule or a pass that breaks its contract (changes a type, never settles)."""
+
+
+class CheckError(GraphcError, AssertionError):
+    """A run-time check in the graph failed."""
+
+
+class FileError(GraphcError, OSError):
+    """A file that is not there or cannot be read."""
+
+
+class DeviceError(GraphcError, RuntimeError):
+    """A device that is not there, or tensors on different devices."""
+
+
+class BackendError(GraphcError, RuntimeError):
+    """A backend that cannot compile or run what it was given."""

@@ -1,0 +1,241 @@
+"""Primitives that are not arithmetic: parameters, literals, symbolic sizes, calls, checks, the end of a gradient."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from graphc.dtypes import as_dtype, bool_, int64
+from graphc.errors import ArgumentError, CheckError, DTypeError, GradientError, GraphcError, ShapeError
+from graphc.ir.dims import Dim, DimExpr, evaluate_dim, substitute
+from graphc.ir.graph import Graph, Guard, Node, Value, uses
+from graphc.ir.primitive import ALL, Primitive, Residuals, register
+from graphc.ir.types import TensorType, bind_shape, check_shape
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
+
+
+@register
+class Parameter(Primitive):
+    """An input of a graph. Made by ``Builder.parameter`` with its type; never applied."""
+
+    name = "parameter"
+
+    def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
+        raise ArgumentError("a parameter is declared with its type, not applied")
+
+    def evaluate(self, *arrays: Any, **attributes: Any) -> Any:
+        raise ArgumentError("a parameter has no value of its own: the graph's caller gives it")
+
+    def vjp(
+        self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return ()
+
+
+@register
+class Constant(Primitive):
+    """A literal array: ``value``, read-only."""
+
+    name = "constant"
+    attributes = ("value",)
+
+    def infer(self, inputs: tuple[TensorType, ...], /, *, value: np.ndarray) -> tuple[TensorType, ...]:  # type: ignore[override]
+        return (TensorType(as_dtype(value.dtype), value.shape),)
+
+    def evaluate(self, *arrays: Any, value: np.ndarray) -> Any:  # type: ignore[override]
+        return value
+
+    def vjp(
+        self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return ()
+
+
+@register
+class Dimension(Primitive):
+    """The value of a symbolic size as an int64 scalar: ``x.shape[0]`` used as a number. StableHLO's get_dimension_size."""
+
+    name = "dimension"
+    attributes = ("dim",)
+
+    def infer(self, inputs: tuple[TensorType, ...], /, *, dim: Dim) -> tuple[TensorType, ...]:  # type: ignore[override]
+        if not isinstance(dim, (int, DimExpr)):
+            raise ArgumentError(f"dimension: {dim!r} is not a size")
+        return (TensorType(int64, ()),)
+
+    def evaluate(self, *arrays: Any, dim: int) -> Any:  # type: ignore[override]
+        return np.asarray(dim, dtype=np.int64)
+
+    def vjp(
+        self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return ()
+
+
+@register
+class StopGradient(Primitive):
+    """The operand itself, through which no gradient flows."""
+
+    name = "stop_gradient"
+
+    def infer(self, inputs: tuple[TensorType, ...], /) -> tuple[TensorType, ...]:  # type: ignore[override]
+        (x,) = inputs
+        return (x,)
+
+    def evaluate(self, x: Any) -> Any:  # type: ignore[override]
+        return x
+
+    def vjp(
+        self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return (None,)
+
+
+@register
+class Check(Primitive):
+    """Raise CheckError with ``message`` at run time unless the bool scalar operand is true. An effect, without results."""
+
+    name = "check"
+    attributes = ("message",)
+    effect = True
+
+    def infer(self, inputs: tuple[TensorType, ...], /, *, message: str) -> tuple[TensorType, ...]:  # type: ignore[override]
+        (predicate,) = inputs
+        if predicate.dtype is not bool_:
+            raise DTypeError(f"check: the predicate must be a bool scalar, not {predicate}")
+        if predicate.shape != ():
+            raise ShapeError(f"check: the predicate must be a bool scalar, not {predicate}", hint="reduce it with all()")
+        return ()
+
+    def evaluate(self, predicate: Any, *, message: str) -> Any:  # type: ignore[override]
+        if not bool(predicate):
+            raise CheckError(message)
+        return ()
+
+    def vjp(
+        self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        return (None,)
+
+
+@register
+class Call(Primitive):
+    """Apply the graph held in the attribute ``graph`` to the operands; its outputs are the results.
+
+    Symbolic sizes of the callee are bound by the operands' shapes. ``evaluate`` runs the callee node by node.
+    """
+
+    name = "call"
+    attributes = ("graph",)
+    residuals: ClassVar[Residuals] = Residuals(operands=(ALL,))
+
+    def infer(self, inputs: tuple[TensorType, ...], /, *, graph: Graph) -> tuple[TensorType, ...]:  # type: ignore[override]
+        if len(inputs) != len(graph.parameters):
+            raise ArgumentError(f"call: {graph.name} takes {len(graph.parameters)} operands, {len(inputs)} were given")
+        bindings = bind_symbols(graph.parameter_types, inputs, f"call {graph.name}")
+        return tuple(t.substitute(bindings) for t in graph.output_types)
+
+    def evaluate(self, *arrays: Any, graph: Graph) -> Any:  # type: ignore[override]
+        return tuple(evaluate_graph(graph, arrays))
+
+    def vjp(
+        self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        graph: Graph = node.attributes["graph"]
+        if b.differentiate is None:
+            raise GradientError("call: this builder cannot differentiate the graph it holds")
+        wrt = [i for i, wanted in enumerate(needed) if wanted]
+        seeds = [i for i, c in enumerate(cotangents) if c is not None]
+        gradient = b.differentiate(graph, wrt, seeds)
+        operands = [*node.inputs, *(c for c in cotangents if c is not None)]
+        results = iter(b.emit("call", *operands, graph=gradient))
+        return [next(results) if wanted else None for wanted in needed]
+
+
+def bind_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], what: str) -> Mapping[str, Dim]:
+    """The symbolic sizes of ``declared`` in terms of ``given``; raises ShapeError or DTypeError where they do not match."""
+    bindings: dict[str, Dim] = {}
+    for position, (d, g) in enumerate(zip(declared, given, strict=True)):
+        if d.dtype is not g.dtype:
+            raise DTypeError(f"{what}: operand {position} has dtype {g.dtype}, {d} was declared")
+        if d.ndim != g.ndim:
+            raise ShapeError(f"{what}: operand {position} has type {g}, {d} was declared")
+        for want, have in zip(d.shape, g.shape, strict=True):
+            if isinstance(want, DimExpr) and str(want) == next(want.symbols(), ""):
+                bindings.setdefault(str(want), have)
+    for position, (d, g) in enumerate(zip(declared, given, strict=True)):
+        if d.substitute(bindings) != g:
+            raise ShapeError(f"{what}: operand {position} has type {g}, {d.substitute(bindings)} was declared")
+    return bindings
+
+
+def concrete_attributes(attributes: Mapping[str, Any], bindings: Mapping[str, Dim]) -> dict[str, Any]:
+    """``attributes`` with the symbolic sizes in them (also in nested tuples) replaced."""
+    return {name: _substitute(value, bindings) for name, value in attributes.items()}
+
+
+def _substitute(value: Any, bindings: Mapping[str, Dim]) -> Any:
+    if isinstance(value, DimExpr):
+        total: Dim = substitute(value, bindings)
+        return total
+    if isinstance(value, tuple):
+        return tuple(_substitute(v, bindings) for v in value)
+    return value
+
+
+def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
+    """Run ``graph`` on NumPy arrays, node by node, with each primitive's ``evaluate``. The reference semantics of a graph.
+
+    Values are dropped after their last use. Effects run in order, and every effect runs.
+    """
+    bindings: dict[str, int] = {}
+    types = graph.parameter_types
+    if len(arrays) != len(types):
+        raise ArgumentError(f"{graph.name} takes {len(types)} inputs, {len(arrays)} were given")
+    for index, (parameter, array) in enumerate(zip(graph.parameters, arrays, strict=True)):
+        bind_shape(parameter.type, np.shape(array), bindings, parameter.node.name or f"input {index}")
+    for index, (parameter, array) in enumerate(zip(graph.parameters, arrays, strict=True)):
+        check_shape(parameter.type, np.shape(array), bindings, parameter.node.name or f"input {index}")
+    check_guards(graph.guards, bindings)
+    remaining = uses(graph)
+    values: dict[Value, Any] = dict(zip(graph.parameters, arrays, strict=True))
+    for node in graph.nodes():
+        if node.op.name == "parameter":
+            continue
+        operands = [values[v] for v in node.inputs]
+        attributes = concrete_attributes(node.attributes, bindings) if bindings else node.attributes
+        try:
+            results = node.op.evaluate(*operands, **attributes)
+        except GraphcError as error:
+            error.location = node.location if node.location.line else error.location
+            raise
+        if not isinstance(results, tuple):
+            results = (results,)
+        for value, result in zip(node.results, results, strict=True):
+            values[value] = result
+        for value in node.inputs:
+            remaining[value] -= 1
+            if not remaining[value]:
+                values.pop(value, None)
+    return [values[o] for o in graph.outputs]
+
+
+def check_guards(guards: Sequence[Guard], bindings: Mapping[str, int]) -> None:
+    """Raise ShapeError, with the line that made it, for the first guard that the sizes violate."""
+    for guard in guards:
+        lhs, rhs = evaluate_dim(guard.lhs, bindings), evaluate_dim(guard.rhs, bindings)
+        if not RELATIONS[guard.relation](lhs, rhs):
+            raise ShapeError(
+                f"the sizes must satisfy {guard}, but {guard.lhs} is {lhs} and {guard.rhs} is {rhs}",
+                location=guard.location,
+            )
+
+
+RELATIONS: Mapping[str, Callable[[int, int], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
+}  # fmt: skip
