@@ -1,1 +1,29 @@
-"""The primitives, one module per family."""
+"""The primitives, one module per family. Importing this package fills the registry."""
+
+from types import ModuleType
+
+from graphc.ir.primitive import primitives
+from graphc.ops import (
+    core,
+    elementwise_binary,
+    elementwise_bitwise,
+    elementwise_select,
+    elementwise_trigonometric,
+    elementwise_unary,
+    special,
+)
+
+FAMILIES: tuple[ModuleType, ...] = (
+    core,
+    elementwise_unary,
+    elementwise_trigonometric,
+    elementwise_binary,
+    elementwise_bitwise,
+    elementwise_select,
+    special,
+)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all primitives, sorted."""
+    return tuple(sorted(primitives()))
