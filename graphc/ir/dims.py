@@ -1,8 +1,8 @@
 """Dimensions: an int, or a symbolic integer expression over named sizes.
 
 An expression is kept in one normal form, a polynomial with integer coefficients over *atoms*; an atom is a named size
-("batch") or one of ``a // b``, ``a % b``, ``min(a, b)``, ``max(a, b)`` over dimensions. Two expressions are equal exactly if
-their normal forms are. Named sizes are non-negative.
+("batch") or one of ``a // b``, ``a % b``, ``min(a, b)``, ``max(a, b)`` over dimensions. Two expressions are equal exactly
+if their normal forms are. Named sizes are non-negative.
 
 >>> n = symbol("n")
 >>> (n + 1) * (n - 1) + 1
@@ -35,7 +35,7 @@ class DimCall(NamedTuple):
 
 
 def _operand(dim: Dim) -> str:
-    """``dim`` as an operand of ``//`` or ``%``: in parentheses unless it is a plain number, a name, ``min`` or ``max``."""
+    """``dim`` as an operand of ``//`` or ``%``: in parentheses unless it is a number, a name, ``min`` or ``max``."""
     text = str(dim)
     if isinstance(dim, int):
         simple = dim >= 0
@@ -213,10 +213,10 @@ def _from_terms(terms: Iterable[tuple[Monomial, int]]) -> Dim:
 
 
 def symbol(name: str) -> DimExpr:
-    """The named size ``name``. Raises ArgumentError for what could not be read back from text: see :func:`name_problem`."""
+    """The named size ``name``. Raises ArgumentError for a name that :func:`name_problem` objects to."""
     problem = name_problem(name)
     if problem is not None:
-        raise ArgumentError(f"{name!r} cannot name a size: {problem}", hint="choose another name, such as 'n' or 'batch'")
+        raise ArgumentError(f"{name!r} cannot name a size: {problem}", hint="choose a name such as 'n' or 'batch'")
     return DimExpr((((name,), 1),))
 
 

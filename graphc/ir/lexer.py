@@ -1,7 +1,7 @@
 """Tokens of the text form, and the cursor that the readers share.
 
-A token is its text: what it is shows in its first character. ``%name`` is a value, unless the ``%`` follows a word or ``)``
-directly: then it is the remainder operator (``n%2``). A ``#`` starts a comment that ends with the line.
+A token is its text: what it is shows in its first character. ``%name`` is a value, unless the ``%`` follows a word or
+``)`` directly: then it is the remainder operator (``n%2``). A ``#`` starts a comment that ends with the line.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ MAX_DIGITS = 40
 class Cursor:
     """A place in a list of tokens. ``token`` is the current one, ``""`` at the end.
 
-    ``filename`` None means that the text is a spec inside the user's program: errors then show the whole text in the message
-    and the user's line as their location. Otherwise they point into the text.
+    ``filename`` None means that the text is a spec inside the user's program: errors then show it in their message, and the
+    user's line as their location. Otherwise they point into the text.
     """
 
     __slots__ = ("_newlines", "_starts", "depth", "filename", "index", "text", "token", "tokens")
 
+    token: str
+    tokens: list[str]
+
     def __init__(self, text: str, filename: str | None = None) -> None:
         self.text = text
         self.filename = filename
-        matches = [(m.group(), m.start()) for m in _TOKEN.finditer(text)]
-        if "#" in text:
-            matches = [match for match in matches if match[0][0] != "#"]
-        self.tokens = [token for token, _ in matches]
-        self._starts = [start for _, start in matches]
+        self._starts = [m.start() for m in _TOKEN.finditer(text) if text[m.start()] != "#"]
+        self.tokens = [token for token in _TOKEN.findall(text) if token[0] != "#"]
         self.tokens.append("")
         self._starts.append(len(text.rstrip()))
         self._newlines = [m.start() for m in re.finditer("\n", text)]
@@ -135,7 +135,7 @@ class Cursor:
         if not self.token:
             found = "the text ends"
         elif self.token == '"':
-            return self.error("this string is not closed on its line", hint='close it with ", and write a newline as \\n')
+            return self.error("this string is not closed on its line", hint='end it with ", and write a newline as \\n')
         else:
             found = f"found {_shortened(self.token)}"
         return self.error(f"expected {what}, {found}", hint=hint)

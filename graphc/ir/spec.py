@@ -33,7 +33,7 @@ def parse_type(text: str) -> TensorType:
 
 
 def parse_dim(text: str) -> Dim:
-    """The size that ``text`` spells; ``parse_dim(str(d)) == d`` for every dimension. Raises ParseError as :func:`parse_type`."""
+    """The size that ``text`` spells; ``parse_dim(str(d)) == d``. Raises ParseError as :func:`parse_type` does."""
     cursor = Cursor(text)
     dim = read_dim(cursor)
     cursor.expect_end()
@@ -68,26 +68,24 @@ def read_type(cursor: Cursor) -> TensorType:
 
 def read_dim(cursor: Cursor) -> Dim:
     """The size at the cursor, with Python's precedence of operators."""
-    token, following = cursor.token, cursor.next_token()
-    if following in ("]", ",") and cursor.at_number():  # by far the most frequent
+    if cursor.next_token() in ("]", ",") and cursor.at_number():  # by far the most frequent
         return cursor.integer("a size")
-    return _Expression(cursor, token).sum()
+    return _Expression(cursor).sum()
 
 
 def continue_dim(cursor: Cursor, lhs: Dim) -> Dim:
     """The size at the cursor whose first operand, which stood in parentheses, is ``lhs``."""
-    expression = _Expression(cursor, cursor.token)
+    expression = _Expression(cursor)
     return expression.sum(expression.product(lhs))
 
 
 class _Expression:
     """Reads one size. Counts what nests, since a size that nests too deep could not be printed or compared."""
 
-    __slots__ = ("calls", "cursor", "first")
+    __slots__ = ("calls", "cursor")
 
-    def __init__(self, cursor: Cursor, first: str) -> None:
+    def __init__(self, cursor: Cursor) -> None:
         self.cursor = cursor
-        self.first = first
         self.calls = 0
 
     def sum(self, lhs: Dim | None = None) -> Dim:
