@@ -31,9 +31,9 @@ SUBNORMAL: Mapping[str, float] = MappingProxyType(
 class Sample:
     """Operands and attributes that an op accepts.
 
-    `edge`: holds values at the edge of the op's domain or dtype (NaN, infinities, -0.0, INT_MIN), compared exactly where the
-    reference is not finite and never differentiated. `gradient`: lies, with room for finite differences, where the op is
-    smooth; given for float64 (the generic tests ask for it in float64 only).
+    `edge`: holds values at the edge of the op's domain or dtype (NaN, infinities, -0.0, INT_MIN), compared exactly
+    where the reference is not finite and never differentiated. `gradient`: lies, with room for finite differences,
+    where the op is smooth; the generic tests ask for it in float64 only.
     """
 
     arrays: tuple[np.ndarray, ...]
@@ -70,10 +70,10 @@ def no_errors() -> Iterable[ErrorSample]:
 class OpRecord:
     """How to test the primitive `name`.
 
-    `samples(rng, dtype)` makes fresh samples with operands of `dtype` (where an op mixes dtypes, `dtype` is that of its main
-    operand); `dtypes`: what it may be asked for. `tolerance`: (relative, absolute) by the result's dtype name, where
-    DEFAULT_TOLERANCE is too strict. `differentiable`: whether the VJP gives a gradient at all; `gradient_operands`: the float
-    operands that get one (None = all float operands).
+    `samples(rng, dtype)` makes fresh samples with operands of `dtype` (where an op mixes dtypes, `dtype` is that of its
+    main operand); `dtypes`: what it may be asked for. `tolerance`: (relative, absolute) by the result's dtype name,
+    where DEFAULT_TOLERANCE is too strict. `differentiable`: whether the VJP gives a gradient at all;
+    `gradient_operands`: the float operands that get one (None = all float operands).
     """
 
     name: str
@@ -145,7 +145,7 @@ def distinct_array(rng: np.random.Generator, dtype: DType, shape: Sequence[int],
 
 
 def edge_values(dtype: DType) -> np.ndarray:
-    """A vector of the values of `dtype` that programs get wrong: zeros, ones, infinities, NaN, subnormals, the limits."""
+    """The values of `dtype` that programs get wrong, as a vector: zeros, infinities, NaN, subnormals, the limits."""
     if dtype.is_bool:
         return np.array([False, True])
     if dtype.is_integer:

@@ -57,7 +57,12 @@ class ScalarHandler(Protocol):
         """Bitwise (bool: logical) not."""
 
     def math(self, function: str, *operands: Any) -> Any:
-        """A named scalar function on floats: exp, log, floor, maximum, … The names are those of the primitives."""
+        """A named scalar function on floats: exp, log, floor, maximum, … The names are those of the primitives.
+
+        Besides them: ``fmod`` (C's, exact, the sign of x) and ``polygamma`` (x, then n as a float constant) on floats; on
+        integers ``ipow`` (wrapping; the exponent is not negative), and ``idiv`` and ``irem`` (quotient rounded down and
+        remainder with the divisor's sign; the divisor is never 0 and, if signed, never -1).
+        """
 
 
 class Primitive:

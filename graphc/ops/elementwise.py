@@ -1,7 +1,7 @@
 """What the elementwise primitives share: the type rule, the evaluation of 16-bit floats, and small pieces of VJP rules.
 
-An elementwise primitive is strict: its operands have one shape and (but for `select`) one dtype, and so has its result, except
-where it is a predicate. Broadcasting and promotion are nodes of their own.
+An elementwise primitive is strict: its operands have one shape and (but for `select`) one dtype, and so has its result,
+except where it is a predicate. Broadcasting and promotion are nodes of their own.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _HINTS = {
 class Elementwise(Primitive):
     """Base of the primitives that work element by element.
 
-    Class attributes: ``arity``; ``accepts``: the kinds of dtypes that the operands may have; ``predicate``: the result is bool;
-    ``function``: the NumPy function that ``evaluate`` applies, unless ``compute`` is overridden.
+    Class attributes: ``arity``; ``accepts``: the kinds of dtypes that the operands may have; ``predicate``: the result
+    is bool; ``function``: the NumPy function that ``evaluate`` applies, unless ``compute`` is overridden.
     """
 
     elementwise = True
@@ -75,7 +75,10 @@ class Elementwise(Primitive):
 
 
 class Unary(Elementwise):
-    """Base of the primitives with one operand. Subclasses give ``gradient``, and ``scalar`` where it is not a math function."""
+    """Base of the primitives with one operand.
+
+    Subclasses give ``gradient``, and ``scalar`` where it is not the math function of the primitive's name.
+    """
 
     residuals: ClassVar[Residuals] = READS_OPERAND
 
@@ -88,7 +91,7 @@ class Unary(Elementwise):
         return (self.gradient(b, ct, node.results[0] if self.residuals.results else node.inputs[0]),)
 
     def gradient(self, b: Builder, ct: Value, read: Value) -> Any:
-        """The operand's cotangent; ``read`` is the result where ``residuals`` names it, otherwise the operand. None: no gradient."""
+        """The operand's cotangent; ``read`` is the result where ``residuals`` names it, otherwise the operand."""
         raise NotImplementedError
 
     def scalar(self, h: ScalarHandler, *operands: Any, **attributes: Any) -> Any:

@@ -11,6 +11,7 @@ from graphc.ir.primitive import Residuals, ScalarHandler, register
 from graphc.ir.types import TensorType
 from graphc.ops.elementwise import (
     ANYTHING,
+    FLOATS,
     NUMBERS,
     READS_OPERANDS,
     Elementwise,
@@ -27,7 +28,7 @@ class Binary(Elementwise):
     """Base of arithmetic on two operands. Subclasses give ``gradients``, asked for with a float cotangent only."""
 
     arity = 2
-    accepts = NUMBERS
+    accepts: ClassVar[tuple[str, ...]] = NUMBERS
 
     def vjp(
         self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
@@ -94,7 +95,7 @@ class Div(Binary):
     """``x / y`` of floats, by IEEE 754: ±inf or NaN where y is 0. Integers have floor_divide."""
 
     name = "div"
-    accepts = ("float",)
+    accepts = FLOATS
     residuals = Residuals(operands=(1,), results=(0,))
     function = staticmethod(np.true_divide)
 
@@ -179,7 +180,7 @@ class Remainder(Binary):
 
 
 def safe_divisor(h: ScalarHandler, y: Any) -> Any:
-    """``y`` with 1 in place of 0 and -1, which integer division traps or overflows on; x % 1 is also the remainder of those."""
+    """``y`` with 1 in place of 0 and -1, on which integer division traps or overflows; 0 = x % 1 is their remainder."""
     one = h.constant(1, y.dtype)
     y_or_one = h.select(h.compare("==", y, h.constant(0, y.dtype)), one, y)
     if y.dtype.kind == "uint":
@@ -197,8 +198,8 @@ def differ_in_sign(h: ScalarHandler, x: Any, y: Any) -> Any:
 class Pow(Binary):
     """``x ** y`` of integers (wrapping) or floats (IEEE 754 pow: ``0 ** 0 = 1``, NaN for negative x with fractional y).
 
-    Integers with a negative exponent: 1 gives 1, -1 gives ±1, everything else (0 too) gives 0. Gradients: 0 for x at x = y = 0,
-    and 0 for y where x = 0 and y ≥ 0.
+    Integers with a negative exponent: 1 gives 1, -1 gives ±1, everything else (0 too) gives 0. Gradients: 0 for x at
+    x = y = 0, and 0 for y where x = 0 and y ≥ 0.
     """
 
     name = "pow"
@@ -219,7 +220,7 @@ class Pow(Binary):
         x_is_zero = b.eq(x, zero)
         of_x = of_y = None
         if needed[0]:
-            # At x = y = 0 the exponent -1 would make 0 * inf; the constant 0 in its place keeps higher derivatives finite too.
+            # At x = y = 0 the exponent -1 would make 0 * inf; 0 in its place keeps higher derivatives finite too.
             at_origin = b.bitwise_and(x_is_zero, b.eq(y, zero))
             exponent = b.sub(b.select(at_origin, one, y), one)
             of_x = b.mul(ct, b.mul(y, b.pow(x, exponent)))
@@ -250,7 +251,7 @@ class Atan2(Binary):
     """The angle in (-π, π] of the point with ordinate y (first operand) and abscissa x (second), both floats."""
 
     name = "atan2"
-    accepts = ("float",)
+    accepts = FLOATS
     residuals = READS_OPERANDS
     function = staticmethod(np.arctan2)
 
@@ -295,7 +296,7 @@ class _Extremum(Binary):
 
 @register
 class Maximum(_Extremum):
-    """The larger operand (bools: logical or). NaN if one of them is NaN; 0.0 is larger than -0.0 (IEEE 754-2019 maximum)."""
+    """The larger operand (bools: logical or): IEEE 754-2019 maximum. NaN if one of them is NaN; 0.0 is above -0.0."""
 
     name = "maximum"
     wins = ">"
@@ -311,7 +312,7 @@ class Maximum(_Extremum):
 
 @register
 class Minimum(_Extremum):
-    """The smaller operand (bools: logical and). NaN if one of them is NaN; -0.0 is smaller than 0.0 (IEEE 754-2019 minimum)."""
+    """The smaller operand (bools: logical and): IEEE 754-2019 minimum. NaN if one of them is NaN; -0.0 is below 0.0."""
 
     name = "minimum"
     wins = "<"

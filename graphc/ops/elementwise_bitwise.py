@@ -159,7 +159,10 @@ class ShiftLeft(_Shift):
 
 @register
 class ShiftRight(_Shift):
-    """``x >> count`` of integers, keeping the sign; 0 where the count is negative, or the width or more (for negative x too)."""
+    """``x >> count`` of integers, keeping the sign; 0 where the count is negative, or the width or more.
+
+    Unlike an unbounded arithmetic shift, that is 0 for negative x too.
+    """
 
     name = "shift_right"
     symbol = ">>"

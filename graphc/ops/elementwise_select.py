@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 @register
 class Select(Elementwise):
-    """``on_true`` where the bool ``predicate`` holds, otherwise ``on_false``; all three of one shape, the last two of one dtype.
+    """``on_true`` where the bool ``predicate`` holds, otherwise ``on_false``.
 
-    No gradient reaches the value that is not chosen, whatever is in it.
+    All three operands have one shape, the last two one dtype. No gradient reaches the value that is not
+    chosen, whatever is in it.
     """
 
     name = "select"
@@ -79,8 +80,8 @@ class Select(Elementwise):
 class Clamp(Elementwise):
     """``minimum(maximum(x, low), high)`` for operands (low, x, high) of one type, integers or floats.
 
-    NaN in any operand gives NaN; where low > high the result is high. The gradient goes to x from low to high, both included,
-    otherwise to the bound that is the result.
+    NaN in any operand gives NaN; where low > high the result is high. The gradient goes to x from low to high, both
+    included, otherwise to the bound that is the result.
     """
 
     name = "clamp"
@@ -170,9 +171,9 @@ class ConvertElementType(Elementwise):
 
 
 def saturate(x: npt.NDArray[np.floating[Any]], dtype: DType) -> npt.NDArray[Any]:
-    """The floats ``x`` truncated to the integer ``dtype``, at its limits where they are beyond, 0 where they are NaN."""
+    """The floats ``x`` truncated to the integer ``dtype``: its limits where they are beyond, 0 where they are NaN."""
     limits = np.iinfo(dtype.numpy)
-    bound = 2.0 ** (dtype.bits - (dtype.kind == "int"))  # the first float that is too large; max itself may not be a float
+    bound = 2.0 ** (dtype.bits - (dtype.kind == "int"))  # max + 1: a float, which max itself may not be
     above, below = x >= bound, x <= float(limits.min)
     inside = np.where(above | below | np.isnan(x), 0, x).astype(dtype.numpy)
     return np.where(above, limits.max, np.where(below, limits.min, inside)).astype(dtype.numpy, copy=False)

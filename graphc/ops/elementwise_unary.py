@@ -1,4 +1,4 @@
-"""Elementwise primitives with one operand: sign and rounding, exponentials, logarithms and roots, predicates on floats."""
+"""Elementwise primitives with one operand: sign and rounding, exponentials, logarithms, roots, predicates on floats."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Special functions of floats: the error functions and the family of the logarithm of the gamma function.
 
-They are evaluated in float64 whatever the operand's dtype: erf, erfc and lgamma element by element with the functions of
-Python's math module, digamma and polygamma with array arithmetic (DLMF, chapters 5 and 25).
+They are evaluated in float64 whatever the operand's dtype: erf, erfc and lgamma element by element with the functions
+of Python's math module, digamma and polygamma with array arithmetic (DLMF, chapters 5 and 25).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BERNOULLI = (
     1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330, 854513 / 138,
     -236364091 / 2730,
 )  # fmt: skip
-MAX_ORDER = 170  # 171! is beyond float64
+MAX_ORDER = 150  # n! and the coefficients of the n-th derivative of the cotangent stay within float64
 
 
 def digamma(x: Float64Array) -> Float64Array:
@@ -48,10 +48,9 @@ def digamma(x: Float64Array) -> Float64Array:
     for k in range(len(BERNOULLI), 0, -1):
         series = (series + BERNOULLI[k - 1] / (2 * k)) * inverse_square
     total += np.log(z) - 0.5 / z - series
-    fraction = x - np.rint(x)
-    reflected = np.where(x == 0.0, -1.0 / x, total - np.pi / np.tan(np.pi * fraction))
-    pole = (x < 0.0) & (fraction == 0.0)
-    return np.where(pole, np.nan, np.where(reflect, reflected, total))
+    cotangent = _cotangent_of_pi_times(x)
+    pole = (x < 0.0) & np.isinf(cotangent)
+    return np.where(pole, np.nan, np.where(reflect, total - np.pi * cotangent, total))
 
 
 def polygamma(x: Float64Array, n: int) -> Float64Array:
@@ -62,16 +61,15 @@ def polygamma(x: Float64Array, n: int) -> Float64Array:
     """
     reflect = x < 0.5
     positive = _zeta_times_factorial(np.where(reflect, 1.0 - x, x), n)
-    fraction = x - np.rint(x)
-    cotangent = np.where(fraction == 0.0, 1.0 / fraction, 1.0 / np.tan(np.pi * fraction))
-    derivative = np.zeros_like(cotangent)
-    for coefficient in reversed(_cotangent_derivative(n)):
-        derivative = derivative * cotangent + coefficient if coefficient or np.any(derivative) else derivative
-    derivative = np.where(np.isinf(cotangent) & (n % 2 == 1), -np.inf, derivative)
+    cotangent = _cotangent_of_pi_times(x)
+    *lower, leading = _cotangent_derivative(n)
+    derivative = np.full_like(cotangent, leading)
+    for coefficient in reversed(lower):
+        derivative = derivative * cotangent + coefficient
     sign = -1.0 if n % 2 == 0 else 1.0
     reflected = -(np.pi ** (n + 1)) * derivative - positive
     result = np.where(reflect, reflected, sign * positive)
-    lost = (x == -np.inf) | ((x < 0.0) & (fraction == 0.0)) if n % 2 == 0 else x == -np.inf
+    lost = (x == -np.inf) | ((x < 0.0) & np.isinf(cotangent)) if n % 2 == 0 else x == -np.inf
     return np.where(lost | np.isnan(x), np.nan, result)
 
 
@@ -90,6 +88,15 @@ def _zeta_times_factorial(x: Float64Array, n: int) -> Float64Array:
         series = (series + BERNOULLI[k - 1] * rising / math.factorial(2 * k)) * inverse_square
     total += z**-s * (z / n + 0.5 + z * series)
     return np.where(np.isinf(x), 0.0, math.factorial(n) * total)
+
+
+def _cotangent_of_pi_times(x: Float64Array) -> Float64Array:
+    """cot(πx): ±inf at integers, exactly 0 halfway between them; NaN for infinities."""
+    fraction = np.where(x == 0.0, x, x - np.rint(x))
+    near_half = np.abs(fraction) > 0.25
+    from_half = np.copysign(0.5 - np.abs(fraction), fraction)
+    tangent = np.tan(np.pi * np.where(near_half, from_half, fraction))
+    return np.where(near_half, tangent, 1.0 / tangent)
 
 
 def _cotangent_derivative(n: int) -> tuple[float, ...]:
@@ -174,7 +181,7 @@ class Digamma(_Special):
 
 @register
 class Polygamma(_Special):
-    """The ``n``-th derivative of digamma at a float, for a static n from 1 to 170. ``polygamma(1.0){n = 1} = π²/6``.
+    """The ``n``-th derivative of digamma at a float, for a static n from 1 to 150. ``polygamma(1.0){n = 1} = π²/6``.
 
     At the poles 0, -1, -2, …: inf for odd n; for even n ∓inf at ±0, and NaN elsewhere.
     """
@@ -183,7 +190,7 @@ class Polygamma(_Special):
     attributes = ("n",)
     float64_function = staticmethod(polygamma)
 
-    def infer(self, inputs: tuple[TensorType, ...], /, *, n: int) -> tuple[TensorType, ...]:  # type: ignore[override]
+    def infer(self, inputs: tuple[TensorType, ...], /, *, n: Any) -> tuple[TensorType, ...]:  # type: ignore[override]
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_ORDER:
             raise ArgumentError(
                 f"polygamma: n must be an integer from 1 to {MAX_ORDER}, not {n!r}", hint="use digamma for n = 0"
