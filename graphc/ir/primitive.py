@@ -59,8 +59,8 @@ class ScalarHandler(Protocol):
     def math(self, function: str, *operands: Any) -> Any:
         """A named scalar function on floats: exp, log, floor, maximum, … The names are those of the primitives.
 
-        Besides them: ``fmod`` (C's, exact, the sign of x) and ``polygamma`` (x, then n as a float constant) on floats; on
-        integers ``ipow`` (wrapping; the exponent is not negative), and ``idiv`` and ``irem`` (quotient rounded down and
+        Besides them: ``fmod`` (C's, exact, the sign of x) and ``polygamma`` (x, then n as a float constant) on floats;
+        on integers ``ipow`` (wrapping; the exponent is not negative), and ``idiv`` and ``irem`` (quotient rounded down and
         remainder with the divisor's sign; the divisor is never 0 and, if signed, never -1).
         """
 

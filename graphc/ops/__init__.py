@@ -5,11 +5,14 @@ from types import ModuleType
 from graphc.ir.primitive import primitives
 from graphc.ops import (
     core,
+    cumulative,
     elementwise_binary,
     elementwise_bitwise,
     elementwise_select,
     elementwise_trigonometric,
     elementwise_unary,
+    movement,
+    reduction,
     special,
 )
 
@@ -21,6 +24,9 @@ FAMILIES: tuple[ModuleType, ...] = (
     elementwise_bitwise,
     elementwise_select,
     special,
+    movement,
+    reduction,
+    cumulative,
 )
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from graphc.dtypes import bool_
-from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.errors import DTypeError, ShapeError
 from graphc.ir.primitive import Primitive, Residuals, ScalarHandler
 from graphc.ir.types import TensorType
+from graphc.ops.checking import NoGradient, describe, take
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -53,11 +54,11 @@ class Elementwise(Primitive):
     function: ClassVar[Callable[..., Any]]
 
     def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
-        require_arity(self.name, inputs, self.arity)
+        take(self.name, inputs, self.arity)
         require_same(self.name, inputs)
         if inputs[0].dtype.kind not in self.accepts:
             raise DTypeError(
-                f"{self.name}: takes {_KIND_WORDS[self.accepts]}, not {join_types(inputs)}", hint=_HINTS[self.accepts]
+                f"{self.name}: takes {_KIND_WORDS[self.accepts]}, not {describe(inputs)}", hint=_HINTS[self.accepts]
             )
         return (inputs[0].with_dtype(bool_) if self.predicate else inputs[0],)
 
@@ -98,21 +99,8 @@ class Unary(Elementwise):
         return h.math(self.name, *operands)
 
 
-class NoGradient(Elementwise):
+class Stepwise(NoGradient, Elementwise):
     """Base of the primitives whose result is constant wherever it is smooth: no gradient flows."""
-
-    residuals: ClassVar[Residuals] = Residuals()
-
-    def vjp(
-        self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
-    ) -> Sequence[Value | None]:
-        return (None,) * self.arity
-
-
-def require_arity(name: str, inputs: Sequence[TensorType], arity: int) -> None:
-    """Raise ArgumentError unless there are ``arity`` operands."""
-    if len(inputs) != arity:
-        raise ArgumentError(f"{name}: takes {arity} operand{'s' * (arity != 1)}, {len(inputs)} were given")
 
 
 def require_same(name: str, inputs: Sequence[TensorType]) -> None:
@@ -122,7 +110,7 @@ def require_same(name: str, inputs: Sequence[TensorType]) -> None:
         return
     if any(t.dtype is not first.dtype for t in inputs):
         raise DTypeError(
-            f"{name}: operands have dtypes {join_words([t.dtype.name for t in inputs])}: {join_types(inputs)}",
+            f"{name}: operands have dtypes {join_words([t.dtype.name for t in inputs])}: {describe(inputs)}",
             hint="convert them to one dtype with convert_element_type; the array functions promote by themselves",
         )
     require_same_shape(name, inputs)
@@ -134,7 +122,7 @@ def require_same_shape(name: str, inputs: Sequence[TensorType]) -> None:
         return
     shapes = [f"({', '.join(map(str, t.shape))}{',' * (t.ndim == 1)})" for t in inputs]
     raise ShapeError(
-        f"{name}: operands have shapes {join_words(shapes)}: {join_types(inputs)}",
+        f"{name}: operands have shapes {join_words(shapes)}: {describe(inputs)}",
         hint="bring them to one shape with broadcast_in_dim; the array functions broadcast by themselves",
     )
 
@@ -142,10 +130,6 @@ def require_same_shape(name: str, inputs: Sequence[TensorType]) -> None:
 def join_words(words: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
-
-
-def join_types(types: Sequence[TensorType]) -> str:
-    return ", ".join(map(str, types))
 
 
 def narrow_float(array: Any) -> np.dtype[Any] | None:

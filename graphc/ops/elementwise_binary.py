@@ -15,7 +15,7 @@ from graphc.ops.elementwise import (
     NUMBERS,
     READS_OPERANDS,
     Elementwise,
-    NoGradient,
+    Stepwise,
     scaled,
 )
 
@@ -114,7 +114,7 @@ class Div(Binary):
 
 
 @register
-class FloorDivide(NoGradient):
+class FloorDivide(Stepwise):
     """``⌊x / y⌋`` of integers or floats, as Python's ``//``: ``-7 // 2 = -4``. No gradient.
 
     Integers: anything // 0 is 0, and INT_MIN // -1 wraps to INT_MIN. Floats: x // 0 is x / 0, and infinite x gives NaN.

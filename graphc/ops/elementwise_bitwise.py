@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphc.ir.primitive import ScalarHandler, register
-from graphc.ops.elementwise import ANYTHING, BITS, INTEGERS, NoGradient
+from graphc.ops.elementwise import ANYTHING, BITS, INTEGERS, Stepwise
 
 
-class _Comparison(NoGradient):
+class _Comparison(Stepwise):
     """Base of the comparisons of two operands of one type; the result is bool. False is less than True."""
 
     arity = 2
@@ -76,7 +76,7 @@ class Ge(_Comparison):
     function = staticmethod(np.greater_equal)
 
 
-class _Bitwise(NoGradient):
+class _Bitwise(Stepwise):
     """Base of the bitwise logic of two integers, or logic of two bools."""
 
     arity = 2
@@ -115,7 +115,7 @@ class BitwiseXor(_Bitwise):
 
 
 @register
-class BitwiseNot(NoGradient):
+class BitwiseNot(Stepwise):
     """``~x`` of an integer; logical not of a bool."""
 
     name = "bitwise_not"
@@ -126,7 +126,7 @@ class BitwiseNot(NoGradient):
         return h.invert(*operands)
 
 
-class _Shift(NoGradient):
+class _Shift(Stepwise):
     """Base of the shifts: by the width or more, or by a negative count, gives 0."""
 
     arity = 2

@@ -12,14 +12,13 @@ from graphc.dtypes import DType, as_dtype, bool_
 from graphc.errors import DTypeError
 from graphc.ir.primitive import Residuals, ScalarHandler, register
 from graphc.ir.types import TensorType
+from graphc.ops.checking import describe, take
 from graphc.ops.elementwise import (
     ANYTHING,
     NUMBERS,
     READS_OPERAND,
     Elementwise,
-    join_types,
     narrow_float,
-    require_arity,
     require_same,
     require_same_shape,
 )
@@ -43,11 +42,10 @@ class Select(Elementwise):
     residuals = READS_OPERAND
 
     def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
-        require_arity(self.name, inputs, 3)
-        predicate, on_true, on_false = inputs
+        predicate, on_true, on_false = take(self.name, inputs, 3)
         if predicate.dtype is not bool_:
             raise DTypeError(
-                f"select: the predicate must be bool, not {predicate.dtype}: {join_types(inputs)}",
+                f"select: the predicate must be bool, not {predicate.dtype}: {describe(inputs)}",
                 hint="compare it with zero first",
             )
         require_same_shape(self.name, inputs)
@@ -131,13 +129,13 @@ class ConvertElementType(Elementwise):
     accepts = ANYTHING
 
     def infer(self, inputs: tuple[TensorType, ...], /, *, dtype: DType) -> tuple[TensorType, ...]:  # type: ignore[override]
-        require_arity(self.name, inputs, 1)
+        (x,) = take(self.name, inputs, 1)
         if not isinstance(dtype, DType):
             raise DTypeError(
                 f"convert_element_type: dtype must be a graphc dtype, not {dtype!r}",
                 hint="graphc.dtypes.as_dtype makes one of a NumPy dtype or a name",
             )
-        return (inputs[0].with_dtype(dtype),)
+        return (x.with_dtype(dtype),)
 
     def evaluate(self, *arrays: Any, **attributes: Any) -> Any:
         (x,) = arrays

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.ir.primitive import Residuals, ScalarHandler, register
-from graphc.ops.elementwise import NUMBERS, READS_RESULT, NoGradient, Unary, scaled
+from graphc.ops.elementwise import NUMBERS, READS_RESULT, Stepwise, Unary, scaled
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -56,7 +56,7 @@ class Abs(Unary):
 
 
 @register
-class Sign(NoGradient):
+class Sign(Stepwise):
     """-1, 0 or 1 by the sign of an integer or float; NaN for NaN, 0.0 for both zeros. No gradient."""
 
     name = "sign"
@@ -75,7 +75,7 @@ class Sign(NoGradient):
         return h.select(h.compare(">", x, zero), one, negative)
 
 
-class _Rounding(NoGradient):
+class _Rounding(Stepwise):
     """Base of the roundings to an integer that stays a float."""
 
     def scalar(self, h: ScalarHandler, *operands: Any, **attributes: Any) -> Any:
@@ -237,7 +237,7 @@ class Logistic(Unary):
 
 
 @register
-class IsFinite(NoGradient):
+class IsFinite(Stepwise):
     """Whether a float is neither infinite nor NaN; a bool."""
 
     name = "is_finite"
@@ -250,7 +250,7 @@ class IsFinite(NoGradient):
 
 
 @register
-class IsNan(NoGradient):
+class IsNan(Stepwise):
     """Whether a float is NaN; a bool."""
 
     name = "is_nan"
