@@ -124,12 +124,21 @@ _kernels: dict[_Key, CompiledKernel] = {}
 _lock = threading.RLock()
 
 
-def _renew_lock() -> None:
+def _before_fork() -> None:
+    _lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+# No fork happens in the middle of a compilation: the child would inherit locks and compiler state that nobody owns.
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def check_numba() -> None:
@@ -159,6 +168,11 @@ def make_flags(fastmath: frozenset[str]) -> Any:
     flags.error_model = "numpy"
     flags.fastmath = cpu.FastMathOptions(set(fastmath))
     return flags
+
+
+def target_has_feature(feature: str) -> bool:
+    """Whether kernels are compiled for a CPU with the given LLVM feature, such as `"f16c"`."""
+    return f"+{feature}" in cpu_target.target_context.codegen()._tm_features.split(",")
 
 
 def load_function(source: str, name: str, filename: str, namespace: Mapping[str, object]) -> FunctionType:

@@ -292,4 +292,5 @@ def atanh_f64(x: Any) -> Any:
     a = fabs(x)
     twice = a + a
     y = 0.5 * log1p_f64(twice + twice * a / (1.0 - a))
+    y = _NAN if a > 1.0 else y
     return x if a < 1e-9 else copysign(y, x)
