@@ -1,8 +1,8 @@
 """The one module that touches Numba's internals: Python source text in, a native function's address out.
 
-Numba's public `njit` wraps every function in Python argument parsing, a dispatcher and reference counting, none of which
-a generated kernel wants. `compile_kernel` goes through `numba.core.compiler.compile_extra` instead, which yields the bare
-native function. What is relied on:
+Numba's public `njit` wraps every function in Python argument parsing, a dispatcher and reference counting, none of
+which a generated kernel wants. `compile_kernel` goes through `numba.core.compiler.compile_extra` instead, which
+yields the bare native function. What is relied on:
 
 * `compile_extra(typing_context, target_context, func, args, return_type, flags, locals)`;
 * the `Flags` fields `nrt`, `no_cpython_wrapper`, `no_cfunc_wrapper`, `noalias`, `error_model`, `fastmath`;
@@ -24,8 +24,9 @@ from types import FunctionType
 from typing import Any, Final, cast
 
 import numba
-from graphc.errors import BackendError
 from numba.core import types
+
+from graphc.errors import BackendError
 
 try:
     from numba.core import compiler, cpu
@@ -67,8 +68,10 @@ def numba_type(entry: str) -> types.Type:
     """
     scalar = _SCALARS.get(entry.removesuffix("*"))
     if scalar is None:
-        raise BackendError(f"unknown kernel argument type {entry!r}; known are {', '.join(_SCALARS)}, '*' for a pointer")
-    return types.CPointer(scalar[0]) if entry.endswith("*") else scalar[0]
+        raise BackendError(
+            f"unknown kernel argument type {entry!r}; known are {', '.join(_SCALARS)}, '*' for a pointer"
+        )
+    return cast(Any, types).CPointer(scalar[0]) if entry.endswith("*") else scalar[0]
 
 
 def _ctypes_type(entry: str) -> Any:
@@ -120,29 +123,37 @@ class _Key:
     fastmath: frozenset[str]
 
 
-_kernels: dict[_Key, CompiledKernel] = {}
-_lock = threading.RLock()
+class _Process:
+    """What this process has compiled, and the lock that its threads compile under.
+
+    A fork waits for a compilation to end, else the child would inherit locks and compiler state that nobody owns.
+    """
+
+    def __init__(self) -> None:
+        self.kernels: dict[_Key, CompiledKernel] = {}
+        self.lock = threading.RLock()
+
+    def before_fork(self) -> None:
+        self.lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        self.lock = threading.RLock()
 
 
-def _before_fork() -> None:
-    _lock.acquire()
+_process: Final = _Process()
 
-
-def _after_fork_in_parent() -> None:
-    _lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-# No fork happens in the middle of a compilation: the child would inherit locks and compiler state that nobody owns.
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_process.before_fork,
+    after_in_parent=_process.after_fork_in_parent,
+    after_in_child=_process.after_fork_in_child,
+)
 
 
 def check_numba() -> None:
-    """Raise `BackendError`, naming what is missing, when this Numba lacks an internal that kernels are compiled through."""
+    """Raise `BackendError`, naming what is missing, when this Numba lacks an internal that kernels need."""
     from numba.core.codegen import JITCodeLibrary
 
     missing = [f"Flags.{name}" for name in _FLAG_FIELDS if not hasattr(compiler.Flags, name)]
@@ -160,13 +171,13 @@ check_numba()
 
 def make_flags(fastmath: frozenset[str]) -> Any:
     """Numba's compiler flags for a kernel: no reference counting, no wrappers, no aliasing, IEEE division."""
-    flags = compiler.Flags()
+    flags: Any = cast(Any, compiler).Flags()
     flags.nrt = False
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
     flags.noalias = True
     flags.error_model = "numpy"
-    flags.fastmath = cpu.FastMathOptions(set(fastmath))
+    flags.fastmath = cast(Any, cpu).FastMathOptions(set(fastmath))
     return flags
 
 
@@ -176,7 +187,7 @@ def target_has_feature(feature: str) -> bool:
 
 
 def load_function(source: str, name: str, filename: str, namespace: Mapping[str, object]) -> FunctionType:
-    """Execute `source` and return its function `name`; tracebacks and Numba's messages show the text under `filename`."""
+    """Execute `source` and return its function `name`; tracebacks and messages show the text under `filename`."""
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     scope: dict[str, Any] = dict(namespace)
     try:
@@ -214,21 +225,21 @@ def compile_kernel(
     """
     fastmath = RELAXED_FASTMATH if fast_math else DEFAULT_FASTMATH
     key = _Key(source, name, tuple(signature), fastmath)
-    kernel = _kernels.get(key)
+    kernel = _process.kernels.get(key)
     if kernel is not None:
         return kernel
-    with _lock:
-        kernel = _kernels.get(key)
+    with _process.lock:
+        kernel = _process.kernels.get(key)
         if kernel is None:
             kernel = _compile(key, load_function(source, name, filename, namespace))
-            _kernels[key] = kernel
+            _process.kernels[key] = kernel
     return kernel
 
 
 def _compile(key: _Key, function: FunctionType) -> CompiledKernel:
     argument_types = tuple(numba_type(entry) for entry in key.signature)
     try:
-        result = compiler.compile_extra(
+        result = cast(Any, compiler).compile_extra(
             cpu_target.typing_context,
             cpu_target.target_context,
             function,
@@ -238,7 +249,9 @@ def _compile(key: _Key, function: FunctionType) -> CompiledKernel:
             {},
         )
     except numba.core.errors.NumbaError as error:
-        raise BackendError(f"numba cannot compile kernel {key.name!r} for ({', '.join(key.signature)}): {error}") from error
+        raise BackendError(
+            f"numba cannot compile kernel {key.name!r} for ({', '.join(key.signature)}): {error}"
+        ) from error
     library = result.library
     symbol = result.fndesc.llvm_func_name
     address = library.get_pointer_to_function(symbol)

@@ -1,7 +1,8 @@
 """float16 and bfloat16 as 16 stored bits, converted to and from float32: Numba's CPU target has neither type.
 
-All conversions to 16 bits round to nearest, ties to even, keep NaN (as a quiet NaN) and give infinity on overflow; those to
-float32 are exact. float16 uses the CPU's conversion instruction where kernels may, and the same steps on integers elsewhere.
+All conversions to 16 bits round to nearest, ties to even, keep NaN (as a quiet NaN) and give infinity on overflow;
+those to float32 are exact. float16 uses the CPU's conversion instruction where kernels may, and the same steps on
+integers elsewhere.
 """
 
 import platform

@@ -6,7 +6,7 @@ runs in the interpreter. Functions over floats work for float32 and float64 alik
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import llvmlite.ir as ir
 import numpy as np
@@ -75,15 +75,15 @@ def _over_floats(name: str, emit: Emit, twin: Callable[..., Any], result: Any = 
     return _define(name, typing, twin)
 
 
-def _call(builder: Any, symbol: str, result: Any, operands: Any, fastmath: tuple[str, ...] = ()) -> Any:
+def declare(builder: Any, symbol: str, result: Any, operands: Any) -> Any:
+    """The function `symbol` as seen from the module being built, declared if it is not there yet."""
     prototype = ir.FunctionType(result, [operand.type for operand in operands])
-    function = cgutils.get_or_insert_function(builder.module, prototype, symbol)
-    return builder.call(function, operands, fastmath=fastmath)
+    return cast(Any, cgutils).get_or_insert_function(builder.module, prototype, symbol)
 
 
 def _llvm(stem: str) -> Emit:
     def emit(builder: Any, suffix: str, *operands: Any) -> Any:
-        return _call(builder, f"llvm.{stem}.{suffix}", operands[0].type, operands)
+        return builder.call(declare(builder, f"llvm.{stem}.{suffix}", operands[0].type, operands), operands)
 
     return emit
 
@@ -266,7 +266,8 @@ def _to_integer(name: str, kind: Any) -> Any:
 
     def emit(builder: Any, suffix: str, x: Any) -> Any:
         width = ir.IntType(kind.bitwidth)
-        return _call(builder, f"llvm.{operation}.sat.i{kind.bitwidth}.{suffix}", width, (x,))
+        symbol = f"llvm.{operation}.sat.i{kind.bitwidth}.{suffix}"
+        return builder.call(declare(builder, symbol, width, (x,)), (x,))
 
     return _over_floats(name, emit, twin, kind)
 

@@ -1,26 +1,24 @@
 """libm functions called by their C names: the only symbols outside itself that a kernel may refer to.
 
-Used for float64 functions that have no polynomial of their own here. `LIBM_SYMBOLS` is what a cache may allow an object to
-leave undefined. The calls are declared free of side effects, so LLVM may hoist them.
+Used for float64 functions that have no polynomial of their own here. `LIBM_SYMBOLS` is what a cache may allow an
+object to leave undefined. The calls are declared free of side effects, so LLVM may hoist them.
 """
 
 import math
 from collections.abc import Callable
 from typing import Any, Final
 
-import llvmlite.ir as ir
 import numpy as np
-from numba.core import cgutils, types
+from numba.core import types
 
-from .intrinsics import define_fixed
+from .intrinsics import declare, define_fixed
 
 LIBM_SYMBOLS: Final = frozenset({"pow", "lgamma"})
 
 
 def _libm(symbol: str, twin: Callable[..., Any]) -> Any:
     def emit(builder: Any, result: Any, *operands: Any) -> Any:
-        prototype = ir.FunctionType(result, [operand.type for operand in operands])
-        function = cgutils.get_or_insert_function(builder.module, prototype, symbol)
+        function = declare(builder, symbol, result, operands)
         function.attributes.add("readnone")
         function.attributes.add("nounwind")
         return builder.call(function, operands)

@@ -1,7 +1,8 @@
 """Exponentials, logarithms, powers and hyperbolic functions of float32 scalars, for inlining into vectorized loops.
 
-Built like `scalar_math_f64`. The common ones work in float32 throughout, sixteen lanes at a time; the others (pow, sinh,
-cosh and the inverse hyperbolic functions) are computed in float64 and rounded once, which makes them nearly exact.
+Built like `scalar_math_f64`. The common ones work in float32 throughout, sixteen lanes at a time; the others (pow,
+sinh, cosh and the inverse hyperbolic functions) are computed in float64 and rounded once, which makes them nearly
+exact.
 """
 
 from typing import Any, Final
@@ -173,7 +174,10 @@ def log10_f32(x: Any) -> Any:
 
 @scalar_function
 def log1p_f32(x: Any) -> Any:
-    """log(1 + x), accurate near 0; -inf at -1, NaN below. What 1 + x rounds off is added back to the reduced argument."""
+    """log(1 + x), accurate near 0; -inf at -1, NaN below.
+
+    What 1 + x rounds off is added back to the reduced argument.
+    """
     u = f32(1.0) + x
     above = u - f32(1.0)
     lost = (x - above) + (f32(1.0) - (u - above))

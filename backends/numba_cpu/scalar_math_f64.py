@@ -1,12 +1,12 @@
 """Exponentials, logarithms, powers and hyperbolic functions of float64 scalars, for inlining into vectorized loops.
 
-Every function is straight-line code: argument reduction, a polynomial, and selects for the special values, so LLVM turns
-a loop over it into vector instructions. Polynomials interpolate the function, divided by the factor named beside them, at
-Chebyshev nodes; they were computed in 150-digit arithmetic and rounded to double. `docs/accuracy.md` has the measured
-error bounds and says how to derive the coefficients again.
+Every function is straight-line code: argument reduction, a polynomial, and selects for the special values, so LLVM
+turns a loop over it into vector instructions. Polynomials interpolate the function, divided by the factor named
+beside them, at Chebyshev nodes; they were computed in 150-digit arithmetic and rounded to double. `docs/accuracy.md`
+has the measured error bounds and says how to derive the coefficients again.
 
-Rounding to an integer is done by adding 1.5 * 2**52: the sum's low mantissa bits are the integer in two's complement, so
-no conversion instruction is needed and NaN stays well defined.
+Rounding to an integer is done by adding 1.5 * 2**52: the sum's low mantissa bits are the integer in two's complement,
+so no conversion instruction is needed and NaN stays well defined.
 """
 
 import math
@@ -208,7 +208,10 @@ def log10_f64(x: Any) -> Any:
 
 @scalar_function
 def log1p_f64(x: Any) -> Any:
-    """log(1 + x), accurate near 0; -inf at -1, NaN below. What 1 + x rounds off is added back to the reduced argument."""
+    """log(1 + x), accurate near 0; -inf at -1, NaN below.
+
+    What 1 + x rounds off is added back to the reduced argument.
+    """
     u = 1.0 + x
     above = u - 1.0
     lost = (x - above) + (1.0 - (u - above))

@@ -12,7 +12,7 @@ SCALAR_MODULES = (half, scalar_math_f32, scalar_math_f64, trig_f32, trig_f64, sp
 
 
 def namespace() -> dict[str, Any]:
-    """The globals for `compile_kernel`: NumPy as `np`, every intrinsic, every scalar function (`exp_f32`, `sin_f64`, …)."""
+    """The globals for `compile_kernel`: NumPy as `np`, all intrinsics, all scalar functions (`exp_f32`, …)."""
     return {"np": np, **_public(INTRINSICS), **scalar_functions()}
 
 

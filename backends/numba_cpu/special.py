@@ -1,8 +1,9 @@
 """Error functions, log-gamma and digamma of float32 and float64 scalars, for inlining into vectorized loops.
 
 Straight-line code, as in `scalar_math_f64`; only lgamma_f64 calls libm. Sources: Abramowitz and Stegun, "Handbook of
-Mathematical Functions", 6.1.17 and 6.1.40 (reflection and asymptotic series of log-gamma), 6.3.7 and 6.3.18 (of digamma);
-Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x**2) erfc x in 0 <= x < infinity", 1981, for erfc's form.
+Mathematical Functions", 6.1.17 and 6.1.40 (reflection and asymptotic series of log-gamma), 6.3.7 and 6.3.18 (of
+digamma); Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x**2) erfc x in 0 <= x < infinity", 1981,
+for erfc's form.
 """
 
 from typing import Any, Final
@@ -13,7 +14,7 @@ from .intrinsics import copysign, fabs, floor, fma, mul_rounded, rint
 from .libm import libm_lgamma
 from .scalar_math_f32 import exp_f32
 from .scalar_math_f64 import exp_f64, log_f64
-from .trig_f64 import _cos_reduced_f64, _sin_reduced_f64
+from .trig_f64 import cos_reduced_f64, sin_reduced_f64
 from .twins import scalar_function
 
 f32 = np.float32
@@ -135,8 +136,8 @@ def _sin_cos_pi_f64(x: Any) -> Any:
     turn = (0.5 - fabs(rest)) if folded else rest
     high = mul_rounded(turn, _PI)
     low = fma(turn, _PI, -high) + turn * _PI_LOW
-    sine = _sin_reduced_f64(high, low)
-    cosine = _cos_reduced_f64(high, low)
+    sine = sin_reduced_f64(high, low)
+    cosine = cos_reduced_f64(high, low)
     return copysign(cosine, rest) if folded else sine, sine if folded else cosine
 
 
@@ -174,7 +175,9 @@ def lgamma_f32(x: Any) -> Any:
     s = a + 5.0 if middle else a
     inverse = 1.0 / s
     z = inverse * inverse
-    series = inverse * (0.08333333333333333 - z * (0.002777777777777778 - z * (0.0007936507936507937 - z * 0.0005952380952380953)))
+    series = inverse * (
+        0.08333333333333333 - z * (0.002777777777777778 - z * (0.0007936507936507937 - z * 0.0005952380952380953))
+    )
     stirling = (s - 0.5) * log_f64(s) - s + _HALF_LOG_2_PI + series
     raised = a * (a + 1.0) * ((a + 2.0) * (a + 3.0)) * (a + 4.0)
     lowered = a if below else (1.0 if small | (not middle) else raised)
@@ -194,10 +197,11 @@ def lgamma_f64(x: Any) -> Any:
 
 @scalar_function
 def digamma_f64(x: Any) -> Any:
-    """The derivative of log gamma(x); NaN at negative integers and -inf, infinite with the opposite sign of a zero x.
+    """The derivative of log gamma(x); NaN at negative integers and -inf, at a zero infinite with the opposite sign.
 
-    On [1, 2] a polynomial for digamma(a) / (a - root) in a - 3/2, so the positive root is exact; elsewhere the recurrence
-    up to 10 or more, summed over one denominator, then the asymptotic series; reflection for negative x.
+    On [1, 2] a polynomial for digamma(a) / (a - root) in a - 3/2, so accuracy holds up to the positive root; elsewhere
+    the recurrence up to 10 or more, summed over one denominator, then the asymptotic series; reflection for negative x,
+    where the absolute error stays small but the relative error grows near the roots.
     """
     a = fabs(x)
     num = 0.0
@@ -217,7 +221,6 @@ def digamma_f64(x: Any) -> Any:
     series = 1.0 / 120.0 - z * series
     series = 1.0 / 12.0 - z * series
     positive = log_f64(shift) - 0.5 * inverse - z * series - num / den
-    # Just below 1, digamma(a) = digamma(a + 1) - 1 / a.
     t = a - 1.5
     p = 5.5960023503421146e-05
     p = p * t - 8.394009422598467e-05
@@ -256,5 +259,5 @@ def digamma_f64(x: Any) -> Any:
 
 @scalar_function
 def digamma_f32(x: Any) -> Any:
-    """The derivative of log gamma(x); NaN at negative integers and -inf, infinite with the opposite sign of a zero x."""
+    """The derivative of log gamma(x); NaN at negative integers and -inf, at a zero infinite with the opposite sign."""
     return f32(digamma_f64(np.float64(x)))

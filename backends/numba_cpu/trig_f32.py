@@ -1,8 +1,8 @@
 """Trigonometric functions of float32 scalars and their inverses, for inlining into vectorized loops.
 
-The argument is reduced and the polynomial evaluated in float64, so results are nearly exact. Arguments up to 2**45 are
-reduced by pi / 2 in two parts; beyond that, in fixed point, by multiplying the 24-bit mantissa with the 96 bits of 2 / pi
-that matter for its exponent. Both are computed and one is selected, so a loop stays vectorized.
+The argument is reduced and the polynomial evaluated in float64, so results are nearly exact. Arguments up to 2**45
+are reduced by pi / 2 in two parts; beyond that, in fixed point, by multiplying the 24-bit mantissa with the 96 bits
+of 2 / pi that matter for its exponent. Both are computed and one is selected, so a loop stays vectorized.
 """
 
 from typing import Any, Final

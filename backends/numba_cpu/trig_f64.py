@@ -1,17 +1,16 @@
 """Trigonometric functions of float64 scalars and their inverses, for inlining into vectorized loops.
 
-Straight-line code, as in `scalar_math_f64`. Arguments up to 2**45 are reduced by pi / 2 in three parts (Cody and Waite);
-beyond that, by multiplying the mantissa with the 192 bits of 2 / pi that matter for its exponent (Payne and Hanek, "Radian
-reduction for trigonometric functions", 1983). Both reductions are computed and one is selected, so a loop stays vectorized
-and every finite argument is reduced to full accuracy.
+Straight-line code, as in `scalar_math_f64`. Arguments up to 2**45 are reduced by pi / 2 in three parts (Cody and
+Waite); beyond that, by multiplying the mantissa with the 192 bits of 2 / pi that matter for its exponent (Payne and
+Hanek, "Radian reduction for trigonometric functions", 1983). Both reductions are computed and one is selected, so a
+loop stays vectorized and every finite argument is reduced to full accuracy.
 """
 
 from typing import Any, Final
 
 import numpy as np
 
-from .intrinsics import bitcast_f64_i64, bitcast_f64_u64, bitcast_i64_f64, bitcast_u64_f64, copysign, fabs, fma, mul_rounded
-from .intrinsics import rint, sqrt
+from .intrinsics import bitcast_f64_i64, bitcast_f64_u64, bitcast_u64_f64, copysign, fabs, fma, mul_rounded, rint, sqrt
 from .twins import scalar_function
 
 _ROUNDER: Final = 6755399441055744.0
@@ -28,11 +27,28 @@ _TAN_THREE_EIGHTHS_PI: Final = 2.414213562373095
 
 _TWO_OVER_PI_BITS: Final = np.array(
     [
-        0x0000000000000000, 0xA2F9836E4E441529, 0xFC2757D1F534DDC0, 0xDB6295993C439041, 0xFE5163ABDEBBC561,
-        0xB7246E3A424DD2E0, 0x06492EEA09D1921C, 0xFE1DEB1CB129A73E, 0xE88235F52EBB4484, 0xE99C7026B45F7E41,
-        0x3991D639835339F4, 0x9C845F8BBDF9283B, 0x1FF897FFDE05980F, 0xEF2F118B5A0A6D1F, 0x6D367ECF27CB09B7,
-        0x4F463F669E5FEA2D, 0x7527BAC7EBE5F17B, 0x3D0739F78A5292EA, 0x6BFB5FB11F8D5D08, 0x56033046FC7B6BAB,
-        0xF0CFBC209AF4361D, 0xA9E391615EE61B08,
+        0x0000000000000000,
+        0xA2F9836E4E441529,
+        0xFC2757D1F534DDC0,
+        0xDB6295993C439041,
+        0xFE5163ABDEBBC561,
+        0xB7246E3A424DD2E0,
+        0x06492EEA09D1921C,
+        0xFE1DEB1CB129A73E,
+        0xE88235F52EBB4484,
+        0xE99C7026B45F7E41,
+        0x3991D639835339F4,
+        0x9C845F8BBDF9283B,
+        0x1FF897FFDE05980F,
+        0xEF2F118B5A0A6D1F,
+        0x6D367ECF27CB09B7,
+        0x4F463F669E5FEA2D,
+        0x7527BAC7EBE5F17B,
+        0x3D0739F78A5292EA,
+        0x6BFB5FB11F8D5D08,
+        0x56033046FC7B6BAB,
+        0xF0CFBC209AF4361D,
+        0xA9E391615EE61B08,
     ],
     dtype=np.uint64,
 )
@@ -119,7 +135,7 @@ def _reduce_f64(x: Any) -> Any:
 
 
 @scalar_function
-def _sin_reduced_f64(r: Any, low: Any) -> Any:
+def sin_reduced_f64(r: Any, low: Any) -> Any:
     """sin(r + low); the polynomial is (sin(r) / r - 1) / r**2 in r**2."""
     z = r * r
     p = -7.586389554705215e-13
@@ -133,7 +149,7 @@ def _sin_reduced_f64(r: Any, low: Any) -> Any:
 
 
 @scalar_function
-def _cos_reduced_f64(r: Any, low: Any) -> Any:
+def cos_reduced_f64(r: Any, low: Any) -> Any:
     """cos(r + low); the polynomial is (cos(r) - 1 + r**2 / 2) / r**4 in r**2."""
     z = r * r
     p = 4.745700902269626e-14
@@ -152,7 +168,7 @@ def _cos_reduced_f64(r: Any, low: Any) -> Any:
 def sin_f64(x: Any) -> Any:
     """The sine of x in radians; NaN at infinity."""
     quadrant, r, low = _reduce_f64(x)
-    y = _cos_reduced_f64(r, low) if quadrant & 1 else _sin_reduced_f64(r, low)
+    y = cos_reduced_f64(r, low) if quadrant & 1 else sin_reduced_f64(r, low)
     y = -y if quadrant & 2 else y
     return x if fabs(x) < 1e-9 else y
 
@@ -161,7 +177,7 @@ def sin_f64(x: Any) -> Any:
 def cos_f64(x: Any) -> Any:
     """The cosine of x in radians; NaN at infinity."""
     quadrant, r, low = _reduce_f64(x)
-    y = _sin_reduced_f64(r, low) if quadrant & 1 else _cos_reduced_f64(r, low)
+    y = sin_reduced_f64(r, low) if quadrant & 1 else cos_reduced_f64(r, low)
     return -y if (quadrant + 1) & 2 else y
 
 
@@ -169,8 +185,8 @@ def cos_f64(x: Any) -> Any:
 def tan_f64(x: Any) -> Any:
     """The tangent of x in radians; NaN at infinity."""
     quadrant, r, low = _reduce_f64(x)
-    sine = _sin_reduced_f64(r, low)
-    cosine = _cos_reduced_f64(r, low)
+    sine = sin_reduced_f64(r, low)
+    cosine = cos_reduced_f64(r, low)
     odd = quadrant & 1
     y = (-cosine if odd else sine) / (sine if odd else cosine)
     return x if fabs(x) < 1e-9 else y
@@ -197,7 +213,10 @@ def _arcsine_polynomial_f64(z: Any) -> Any:
 
 @scalar_function
 def asin_f64(x: Any) -> Any:
-    """The inverse of sin, in [-pi/2, pi/2]; NaN outside [-1, 1]. asin(a) = pi/2 - 2 asin(sqrt((1 - a) / 2)) for a > 1/2."""
+    """The inverse of sin, in [-pi/2, pi/2]; NaN outside [-1, 1].
+
+    For a > 1/2, asin(a) = pi/2 - 2 asin(sqrt((1 - a) / 2)).
+    """
     a = fabs(x)
     folded = a > 0.5
     z = 0.5 * (1.0 - a) if folded else a * a

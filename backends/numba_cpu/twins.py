@@ -1,8 +1,8 @@
 """Scalar functions that exist twice: compiled into kernels, and as plain Python for a simulator or a test.
 
-`scalar_function` compiles a Python function over scalars to be inlined wherever a kernel calls it. Its twin is the same
-code object run by the interpreter, with every intrinsic it names replaced by that intrinsic's Python twin and every
-scalar function by its own.
+`scalar_function` compiles a Python function over scalars to be inlined wherever a kernel calls it. Its twin is the
+same code object run by the interpreter, with every intrinsic it names replaced by that intrinsic's Python twin and
+every scalar function by its own.
 """
 
 import functools
