@@ -1,8 +1,8 @@
 """Where in the user's program a thing was made.
 
 A :class:`Location` is taken on hot paths, so it only keeps the code object and the instruction offset; file, line,
-column and source text are resolved when somebody looks. Frames that belong to graphc itself are skipped, so a location always
-names a line that the user wrote.
+column and source text are resolved when somebody looks. Frames that belong to graphc itself are skipped, so a location
+always names a line that the user wrote.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ _EXCERPT = 120
 
 
 def excerpt_around(text: str, caret: int) -> tuple[str, int]:
-    """``text`` with tabs as spaces, cut down to what surrounds ``caret`` where it is long, and the caret's new place."""
+    """``text`` with tabs as spaces, where it is long cut down around ``caret``, and the caret's new place."""
     text = text.replace("\t", " ")
     if len(text) <= _EXCERPT:
         return text, caret

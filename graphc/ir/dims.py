@@ -1,8 +1,8 @@
 """Dimensions: an int, or a symbolic integer expression over named sizes.
 
 An expression is kept in one normal form, a polynomial with integer coefficients over *atoms*; an atom is a named size
-("batch") or one of ``a // b``, ``a % b``, ``min(a, b)``, ``max(a, b)`` over dimensions. Two expressions are equal exactly
-if their normal forms are. Named sizes are non-negative.
+("batch") or one of ``a // b``, ``a % b``, ``min(a, b)``, ``max(a, b)`` over dimensions. Two expressions are equal
+exactly if their normal forms are. Named sizes are non-negative.
 
 >>> n = symbol("n")
 >>> (n + 1) * (n - 1) + 1
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 from graphc.dtypes import ALL
 from graphc.errors import ArgumentError, ShapeError
@@ -49,7 +49,7 @@ def _is_simple(atom: Atom) -> bool:
     return isinstance(atom, str) or atom.op in ("min", "max")
 
 
-Atom = Union[str, DimCall]
+Atom = str | DimCall
 Monomial = tuple[Atom, ...]  # sorted by text, with repetition: n*n*m is ("m", "n", "n")
 
 
@@ -170,7 +170,7 @@ class DimExpr:
     __repr__ = __str__
 
 
-Dim = Union[int, DimExpr]
+Dim = int | DimExpr
 
 
 _NAME = re.compile(r"[^\W\d]\w*")

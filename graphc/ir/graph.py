@@ -22,7 +22,7 @@ class Value(NamedTuple):
     """Result ``index`` of ``node``. Equal if node (by identity) and index are."""
 
     node: Node
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs on a value
 
     @property
     def type(self) -> TensorType:
@@ -230,3 +230,27 @@ def rebuild(graph: Graph, replace: Callable[[Node, tuple[Value, ...]], Sequence[
         outputs=[mapping[o] for o in graph.outputs],
         effects=[replaced.get(e, e) for e in graph.effects],
     )
+
+
+def cut(outputs: Sequence[Value], cuts: Mapping[Value, Value]) -> list[Value]:
+    """``outputs`` recomputed with the values in ``cuts`` replaced; what only those needed is no longer reached."""
+    mapping: dict[Value, Value] = dict(cuts)
+    done: set[Node] = set()
+    for output in outputs:
+        stack = [] if output in mapping or output.node in done else [output.node]
+        while stack:
+            node = stack[-1]
+            if node in done:
+                stack.pop()
+                continue
+            missing = [v.node for v in node.inputs if v not in mapping and v.node not in done]
+            if missing:
+                stack.extend(reversed(missing))
+                continue
+            operands = tuple([mapping.get(v, v) for v in node.inputs])
+            new = node if operands == node.inputs else node.with_inputs(operands)
+            for old, value in zip(node.results, new.results, strict=True):
+                mapping.setdefault(old, value)
+            done.add(node)
+            stack.pop()
+    return [mapping[o] for o in outputs]

@@ -38,8 +38,8 @@ MAX_DIGITS = 40
 class Cursor:
     """A place in a list of tokens. ``token`` is the current one, ``""`` at the end.
 
-    ``filename`` None means that the text is a spec inside the user's program: errors then show it in their message, and the
-    user's line as their location. Otherwise they point into the text.
+    ``filename`` None means that the text is a spec inside the user's program: errors then show it in their message, and
+    the user's line as their location. Otherwise they point into the text.
     """
 
     __slots__ = ("_newlines", "_starts", "depth", "filename", "index", "text", "token", "tokens")

@@ -1,7 +1,7 @@
 """Literals of the text form: numbers, strings and arrays, each with its printer and its reader side by side.
 
-Whatever is printed reads back bit for bit. Arrays of up to ``MAX_ELEMENTS`` elements are spelled out, larger ones (and any
-with a NaN that is not the usual one) are given by their bytes, little-endian in row-major order, as base64.
+Whatever is printed reads back bit for bit. Arrays of up to ``MAX_ELEMENTS`` elements are spelled out, larger ones (and
+any with a NaN that is not the usual one) are given by their bytes, little-endian in row-major order, as base64.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype
+from graphc.errors import DTypeError
 from graphc.ir.lexer import Cursor
 from graphc.ir.spec import read_type
 from graphc.ir.types import TensorType
@@ -64,6 +65,15 @@ def read_number(cursor: Cursor) -> float | int:
     else:
         value = cursor.integer("a number")
     return -value if negative else value
+
+
+def is_graphc_array(array: np.ndarray) -> bool:
+    """Whether graphc has the array's dtype: it has not for objects, strings, dates and complex numbers."""
+    try:
+        as_dtype(array.dtype)
+    except DTypeError:
+        return False
+    return True
 
 
 def array_bytes(array: np.ndarray) -> bytes:

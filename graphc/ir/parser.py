@@ -1,7 +1,7 @@
 """Reading the text form (.gir) back into a graph.
 
 Types are inferred while reading and compared with the written ones, so a text that parses is well typed. Whatever is
-wrong with a text is a ParseError that points to it. Nodes without a ``loc(…)`` have their place in the text as location.
+wrong with a text is a ParseError that points to it. Nodes without ``loc(…)`` have their place in the text as location.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 from graphc.dtypes import DType
 from graphc.ir.dims import DimExpr
 from graphc.ir.graph import Graph, Node, Value
-from graphc.ir.literals import format_array, format_float, format_string
+from graphc.ir.literals import format_array, format_float, format_string, is_graphc_array
 from graphc.locations import Location
 
 _INDENT = "  "
@@ -29,9 +29,9 @@ _NUMBER = re.compile(r"[0-9]+")
 def print_graph(graph: Graph, *, locations: bool = False, color: bool = False, names: bool = True) -> str:
     """The text of ``graph``; equal graphs give equal text.
 
-    ``locations`` adds the line that made each node, ``color`` ANSI colours for a terminal. Without ``names``, values are
-    numbered and graphs called "main", so that graphs which differ in such names only print alike. Nothing is checked: a
-    graph that breaks an invariant still prints, though the text may then not parse.
+    ``locations`` adds the line that made each node, ``color`` ANSI colours for a terminal. Without ``names``, values
+    are numbered and graphs called "main", so that graphs which differ in such names only print alike. Nothing is
+    checked: a graph that breaks an invariant still prints, though the text may then not parse.
     """
     text = "\n".join(_GraphPrinter(graph, locations, names, "").lines())
     return _coloured(text) if color else text
@@ -78,7 +78,7 @@ def format_attribute(value: Any, *, locations: bool = False, names: bool = True,
         return value.short
     if isinstance(value, tuple):
         return f"({', '.join(format_attribute(v, locations=locations, names=names, indent=indent) for v in value)})"
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and is_graphc_array(value):
         return format_array(value)
     if isinstance(value, Graph):
         return "\n".join(_GraphPrinter(value, locations, names, indent).lines())
@@ -115,19 +115,19 @@ class _GraphPrinter:
             suffix = f"   {format_location(guard.location)}" if self.locations and guard.location.line else ""
             yield f"{inner}guard {guard}{suffix}"
         for output, parameter in sorted(graph.aliases.items()):
-            target = self.names[graph.parameters[parameter]] if parameter < len(graph.parameters) else parameter
+            target = self.name(graph.parameters[parameter]) if parameter < len(graph.parameters) else parameter
             yield f"{inner}alias {output} -> {target}"
         declared = {p.node for p in graph.parameters}
         effects = set(graph.effects)
         for node in graph.nodes():
             if node not in declared:
                 yield f"{inner}{'effect ' if node in effects else ''}{self.statement(node)}"
-        yield f"{inner}return {', '.join(self.names[o] for o in graph.outputs)}".rstrip()
+        yield f"{inner}return {', '.join(map(self.name, graph.outputs))}".rstrip()
         yield f"{self.indent}}}"
 
     def statement(self, node: Node) -> str:
         results = ", ".join([self.declaration(value) for value in node.results])
-        operands = ", ".join([self.names[value] for value in node.inputs])
+        operands = ", ".join([self.name(value) for value in node.inputs])
         text = f"{results} = {node.op.name}({operands})" if results else f"{node.op.name}({operands})"
         if node.attributes:
             text += f" {{{self.attributes(ordered_attributes(node))}}}"
@@ -143,7 +143,10 @@ class _GraphPrinter:
         )
 
     def declaration(self, value: Value) -> str:
-        return f"{self.names[value]}: {value.node.types[value.index]}"
+        return f"{self.name(value)}: {value.type}"
+
+    def name(self, value: Value) -> str:
+        return self.names.get(value) or f"%<{value.node.op.name}:{value.index}>"  # a result that the node does not have
 
     def location(self, node: Node, before: str) -> str:
         return before + format_location(node.location) if self.locations and node.location.line else ""

@@ -23,8 +23,8 @@ _MAX_COEFFICIENT = 2**64
 def parse_type(text: str) -> TensorType:
     """The type that ``text`` spells: a dtype, short or long, and sizes in brackets; a scalar is ``f32[]``.
 
-    Sizes are integers, names, and expressions of them with ``+ - * // %``, ``min`` and ``max``. Raises ParseError, which
-    shows the text with a caret under the place.
+    Sizes are integers, names, and expressions of them with ``+ - * // %``, ``min`` and ``max``. Raises ParseError,
+    which shows the text with a caret under the place.
     """
     cursor = Cursor(text)
     type_ = read_type(cursor)
