@@ -4,6 +4,8 @@ from types import ModuleType
 
 from graphc.ir.primitive import primitives
 from graphc.ops import (
+    contraction,
+    convolution,
     core,
     cumulative,
     elementwise_binary,
@@ -11,9 +13,13 @@ from graphc.ops import (
     elementwise_select,
     elementwise_trigonometric,
     elementwise_unary,
+    indexing,
     movement,
+    random,
     reduction,
+    sorting,
     special,
+    window,
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
@@ -27,6 +33,12 @@ FAMILIES: tuple[ModuleType, ...] = (
     movement,
     reduction,
     cumulative,
+    indexing,
+    sorting,
+    contraction,
+    convolution,
+    window,
+    random,
 )
 
 

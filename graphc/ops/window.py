@@ -1,0 +1,200 @@
+"""Reductions over sliding windows (pooling): sum, max, min, and the positions of the extreme elements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from graphc.dtypes import as_dtype, int64
+from graphc.ir.primitive import Residuals, register
+from graphc.ir.types import TensorType
+from graphc.ops.checking import (
+    NoGradient,
+    OneOperand,
+    as_shape,
+    check_numeric,
+    check_padding,
+    check_per_axis,
+    take,
+)
+from graphc.ops.convolution import Padding, input_gradient_padding, window_count, windows_of
+from graphc.ops.movement import pad_array
+from graphc.ops.reduction import highest, in_compute_dtype, lowest
+
+if TYPE_CHECKING:
+    from graphc.ir.builder import Builder
+    from graphc.ir.graph import Node, Value
+
+ATTRIBUTES = ("window", "strides", "padding", "base_dilation", "window_dilation")
+
+
+def infer_windows(
+    op: str,
+    x: TensorType,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
+    base_dilation: tuple[int, ...],
+    window_dilation: tuple[int, ...],
+) -> TensorType:
+    """The type with one element for each window; raises where an attribute does not fit ``x``."""
+    check_numeric(op, x)
+    named = (("window", window), ("strides", strides), ("base_dilation", base_dilation))
+    for name, values in (*named, ("window_dilation", window_dilation)):
+        check_per_axis(op, name, values, x, x.ndim, minimum=1)
+    check_padding(op, padding, x, x.ndim)
+    return x.with_shape(map(window_count, x.shape, window, strides, padding, base_dilation, window_dilation))
+
+
+def sliding_windows(
+    op: str,
+    x: Any,
+    identity: Any,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    base_dilation: tuple[int, ...],
+    window_dilation: tuple[int, ...],
+) -> Any:
+    """The windows over ``x`` padded and dilated with ``identity``: positions, then one flat axis of window elements."""
+    counts = list(map(window_count, x.shape, window, strides, padding, base_dilation, window_dilation))
+    elements = int(np.prod(window, dtype=np.int64))
+    if 0 in counts:
+        return np.zeros((*counts, elements), dtype=x.dtype)
+    low, high = [p[0] for p in padding], [p[1] for p in padding]
+    padded = pad_array(x, identity, low, high, [d - 1 for d in base_dilation], op)
+    return windows_of(padded, window, strides, window_dilation, counts).reshape(*counts, elements)
+
+
+@register
+class ReduceWindowSum(OneOperand):
+    """The sum of each window. ``window``, ``strides``, dilations and ``padding`` pairs have one entry for each axis.
+
+    Padding and the gaps of ``base_dilation`` count as 0. 16-bit floats accumulate in float32, integers wrap. As
+    StableHLO's reduce_window.
+    """
+
+    name = "reduce_window_sum"
+    attributes = ATTRIBUTES
+
+    def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
+        (x,) = take(self.name, inputs, 1)
+        return (infer_windows(self.name, x, **attributes),)
+
+    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+        wide = in_compute_dtype(x)
+        with np.errstate(all="ignore"):
+            sums = np.add.reduce(sliding_windows(self.name, wide, 0, **attributes), axis=-1, dtype=wide.dtype)
+        return np.asarray(sums).astype(x.dtype, copy=False)
+
+    def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
+        window, strides, padding, base, dilation = (node.attributes[name] for name in ATTRIBUTES)
+        x = node.inputs[0].type
+        lows = tuple(p[0] for p in padding)
+        gradient = b.reduce_window_sum(
+            cotangent,
+            window=window,
+            strides=base,
+            padding=tuple(map(input_gradient_padding, x.shape, window, cotangent.shape, strides, lows, base, dilation)),
+            base_dilation=strides,
+            window_dilation=dilation,
+        )
+        return as_shape(b, gradient, x.shape)
+
+
+class WindowExtreme(OneOperand):
+    """Base of reduce_window_max and reduce_window_min. The first of the elements that tie takes the gradient."""
+
+    attributes = ATTRIBUTES
+    residuals: ClassVar[Residuals] = Residuals(operands=(0,))
+    position_op: ClassVar[str]
+
+    def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
+        (x,) = take(self.name, inputs, 1)
+        return (infer_windows(self.name, x, **attributes),)
+
+    def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
+        x = node.inputs[0]
+        winners = b.emit_one(self.position_op, x, **node.attributes)
+        # Windows of padding alone have the position -1: their cotangents go to a slot in front, which is cut off.
+        slots = b.add(winners, b.full_like(winners, 1))
+        flat = b.scatter_add(b.full((x.type.size + 1,), 0, x.dtype), cotangent, slots, axes=(0,))
+        kept = b.slice(flat, starts=(1,), limits=flat.shape, strides=(1,))
+        gradient: Value = b.reshape(kept, shape=x.shape)
+        return gradient
+
+
+@register
+class ReduceWindowMax(WindowExtreme):
+    """The greatest element of each window; NaN wins. Padding and gaps count as -inf or the least integer."""
+
+    name = "reduce_window_max"
+    position_op = "reduce_window_argmax"
+
+    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+        windows = sliding_windows(self.name, in_compute_dtype(x), lowest(as_dtype(x.dtype)), **attributes)
+        with np.errstate(all="ignore"):
+            return np.asarray(np.maximum.reduce(windows, axis=-1)).astype(x.dtype, copy=False)
+
+
+@register
+class ReduceWindowMin(WindowExtreme):
+    """The least element of each window; NaN wins. Padding and gaps count as inf or the greatest integer."""
+
+    name = "reduce_window_min"
+    position_op = "reduce_window_argmin"
+
+    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+        windows = sliding_windows(self.name, in_compute_dtype(x), highest(as_dtype(x.dtype)), **attributes)
+        with np.errstate(all="ignore"):
+            return np.asarray(np.minimum.reduce(windows, axis=-1)).astype(x.dtype, copy=False)
+
+
+class WindowPosition(NoGradient):
+    """Base of reduce_window_argmax and reduce_window_argmin."""
+
+    attributes = ATTRIBUTES
+
+    def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
+        (x,) = take(self.name, inputs, 1)
+        return (infer_windows(self.name, x, **attributes).with_dtype(int64),)
+
+    def positions(self, x: Any, identity: Any, extreme: np.ufunc, attributes: dict[str, Any]) -> Any:
+        """The row-major position in ``x`` of the first winner of each window, -1 where it holds padding alone."""
+        wide = in_compute_dtype(x)
+        windows = sliding_windows(self.name, wide, identity, **attributes)
+        sources = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+        sources = sliding_windows(self.name, sources, -1, **attributes)
+        with np.errstate(all="ignore"):
+            best = extreme.reduce(windows, axis=-1, keepdims=True)
+            wins = (sources >= 0) & ((windows == best) | (windows != windows))
+        first = np.argmax(wins, axis=-1)[..., np.newaxis]
+        winners = np.where(np.any(wins, axis=-1, keepdims=True), np.take_along_axis(sources, first, -1), -1)
+        return winners[..., 0]
+
+
+@register
+class ReduceWindowArgMax(WindowPosition):
+    """The int64 row-major position in ``x`` of the greatest element of each window.
+
+    Of elements that tie, or are NaN, the first. -1 for a window that holds padding and gaps alone.
+    """
+
+    name = "reduce_window_argmax"
+
+    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+        return self.positions(x, lowest(as_dtype(x.dtype)), np.maximum, attributes)
+
+
+@register
+class ReduceWindowArgMin(WindowPosition):
+    """The int64 row-major position in ``x`` of the least element of each window.
+
+    Of elements that tie, or are NaN, the first. -1 for a window that holds padding and gaps alone.
+    """
+
+    name = "reduce_window_argmin"
+
+    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+        return self.positions(x, highest(as_dtype(x.dtype)), np.minimum, attributes)
