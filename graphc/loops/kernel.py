@@ -1,0 +1,112 @@
+"""The kernel IR: loops, reductions and scalar bodies, free of assumptions about the machine.
+
+A kernel runs ``body`` at each point of all its ``loops`` and combines values over the *reduced* ones; then it runs
+``epilogue`` at each point of the others. A kernel without reduced loops is a map: a body alone.
+
+    kernel subtract_exp_sum: loops i0 < s0 = m, i1 < s1 = n (reduced)
+      reads  b0: f32[m, n] %x, b1: f32[m] %max
+      writes b2: f32[m, n] %e, b3: f32[m] %sum
+      body
+        %0 = load b0[s1*i0 + i1]      train.py:12
+        ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.dtypes import DType
+from graphc.ir.dims import Dim
+from graphc.ir.types import TensorType
+from graphc.loops.affine import Affine
+from graphc.loops.body import Instruction
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over ``[0, extent)``; ``extent`` is the kernel size that names it. ``reduced``: values are combined over it."""
+
+    extent: Dim
+    reduced: bool = False
+
+
+@dataclass(frozen=True)
+class Store:
+    """Write instruction ``value`` to ``buffer`` at ``position``, at each point of the body or of the epilogue."""
+
+    buffer: int
+    position: Affine
+    value: int
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """``op`` (sum prod max min any all argmax argmin) of the body's instruction ``value`` over the reduced loops.
+
+    ``dtype`` is the dtype it accumulates in; ``position`` is, for argmax and argmin, the index that is sought.
+    """
+
+    op: str
+    value: int
+    dtype: DType
+    position: Affine | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """See the module. ``sizes``: (name, value for the graph at hand) in the order of the kernel's size arguments.
+
+    Buffers are numbered: operands first, then results. ``why`` says for each fusion decision what was decided and the reason.
+    """
+
+    name: str
+    loops: tuple[Loop, ...]
+    operands: tuple[TensorType, ...]
+    results: tuple[TensorType, ...]
+    body: tuple[Instruction, ...]
+    reductions: tuple[Reduction, ...] = ()
+    epilogue: tuple[Instruction, ...] = ()
+    body_stores: tuple[Store, ...] = ()
+    epilogue_stores: tuple[Store, ...] = ()
+    sizes: tuple[tuple[str, Dim], ...] = ()
+    why: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The loops that are not reduced."""
+        return tuple(i for i, loop in enumerate(self.loops) if not loop.reduced)
+
+    def describe(self) -> str:
+        """The kernel as text, for people."""
+        values = dict(self.sizes)
+        loops = [
+            f"i{i} < {loop.extent} = {values.get(str(loop.extent), loop.extent)}{' (reduced)' if loop.reduced else ''}"
+            for i, loop in enumerate(self.loops)
+        ]
+        lines = [f"kernel {self.name}: " + (f"loops {', '.join(loops)}" if loops else "one point")]
+        named = {str(loop.extent) for loop in self.loops}
+        if extra := [f"{name} = {value}" for name, value in self.sizes if name not in named]:
+            lines.append(f"  sizes  {', '.join(extra)}")
+        buffers = [f"b{i}: {type_}" for i, type_ in enumerate(self.operands + self.results)]
+        lines.append(f"  reads  {', '.join(buffers[: len(self.operands)]) or 'nothing'}")
+        lines.append(f"  writes {', '.join(buffers[len(self.operands) :])}")
+        lines.append("  body")
+        lines += _listing(self.body, self.body_stores)
+        for number, reduction in enumerate(self.reductions):
+            where = f" at {reduction.position}" if reduction.position is not None else ""
+            lines.append(f"  reduce {number}: {reduction.op} of %{reduction.value} in {reduction.dtype.short}{where}")
+        if self.epilogue:
+            lines.append("  epilogue")
+            lines += _listing(self.epilogue, self.epilogue_stores)
+        lines += [f"  why {reason}" for reason in self.why]
+        return "\n".join(lines)
+
+
+def _listing(instructions: tuple[Instruction, ...], stores: tuple[Store, ...]) -> list[str]:
+    lines = [
+        f"    %{i}: {instruction.dtype.short} = {instruction}"
+        + (f"  # {instruction.location.filename}:{instruction.location.line}" if instruction.location.line else "")
+        for i, instruction in enumerate(instructions)
+    ]
+    return lines + [f"    store b{store.buffer}[{store.position}] = %{store.value}" for store in stores]
