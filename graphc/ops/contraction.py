@@ -27,6 +27,14 @@ def free_axes(ndim: int, contract: Sequence[int], batch: Sequence[int]) -> tuple
     return tuple(a for a in range(ndim) if a not in contract and a not in batch)
 
 
+def check_axis_pairs(op: str, what: str, pairs: Any) -> None:
+    """Raise ArgumentError unless ``pairs`` is (axes of lhs, axes of rhs), equally many."""
+    if not isinstance(pairs, tuple) or len(pairs) != 2 or not all(isinstance(p, tuple) for p in pairs):
+        raise ArgumentError(f"{op}: {what} must be (axes of lhs, axes of rhs), not {pairs!r}")
+    if len(pairs[0]) != len(pairs[1]):
+        raise ArgumentError(f"{op}: {what} {pairs} names more axes of one operand than of the other")
+
+
 @register
 class DotGeneral(Primitive):
     """The sum of products over the axes ``contract`` = (axes of lhs, axes of rhs), for each index of axes ``batch``.
@@ -48,10 +56,7 @@ class DotGeneral(Primitive):
         check_numeric(self.name, lhs, rhs)
         check_same_dtype(self.name, lhs, rhs)
         for what, pairs in (("contract", contract), ("batch", batch)):
-            if not isinstance(pairs, tuple) or len(pairs) != 2 or not all(isinstance(p, tuple) for p in pairs):
-                raise ArgumentError(f"{self.name}: {what} must be (axes of lhs, axes of rhs), not {pairs!r}")
-            if len(pairs[0]) != len(pairs[1]):
-                raise ArgumentError(f"{self.name}: {what} {pairs} names more axes of one operand than of the other")
+            check_axis_pairs(self.name, what, pairs)
         for side, x in enumerate((lhs, rhs)):
             named = contract[side] + batch[side]
             for axis in named:
@@ -70,7 +75,7 @@ class DotGeneral(Primitive):
         shape += [rhs.shape[a] for a in free_axes(rhs.ndim, contract[1], batch[1])]
         return (lhs.with_shape(shape),)
 
-    def evaluate(self, lhs: Any, rhs: Any, *, contract: AxisPairs, batch: AxisPairs) -> Any:  # type: ignore[override]
+    def evaluate(self, lhs: Any, rhs: Any, *, contract: AxisPairs, batch: AxisPairs) -> Any:
         dtype = lhs.dtype
         lhs, rhs = in_compute_dtype(lhs), in_compute_dtype(rhs)
         free = (free_axes(lhs.ndim, contract[0], batch[0]), free_axes(rhs.ndim, contract[1], batch[1]))

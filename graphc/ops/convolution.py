@@ -39,6 +39,11 @@ def window_count(size: Dim, window: Dim, stride: int, padding: tuple[Dim, Dim], 
     return dim_max((extent - dilated(window, dilation)) // stride + 1, 0)
 
 
+def window_counts(sizes: Sequence[int], window: Sequence[int], *attributes: Sequence[Any]) -> list[int]:
+    """:func:`window_count` along each axis, of sizes that are known."""
+    return [int(count) for count in map(window_count, sizes, window, *attributes)]
+
+
 def windows_of(
     x: Any, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int], counts: Sequence[int]
 ) -> Any:
@@ -114,7 +119,7 @@ class ConvGeneral(Primitive):
         counts = map(window_count, x.shape[2:], w.shape[2:], strides, padding, lhs_dilation, rhs_dilation)
         return (x.with_shape((x.shape[0], w.shape[0], *counts)),)
 
-    def evaluate(  # type: ignore[override]
+    def evaluate(
         self,
         x: Any,
         w: Any,
@@ -126,7 +131,7 @@ class ConvGeneral(Primitive):
         groups: int,
     ) -> Any:
         dtype, batch, kernels, window = x.dtype, x.shape[0], w.shape[0], w.shape[2:]
-        counts = list(map(window_count, x.shape[2:], window, strides, padding, lhs_dilation, rhs_dilation))
+        counts = window_counts(x.shape[2:], window, strides, padding, lhs_dilation, rhs_dilation)
         if 0 in (batch, *counts, *w.shape):
             return np.zeros((batch, kernels, *counts), dtype=dtype)
         padded = pad_array(

@@ -34,7 +34,7 @@ class Cumulative(OneOperand):
         check_axis(self.name, axis, x)
         return (x,)
 
-    def evaluate(self, x: Any, *, axis: int, reverse: bool) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axis: int, reverse: bool) -> Any:
         wide = in_compute_dtype(x)
         if reverse:
             wide = np.flip(wide, axis)

@@ -81,7 +81,7 @@ class Gather(OneOperand):
         shape = check_indices(self.name, x, indices, axes)
         return (x.with_shape((*shape, *(x.shape[a] for a in kept_axes(x.ndim, axes)))),)
 
-    def evaluate(self, x: Any, *indices: Any, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *indices: Any, axes: tuple[int, ...]) -> Any:
         check_bounds(self.name, indices, axes, x.shape)
         return np.array(_axes_first(x, axes)[tuple(indices)], order="C")
 
@@ -122,7 +122,7 @@ class Scatter(Primitive):
             )
         return (x,)
 
-    def evaluate(self, x: Any, updates: Any, *indices: Any, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, updates: Any, *indices: Any, axes: tuple[int, ...]) -> Any:
         check_bounds(self.name, indices, axes, x.shape)
         rest = kept_axes(x.ndim, axes)
         sizes = [x.shape[a] for a in axes]
@@ -295,7 +295,7 @@ class DynamicSlice(OneOperand):
             raise ShapeError(f"{self.name}: a window of sizes {sizes} does not fit into {x}")
         return (x.with_shape(sizes),)
 
-    def evaluate(self, x: Any, *starts: Any, sizes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *starts: Any, sizes: tuple[int, ...]) -> Any:
         return np.array(x[window_at(self.name, starts, sizes, x.shape)], order="C")
 
     def residuals_for(self, node_types: tuple[TensorType, ...], needed: Sequence[bool]) -> Residuals:
@@ -328,7 +328,7 @@ class DynamicUpdateSlice(Primitive):
             raise ShapeError(f"{self.name}: the update {update} does not fit into {x}")
         return (x,)
 
-    def evaluate(self, x: Any, update: Any, *starts: Any) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, update: Any, *starts: Any) -> Any:
         window = window_at(self.name, starts, update.shape, x.shape)
         result = np.array(x, order="C")
         result[window] = update

@@ -53,8 +53,7 @@ class BroadcastInDim(OneOperand):
         (x,) = take(self.name, inputs, 1)
         check_sizes(self.name, "shape", shape)
         result = x.with_shape(shape)
-        if not isinstance(dims, tuple) or len(dims) != x.ndim:
-            raise ArgumentError(f"{self.name}: dims must name one result axis for each axis of {x}, not {dims!r}")
+        check_per_axis(self.name, "dims", dims, x, x.ndim, minimum=0)
         check_axes(self.name, dims, result)
         for axis, dim in enumerate(dims):
             if x.shape[axis] != 1 and x.shape[axis] != shape[dim]:
@@ -64,7 +63,7 @@ class BroadcastInDim(OneOperand):
                 )
         return (result,)
 
-    def evaluate(self, x: Any, *, shape: tuple[int, ...], dims: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, shape: tuple[int, ...], dims: tuple[int, ...]) -> Any:
         aligned = [1] * len(shape)
         for axis, dim in enumerate(dims):
             aligned[dim] = x.shape[axis]
@@ -97,7 +96,7 @@ class Reshape(OneOperand):
             raise ShapeError(f"{self.name}: {x} has {x.size} elements and the shape {shape} takes {product(shape)}")
         return (x.with_shape(shape),)
 
-    def evaluate(self, x: Any, *, shape: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, shape: tuple[int, ...]) -> Any:
         if x.size != product(shape):
             raise ShapeError(f"{self.name}: shape {x.shape} cannot become {shape}: the element counts differ")
         return np.reshape(x, shape)
@@ -119,7 +118,7 @@ class Transpose(OneOperand):
         check_permutation(self.name, permutation, x)
         return (x.with_shape(x.shape[p] for p in permutation),)
 
-    def evaluate(self, x: Any, *, permutation: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, permutation: tuple[int, ...]) -> Any:
         return np.transpose(x, permutation)
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
@@ -163,9 +162,7 @@ class Slice(OneOperand):
                 )
         return (x.with_shape((hi - lo + s - 1) // s for lo, hi, s in zip(starts, limits, strides, strict=True)),)
 
-    def evaluate(  # type: ignore[override]
-        self, x: Any, *, starts: tuple[int, ...], limits: tuple[int, ...], strides: tuple[int, ...]
-    ) -> Any:
+    def evaluate(self, x: Any, *, starts: tuple[int, ...], limits: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         for axis, (start, limit, size) in enumerate(zip(starts, limits, x.shape, strict=True)):
             if not 0 <= start <= limit <= size:
                 raise ShapeError(f"{self.name}: {start}:{limit} is not within axis {axis}, of size {size}")
@@ -239,7 +236,7 @@ class Pad(Primitive):
                 raise ShapeError(f"{self.name}: low {low} and high {high} remove more than axis {axis} of {x} has")
         return (x.with_shape(shape),)
 
-    def evaluate(  # type: ignore[override]
+    def evaluate(
         self, x: Any, value: Any, *, low: tuple[int, ...], high: tuple[int, ...], interior: tuple[int, ...]
     ) -> Any:
         return pad_array(np.asarray(x), value, low, high, interior)
@@ -289,10 +286,12 @@ class Concatenate(Primitive):
         rest = first.shape[:axis] + first.shape[axis + 1 :]
         if any(x.ndim != first.ndim or x.shape[:axis] + x.shape[axis + 1 :] != rest for x in inputs):
             raise ShapeError(f"{self.name}: operands may differ in axis {axis} alone: {describe(inputs)}")
-        total: Dim = sum((x.shape[axis] for x in inputs), 0)
+        total: Dim = 0
+        for x in inputs:
+            total = total + x.shape[axis]
         return (first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :])),)
 
-    def evaluate(self, *xs: Any, axis: int) -> Any:  # type: ignore[override]
+    def evaluate(self, *xs: Any, axis: int) -> Any:
         return np.concatenate(xs, axis=axis)
 
     def vjp(
@@ -301,7 +300,8 @@ class Concatenate(Primitive):
         (cotangent,) = cotangents
         assert cotangent is not None
         axis = node.attributes["axis"]
-        starts, limits = [0] * cotangent.ndim, list(cotangent.shape)
+        starts: list[Dim] = [0] * cotangent.ndim
+        limits: list[Dim] = list(cotangent.shape)
         gradients: list[Value | None] = []
         offset: Dim = 0
         for position, x in enumerate(node.inputs):
@@ -325,7 +325,7 @@ class Reverse(OneOperand):
         check_axes(self.name, axes, x)
         return (x,)
 
-    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         return np.flip(x, axes)
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
@@ -345,14 +345,14 @@ class Iota(NoGradient):
         self, inputs: tuple[TensorType, ...], /, *, dtype: DType, shape: tuple[Dim, ...], axis: int
     ) -> tuple[TensorType, ...]:
         take(self.name, inputs, 0)
-        if not isinstance(dtype, DType) or dtype.is_bool:
+        if dtype.is_bool:
             raise DTypeError(f"{self.name}: counts in an integer or floating dtype, not {dtype}")
         check_sizes(self.name, "shape", shape)
         result = TensorType(dtype, shape)
         check_axis(self.name, axis, result)
         return (result,)
 
-    def evaluate(self, *, dtype: DType, shape: tuple[int, ...], axis: int) -> Any:  # type: ignore[override]
+    def evaluate(self, *, dtype: DType, shape: tuple[int, ...], axis: int) -> Any:
         with np.errstate(all="ignore"):
             line = np.arange(shape[axis], dtype=np.int64).astype(dtype.numpy)
         line = line.reshape([shape[a] if a == axis else 1 for a in range(len(shape))])

@@ -48,9 +48,9 @@ class RandomBits(NoGradient):
     name = "random_bits"
     attributes = ("shape", "dtype")
 
-    def infer(
+    def infer(  # type: ignore[override]
         self, inputs: tuple[TensorType, ...], /, *, shape: tuple[Dim, ...], dtype: DType
-    ) -> tuple[TensorType, ...]:  # type: ignore[override]
+    ) -> tuple[TensorType, ...]:
         for x in take(self.name, inputs, 2):
             if x.dtype is not uint64:
                 raise DTypeError(f"{self.name}: key and counter must be uint64 scalars: {describe(inputs)}")
@@ -61,7 +61,7 @@ class RandomBits(NoGradient):
         check_sizes(self.name, "shape", shape)
         return (TensorType(dtype, shape),)
 
-    def evaluate(self, key: Any, counter: Any, *, shape: tuple[int, ...], dtype: DType) -> Any:  # type: ignore[override]
+    def evaluate(self, key: Any, counter: Any, *, shape: tuple[int, ...], dtype: DType) -> Any:
         size = int(np.prod(shape, dtype=np.int64))
         with np.errstate(all="ignore"):
             position = np.arange(size, dtype=np.uint64) + np.uint64(counter)

@@ -100,7 +100,7 @@ class ReduceSum(Reduction):
     def check_dtype(self, x: TensorType) -> None:
         check_numeric(self.name, x)
 
-    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         wide = in_compute_dtype(x)
         with np.errstate(all="ignore"):
             return np.asarray(np.add.reduce(wide, axis=axes, dtype=wide.dtype)).astype(x.dtype, copy=False)
@@ -123,7 +123,7 @@ class ReduceProd(Reduction):
     def check_dtype(self, x: TensorType) -> None:
         check_numeric(self.name, x)
 
-    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         wide = in_compute_dtype(x)
         with np.errstate(all="ignore"):
             return np.asarray(np.multiply.reduce(wide, axis=axes, dtype=wide.dtype)).astype(x.dtype, copy=False)
@@ -178,7 +178,7 @@ class ReduceMax(Extreme):
 
     name = "reduce_max"
 
-    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         wide = in_compute_dtype(x)
         with np.errstate(all="ignore"):
             best = np.maximum.reduce(wide, axis=axes, initial=lowest(as_dtype(x.dtype)))
@@ -191,7 +191,7 @@ class ReduceMin(Extreme):
 
     name = "reduce_min"
 
-    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         wide = in_compute_dtype(x)
         with np.errstate(all="ignore"):
             best = np.minimum.reduce(wide, axis=axes, initial=highest(as_dtype(x.dtype)))
@@ -217,7 +217,7 @@ class ReduceAny(BoolReduction):
 
     name = "reduce_any"
 
-    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         return np.asarray(np.any(x, axis=axes))
 
 
@@ -227,7 +227,7 @@ class ReduceAll(BoolReduction):
 
     name = "reduce_all"
 
-    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         return np.asarray(np.all(x, axis=axes))
 
 
@@ -255,7 +255,7 @@ class ArgMax(ArgExtreme):
 
     name = "argmax"
 
-    def evaluate(self, x: Any, *, axis: int) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axis: int) -> Any:
         self.check_not_empty(x, axis)
         return np.asarray(np.argmax(in_compute_dtype(x), axis=axis), dtype=np.int64)
 
@@ -266,6 +266,6 @@ class ArgMin(ArgExtreme):
 
     name = "argmin"
 
-    def evaluate(self, x: Any, *, axis: int) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axis: int) -> Any:
         self.check_not_empty(x, axis)
         return np.asarray(np.argmin(in_compute_dtype(x), axis=axis), dtype=np.int64)

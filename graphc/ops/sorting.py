@@ -50,7 +50,7 @@ class Sort(OneOperand):
         check_axis(self.name, axis, x)
         return (x,)
 
-    def evaluate(self, x: Any, *, axis: int, descending: bool) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axis: int, descending: bool) -> Any:
         return np.take_along_axis(x, stable_order(x, axis, descending), axis)
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
@@ -74,7 +74,7 @@ class ArgSort(NoGradient):
         check_axis(self.name, axis, x)
         return (x.with_dtype(int64),)
 
-    def evaluate(self, x: Any, *, axis: int, descending: bool) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, axis: int, descending: bool) -> Any:
         return stable_order(x, axis, descending).astype(np.int64, copy=False)
 
 
@@ -100,7 +100,7 @@ class TopK(Primitive):
         result = x.with_shape((*x.shape[:-1], k))
         return (result, result.with_dtype(int64))
 
-    def evaluate(self, x: Any, *, k: int) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, *, k: int) -> Any:
         if k > x.shape[-1]:
             raise ShapeError(f"{self.name}: k is {k}, but the last axis has size {x.shape[-1]}")
         order = np.ascontiguousarray(stable_order(x, x.ndim - 1, True)[..., :k], dtype=np.int64)

@@ -18,7 +18,7 @@ from graphc.ops.checking import (
     check_per_axis,
     take,
 )
-from graphc.ops.convolution import Padding, input_gradient_padding, window_count, windows_of
+from graphc.ops.convolution import Padding, input_gradient_padding, window_count, window_counts, windows_of
 from graphc.ops.movement import pad_array
 from graphc.ops.reduction import highest, in_compute_dtype, lowest
 
@@ -58,7 +58,7 @@ def sliding_windows(
     window_dilation: tuple[int, ...],
 ) -> Any:
     """The windows over ``x`` padded and dilated with ``identity``: positions, then one flat axis of window elements."""
-    counts = list(map(window_count, x.shape, window, strides, padding, base_dilation, window_dilation))
+    counts = window_counts(x.shape, window, strides, padding, base_dilation, window_dilation)
     elements = int(np.prod(window, dtype=np.int64))
     if 0 in counts:
         return np.zeros((*counts, elements), dtype=x.dtype)
@@ -82,7 +82,7 @@ class ReduceWindowSum(OneOperand):
         (x,) = take(self.name, inputs, 1)
         return (infer_windows(self.name, x, **attributes),)
 
-    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, **attributes: Any) -> Any:
         wide = in_compute_dtype(x)
         with np.errstate(all="ignore"):
             sums = np.add.reduce(sliding_windows(self.name, wide, 0, **attributes), axis=-1, dtype=wide.dtype)
@@ -132,7 +132,7 @@ class ReduceWindowMax(WindowExtreme):
     name = "reduce_window_max"
     position_op = "reduce_window_argmax"
 
-    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, **attributes: Any) -> Any:
         windows = sliding_windows(self.name, in_compute_dtype(x), lowest(as_dtype(x.dtype)), **attributes)
         with np.errstate(all="ignore"):
             return np.asarray(np.maximum.reduce(windows, axis=-1)).astype(x.dtype, copy=False)
@@ -145,7 +145,7 @@ class ReduceWindowMin(WindowExtreme):
     name = "reduce_window_min"
     position_op = "reduce_window_argmin"
 
-    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, **attributes: Any) -> Any:
         windows = sliding_windows(self.name, in_compute_dtype(x), highest(as_dtype(x.dtype)), **attributes)
         with np.errstate(all="ignore"):
             return np.asarray(np.minimum.reduce(windows, axis=-1)).astype(x.dtype, copy=False)
@@ -183,7 +183,7 @@ class ReduceWindowArgMax(WindowPosition):
 
     name = "reduce_window_argmax"
 
-    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, **attributes: Any) -> Any:
         return self.positions(x, lowest(as_dtype(x.dtype)), np.maximum, attributes)
 
 
@@ -196,5 +196,5 @@ class ReduceWindowArgMin(WindowPosition):
 
     name = "reduce_window_argmin"
 
-    def evaluate(self, x: Any, **attributes: Any) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any, **attributes: Any) -> Any:
         return self.positions(x, highest(as_dtype(x.dtype)), np.minimum, attributes)
