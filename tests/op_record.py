@@ -167,3 +167,21 @@ def edge_pairs(dtype: DType) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of :func:`edge_values`, as two vectors."""
     values = edge_values(dtype)
     return np.repeat(values, values.size), np.tile(values, values.size)
+
+
+def assert_same(got: Any, want: Any, what: object = "", *, tolerance: tuple[float, float] = (0.0, 0.0)) -> None:
+    """Fail unless the arrays have one dtype and shape and equal values.
+
+    NaN equals NaN (of bfloat16 too, which NumPy's assertions do not know). Without a `tolerance` (relative, absolute),
+    -0.0 does not equal 0.0.
+    """
+    assert (got.dtype, got.shape) == (want.dtype, want.shape), what
+    if as_dtype(want.dtype).is_floating:
+        got, want = (np.asarray(a, dtype=np.float64) for a in (got, want))
+    if tolerance != (0.0, 0.0):
+        np.testing.assert_allclose(got, want, rtol=tolerance[0], atol=tolerance[1], err_msg=str(what))
+        return
+    np.testing.assert_array_equal(got, want, err_msg=str(what))
+    if want.dtype == np.float64:
+        zero = want == 0
+        np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(want[zero]), err_msg=f"{what}: signs of zeros")
