@@ -1,0 +1,549 @@
+"""A kernel of the IR as readable Python text for Numba.
+
+A map over rows, with a broadcast operand that is read once a row::
+
+    @noalias
+    def exp_loop(in0, in1, out0, s0, s1, lo, hi):
+        for i0 in range(lo, hi):
+            p0 = s1*i0
+            v1 = in1[i0]
+            for i1 in range(s1):
+                v0 = in0[p0 + i1]
+                v2 = v0 - v1
+                v3 = exp_f32(v2)
+                out0[p0 + i1] = v3
+
+
+    def exp(buffers, sizes, lo, hi, status):
+        exp_loop(pointer_f32(buffers[0]), …, sizes[0], sizes[1], lo, hi)
+
+How loops are arranged depends on the kernel's structure alone, never on sizes:
+
+* a **map**: the outer loops are one parallel range, the last loop is inside;
+* a reduction whose last contiguous loop is reduced, by **rows**: the kept loops are the parallel range. Float sums go through
+  chunks of 1024, which vectorize (``add_reassoc``), and are totalled in float64: the error stays below that of pairwise sums;
+* a reduction whose last contiguous loop is kept, by **columns**: accumulators in memory for 512 columns at a time, so that the
+  innermost loop runs over neighbours;
+* a reduction of **everything**: a first kernel makes one partial result for each block (or each iteration of the outermost
+  loop), a second combines them. Blocks depend on the size only, so results repeat however the work is split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+from graphc.dtypes import DType, float64, int64
+from graphc.ir.dims import Dim, product
+from graphc.ir.types import TensorType
+from graphc.loops.affine import Affine
+from graphc.loops.body import Instruction
+from graphc.loops.kernel import Kernel, Reduction, Store
+from graphc.loops.source import KernelSource
+
+from .emit_scalar import combine, expression, identity, literal, load, store, takes
+
+CHUNK: Final = 1024
+COLUMNS: Final = 512
+BLOCK: Final = 16384
+
+
+def emit(kernel: Kernel, *, annotate: bool = False) -> tuple[KernelSource, ...]:
+    """The kernel's text: one function, or two for a reduction of everything. ``annotate`` adds the user's lines."""
+    if not kernel.reductions:
+        return (_emit_map(kernel, annotate),)
+    if not kernel.kept and any(loop.reduced for loop in kernel.loops):
+        return _emit_full(kernel, annotate)
+    inner = _contiguous_loop(kernel)
+    if inner is None or kernel.loops[inner].reduced:
+        return (_emit_rows(kernel, inner, annotate),)
+    return (_emit_columns(kernel, inner, annotate),)
+
+
+def _contiguous_loop(kernel: Kernel) -> int | None:
+    """The loop along which most loads of the body run through memory without gaps; the last loop if that is undecided."""
+    unit_strides = [0] * len(kernel.loops)
+    for instruction in kernel.body:
+        if instruction.kind == "load":
+            for loop, coefficient in instruction.detail[1].terms:
+                unit_strides[loop] += coefficient == 1
+    if all(not loop.reduced for loop in kernel.loops):
+        return None
+    kept = kernel.kept
+    candidates = [i for i, loop in enumerate(kernel.loops) if loop.reduced or i == kept[-1]]
+    return max(candidates, key=lambda i: (unit_strides[i], i))
+
+
+class _Text:
+    """Lines of one inner function and what the outer one must pass to it."""
+
+    def __init__(self, kernel: Kernel, name: str, annotate: bool, scratch: Sequence[TensorType] = ()) -> None:
+        self.kernel, self.name, self.annotate, self.scratch = kernel, name, annotate, tuple(scratch)
+        self.lines: list[str] = []
+        self.depth = 1
+        count = len(kernel.operands)
+        self.buffers = [f"in{i}" for i in range(count)] + [f"out{i}" for i in range(len(kernel.results))]
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    @contextmanager
+    def block(self, header: str) -> Iterator[None]:
+        self.line(header)
+        self.depth += 1
+        yield
+        self.depth -= 1
+
+    def finish(self, extent: Dim) -> KernelSource:
+        types = (*self.kernel.operands, *self.kernel.results, *self.scratch)
+        names = [*self.buffers, *(f"tmp{i}" for i in range(len(self.scratch)))]
+        sizes = [name for name, _ in self.kernel.sizes]
+        pointers = [f"pointer_{t.dtype.short}(buffers[{i}])" for i, t in enumerate(types)]
+        arguments = [*pointers, *(f"sizes[{i}]" for i in range(len(sizes))), "lo", "hi"]
+        source = "\n".join(
+            [
+                "@noalias",
+                f"def {self.name}_loop({', '.join([*names, *sizes, 'lo', 'hi'])}):",
+                *(self.lines or ["    pass"]),
+                "",
+                "",
+                f"def {self.name}(buffers, sizes, lo, hi, status):",
+                f"    {self.name}_loop(",
+                *(f"        {argument}," for argument in arguments),
+                "    )",
+                "",
+            ]
+        )
+        return KernelSource(self.name, source, tuple(size for _, size in self.kernel.sizes), extent, self.scratch)
+
+
+class _Region:
+    """Body or epilogue, each instruction placed in the outermost loop that knows all the indices it needs.
+
+    ``depths``: loop → how deep it is nested; instructions of depth 0 come before all loops.
+    """
+
+    def __init__(
+        self,
+        text: _Text,
+        prefix: str,
+        instructions: Sequence[Instruction],
+        stores: Sequence[Store],
+        depths: dict[int, int],
+        reduced: Sequence[str] = (),
+        reduced_depth: int = 0,
+        needed: Sequence[int] = (),
+    ) -> None:
+        self.text, self.prefix, self.instructions, self.depths = text, prefix, instructions, depths
+        self.innermost = max([*depths.values(), reduced_depth], default=0)
+        self.at: list[list[str]] = [[] for _ in range(self.innermost + 1)]
+        self.bases: dict[Affine, str] = {}
+        self.names: list[str] = []
+        self.levels: list[int] = []
+        self.reduced, self.reduced_depth = reduced, reduced_depth
+        used = _used(instructions, [s.value for s in stores] + list(needed))
+        for number, instruction in enumerate(instructions):
+            self._place(number, instruction, number in used)
+        for s in stores:
+            name = self.text.buffers[s.buffer]
+            line = store(name, self.position(s.position), self.names[s.value], s.dtype)
+            self.at[self.innermost].append(line)
+
+    def _place(self, number: int, instruction: Instruction, is_used: bool) -> None:
+        operands = [self.names[i] for i in instruction.operands]
+        level = max((self.levels[i] for i in instruction.operands), default=0)
+        name = f"{self.prefix}{number}"
+        if instruction.kind == "constant":
+            name, right = literal(instruction.detail, instruction.dtype), None
+        elif instruction.kind == "reduced":
+            name, right, level = self.reduced[instruction.detail], None, self.reduced_depth
+        elif instruction.kind == "size":
+            name, right = str(instruction.detail), None
+        elif instruction.kind == "index":
+            level = self._level(instruction.detail)
+            right = self.position(instruction.detail)
+        elif instruction.kind == "load":
+            buffer, position, dtype = instruction.detail
+            level = self._level(position)
+            right = load(self.text.buffers[buffer], self.position(position), dtype)
+        else:
+            right = expression(instruction, operands, [self.instructions[i].dtype for i in instruction.operands])
+        self.names.append(name)
+        self.levels.append(level)
+        if right is not None and is_used:
+            where = instruction.location
+            note = f"  # {where.filename.rpartition('/')[2]}:{where.line}" if self.text.annotate and where.line else ""
+            self.at[level].append(f"{name} = {right}{note}")
+
+    def _level(self, function: Affine) -> int:
+        return max((self.depths[loop] for loop in function.loops), default=0)
+
+    def position(self, function: Affine) -> str:
+        """The text of ``function``; what is the same for the whole innermost loop is computed before it."""
+        outer = Affine(function.offset, tuple(t for t in function.terms if self.depths[t[0]] < self.innermost))
+        inner = Affine(0, tuple(t for t in function.terms if self.depths[t[0]] == self.innermost))
+        if not inner.terms or not self.innermost:
+            return _affine_text(function)
+        if len(outer.terms) + (outer.offset != 0) == 0:
+            return _affine_text(inner)
+        base = self.bases.get(outer)
+        if base is None:
+            base = _affine_text(outer)
+            if not base.isidentifier():
+                name = f"{'p' if self.prefix == 'v' else 'q'}{len(self.bases)}"
+                self.at[self._level(outer)].append(f"{name} = {base}")
+                base = name
+            self.bases[outer] = base
+        return f"{base} + {_affine_text(inner)}"
+
+    def write(self, depth: int) -> None:
+        for line in self.at[depth]:
+            self.text.line(line)
+
+    def value(self, number: int) -> str:
+        return self.names[number]
+
+
+def _used(instructions: Sequence[Instruction], roots: Sequence[int]) -> set[int]:
+    used = set(roots)
+    for number in range(len(instructions) - 1, -1, -1):
+        if number in used:
+            used.update(instructions[number].operands)
+    return used
+
+
+def _affine_text(function: Affine) -> str:
+    parts: list[str] = []
+    for loop, coefficient in function.terms:
+        if coefficient in (1, -1):
+            parts.append(f"i{loop}" if coefficient == 1 else f"-i{loop}")
+        else:
+            parts.append(f"{coefficient}*i{loop}")
+    if function.offset != 0 or not parts:
+        parts.append(str(function.offset))
+    return " + ".join(parts).replace("+ -", "- ")
+
+
+def _extent(kernel: Kernel, loops: Sequence[int]) -> Dim:
+    values = dict(kernel.sizes)
+    return product(values[str(kernel.loops[i].extent)] for i in loops)
+
+
+def _unravel(text: _Text, loops: Sequence[int], flat: str) -> None:
+    """Set the index of each of ``loops`` from the row-major position ``flat``."""
+    extents = [text.kernel.loops[i].extent for i in loops]
+    rest = flat
+    for number in range(len(loops) - 1, 0, -1):
+        text.line(f"i{loops[number]} = {rest} % {extents[number]}")
+        name = f"i{loops[0]}" if number == 1 else f"{flat}{number}"
+        text.line(f"{name} = {rest} // {extents[number]}")
+        rest = name
+
+
+@contextmanager
+def _parallel(text: _Text, loops: Sequence[int]) -> Iterator[None]:
+    if len(loops) == 1:
+        with text.block(f"for i{loops[0]} in range(lo, hi):"):
+            yield
+        return
+    with text.block("for p in range(lo, hi):"):
+        _unravel(text, loops, "p")
+        yield
+
+
+def _emit_map(kernel: Kernel, annotate: bool) -> KernelSource:
+    text = _Text(kernel, kernel.name, annotate)
+    loops = list(range(len(kernel.loops)))
+    parallel, inner = (loops[:-1], loops[-1:]) if len(loops) > 1 else (loops, [])
+    depths = {**dict.fromkeys(parallel, 1), **dict.fromkeys(inner, 2)}
+    body = _Region(text, "v", kernel.body, kernel.body_stores, depths, reduced_depth=0 if loops else 1)
+    body.write(0)
+    with _parallel(text, parallel):
+        body.write(1)
+        for loop in inner:
+            with text.block(f"for i{loop} in range({kernel.loops[loop].extent}):"):
+                body.write(2)
+    return text.finish(_extent(kernel, parallel))
+
+
+# Reductions.
+
+
+def _is_chunked(reduction: Reduction) -> bool:
+    return reduction.op == "sum" and reduction.dtype.is_floating
+
+
+def _stored_dtype(reduction: Reduction) -> DType:
+    """In what a partial result is kept in memory: sums of floats in float64."""
+    return float64 if _is_chunked(reduction) else reduction.dtype
+
+
+def _start(text: _Text, reductions: Sequence[Reduction]) -> None:
+    for number, reduction in enumerate(reductions):
+        text.line(f"acc{number} = {identity(reduction.op, _stored_dtype(reduction))}")
+        if reduction.position is not None:
+            text.line(f"at{number} = {literal(0, int64)}")
+
+
+def _step(text: _Text, number: int, reduction: Reduction, value: str, position: str, *, chunked: bool) -> None:
+    """One more value into the accumulators of ``reduction``, which are local variables."""
+    if reduction.position is not None:
+        text.line(f"take{number} = {takes(reduction.op, value, f'acc{number}', reduction.dtype)}")
+        text.line(f"acc{number} = {value} if take{number} else acc{number}")
+        text.line(f"at{number} = {position} if take{number} else at{number}")
+    else:
+        name = f"{'part' if chunked and _is_chunked(reduction) else 'acc'}{number}"
+        text.line(f"{name} = {combine(reduction.op, name, value, reduction.dtype)}")
+
+
+def _reduce_loops(text: _Text, body: _Region, loops: Sequence[int], depth: int, inner_range: tuple[str, str]) -> None:
+    """The nest over the reduced ``loops``; ``depth`` is that of the first, ``inner_range`` the range of the last."""
+    reductions = text.kernel.reductions
+    if not loops:
+        body.write(depth)
+        for number, reduction in enumerate(reductions):
+            _combine_one(text, body, number, reduction, chunked=False)
+        return
+    loop = loops[0]
+    if len(loops) > 1:
+        with text.block(f"for i{loop} in range({text.kernel.loops[loop].extent}):"):
+            body.write(depth)
+            _reduce_loops(text, body, loops[1:], depth + 1, inner_range)
+        return
+    first, last = inner_range
+    if not any(map(_is_chunked, reductions)):
+        with text.block(f"for i{loop} in range({first}, {last}):"):
+            body.write(depth)
+            for number, reduction in enumerate(reductions):
+                _combine_one(text, body, number, reduction, chunked=False)
+        return
+    with text.block(f"for chunk in range({first}, {last}, {CHUNK}):"):
+        for number, reduction in enumerate(reductions):
+            if _is_chunked(reduction):
+                text.line(f"part{number} = {literal(0.0, reduction.dtype)}")
+        with text.block(f"for i{loop} in range(chunk, min(chunk + {CHUNK}, {last})):"):
+            body.write(depth)
+            for number, reduction in enumerate(reductions):
+                _combine_one(text, body, number, reduction, chunked=True)
+        for number, reduction in enumerate(reductions):
+            if _is_chunked(reduction):
+                text.line(f"acc{number} += f64(part{number})")
+
+
+def _combine_one(text: _Text, body: _Region, number: int, reduction: Reduction, *, chunked: bool) -> None:
+    position = _affine_text(reduction.position) if reduction.position is not None else ""
+    value = body.value(reduction.value)
+    if _is_chunked(reduction) and not chunked:
+        text.line(f"acc{number} += f64({value})")
+    else:
+        _step(text, number, reduction, value, position, chunked=chunked)
+
+
+def _results(text: _Text, reductions: Sequence[Reduction]) -> list[str]:
+    """Names of the finished results, which the epilogue reads."""
+    names: list[str] = []
+    for number, reduction in enumerate(reductions):
+        if reduction.position is not None:
+            names.append(f"at{number}")
+        elif _is_chunked(reduction) and reduction.dtype is not float64:
+            names.append(f"total{number}")
+        else:
+            names.append(f"acc{number}")
+    return names
+
+
+def _finish_totals(text: _Text, reductions: Sequence[Reduction]) -> None:
+    for number, reduction in enumerate(reductions):
+        if _is_chunked(reduction) and reduction.dtype is not float64:
+            text.line(f"total{number} = {reduction.dtype.short}(acc{number})")
+
+
+def _body(text: _Text, depths: dict[int, int], depth: int) -> _Region:
+    kernel = text.kernel
+    needed = [r.value for r in kernel.reductions]
+    return _Region(text, "v", kernel.body, kernel.body_stores, depths, reduced_depth=depth, needed=needed)
+
+
+def _emit_rows(kernel: Kernel, inner: int | None, annotate: bool) -> KernelSource:
+    text = _Text(kernel, kernel.name, annotate)
+    kept = list(kernel.kept)
+    reduced = [i for i, loop in enumerate(kernel.loops) if loop.reduced and i != inner]
+    reduced += [inner] if inner is not None and kernel.loops[inner].reduced else []
+    depths = {**dict.fromkeys(kept, 1), **{loop: 2 + n for n, loop in enumerate(reduced)}}
+    body = _body(text, depths, 1)
+    results = _results(text, kernel.reductions)
+    epilogue = _Region(
+        text, "w", kernel.epilogue, kernel.epilogue_stores, dict.fromkeys(kept, 1), reduced=results, reduced_depth=1
+    )
+    body.write(0)
+    epilogue.write(0)
+    with _parallel(text, kept):
+        _start(text, kernel.reductions)
+        if reduced:
+            body.write(1)
+            _reduce_loops(text, body, reduced, 2, ("0", str(kernel.loops[reduced[-1]].extent)))
+        else:
+            _reduce_loops(text, body, [], 1, ("0", "0"))
+        _finish_totals(text, kernel.reductions)
+        epilogue.write(1)
+    return text.finish(_extent(kernel, kept))
+
+
+def _emit_columns(kernel: Kernel, inner: int, annotate: bool) -> KernelSource:
+    size = _extent(kernel, kernel.kept)
+    scratch: list[TensorType] = []
+    slots: list[tuple[str, str]] = []
+    for reduction in kernel.reductions:
+        value = f"tmp{len(scratch)}"
+        scratch.append(TensorType(reduction.dtype, (size,)))
+        where = ""
+        if reduction.position is not None:
+            where = f"tmp{len(scratch)}"
+            scratch.append(TensorType(int64, (size,)))
+        slots.append((value, where))
+    text = _Text(kernel, kernel.name, annotate, scratch)
+    outer = [i for i in kernel.kept if i != inner]
+    reduced = [i for i, loop in enumerate(kernel.loops) if loop.reduced]
+    innermost = 2 + len(reduced)
+    body = _body(text, {**dict.fromkeys(outer, 1), **{r: 2 + n for n, r in enumerate(reduced)}, inner: innermost}, 1)
+    names = [f"total{n}" for n in range(len(slots))]
+    epilogue = _Region(
+        text, "w", kernel.epilogue, kernel.epilogue_stores, {**dict.fromkeys(outer, 1), inner: 2},
+        reduced=names, reduced_depth=2,
+    )  # fmt: skip
+    body.write(0)
+    epilogue.write(0)
+    extent = kernel.loops[inner].extent
+    columns = f"for i{inner} in range(first, last):"
+    text.line("start = lo")
+    with text.block("while start < hi:"):
+        text.line(f"first = start % {extent}")
+        if outer:
+            text.line(f"row = start // {extent}")
+            if len(outer) == 1:
+                text.line(f"i{outer[0]} = row")
+            else:
+                _unravel(text, outer, "row")
+        text.line(f"last = min(first + {COLUMNS}, {extent}, first + hi - start)")
+        text.line("slot = start - first")
+        body.write(1)
+        epilogue.write(1)
+        with text.block(columns):
+            for reduction, (value, where) in zip(kernel.reductions, slots, strict=True):
+                text.line(store(value, f"slot + i{inner}", identity(reduction.op, reduction.dtype), reduction.dtype))
+                if where:
+                    text.line(f"{where}[slot + i{inner}] = 0")
+        _column_loops(text, body, reduced, 2, columns, inner, slots)
+        with text.block(columns):
+            for number, (reduction, (value, where)) in enumerate(zip(kernel.reductions, slots, strict=True)):
+                name, dtype = (where, int64) if where else (value, reduction.dtype)
+                text.line(f"total{number} = {load(name, f'slot + i{inner}', dtype)}")
+            epilogue.write(2)
+        text.line("start = slot + last")
+    return text.finish(size)
+
+
+def _column_loops(
+    text: _Text, body: _Region, loops: Sequence[int], depth: int, columns: str, inner: int, slots: Sequence[tuple[str, str]]
+) -> None:
+    if loops:
+        with text.block(f"for i{loops[0]} in range({text.kernel.loops[loops[0]].extent}):"):
+            body.write(depth)
+            _column_loops(text, body, loops[1:], depth + 1, columns, inner, slots)
+        return
+    with text.block(columns):
+        body.write(depth)
+        at = f"slot + i{inner}"
+        for number, (reduction, (memory, where)) in enumerate(zip(text.kernel.reductions, slots, strict=True)):
+            text.line(f"acc{number} = {load(memory, at, reduction.dtype)}")
+            position = _affine_text(reduction.position) if reduction.position is not None else ""
+            if where:
+                text.line(f"at{number} = {where}[{at}]")
+            _step(text, number, reduction, body.value(reduction.value), position, chunked=False)
+            text.line(store(memory, at, f"acc{number}", reduction.dtype))
+            if where:
+                text.line(f"{where}[{at}] = at{number}")
+
+
+def _emit_full(kernel: Kernel, annotate: bool) -> tuple[KernelSource, KernelSource]:
+    loops = list(range(len(kernel.loops)))
+    size = _extent(kernel, loops[:1])
+    is_flat = len(loops) == 1
+    blocks: Dim = (size + BLOCK - 1) // BLOCK if is_flat else size
+    scratch: list[TensorType] = []
+    for reduction in kernel.reductions:
+        scratch.append(TensorType(_stored_dtype(reduction), (blocks,)))
+        if reduction.position is not None:
+            scratch.append(TensorType(int64, (blocks,)))
+    return (
+        _emit_partials(kernel, loops, blocks, scratch, annotate),
+        _emit_combination(kernel, blocks, scratch, annotate),
+    )
+
+
+def _partial_slots(kernel: Kernel) -> list[tuple[str, str]]:
+    slots: list[tuple[str, str]] = []
+    count = 0
+    for reduction in kernel.reductions:
+        has_position = reduction.position is not None
+        slots.append((f"tmp{count}", f"tmp{count + 1}" if has_position else ""))
+        count += 1 + has_position
+    return slots
+
+
+def _emit_partials(
+    kernel: Kernel, loops: Sequence[int], blocks: Dim, scratch: Sequence[TensorType], annotate: bool
+) -> KernelSource:
+    text = _Text(kernel, kernel.name, annotate, scratch)
+    is_flat = len(loops) == 1
+    index = "block" if is_flat else "i0"
+    depths = {0: 2} if is_flat else {loop: 1 + loop for loop in loops}
+    body = _body(text, depths, 1)
+    body.write(0)
+    with text.block(f"for {index} in range(lo, hi):"):
+        _start(text, kernel.reductions)
+        body.write(1)
+        if is_flat:
+            first = f"block * {BLOCK}"
+            inner_range = (first, f"min({first} + {BLOCK}, {kernel.loops[0].extent})")
+            _reduce_loops(text, body, loops, 2, inner_range)
+        else:
+            _reduce_loops(text, body, loops[1:], 2, ("0", str(kernel.loops[-1].extent)))
+        for number, (reduction, (memory, where)) in enumerate(
+            zip(kernel.reductions, _partial_slots(kernel), strict=True)
+        ):
+            text.line(store(memory, index, f"acc{number}", _stored_dtype(reduction)))
+            if where:
+                text.line(f"{where}[{index}] = at{number}")
+    return text.finish(blocks)
+
+
+def _emit_combination(kernel: Kernel, blocks: Dim, scratch: Sequence[TensorType], annotate: bool) -> KernelSource:
+    counted = kernel.sizes + (("blocks", blocks),)
+    text = _Text(_with_sizes(kernel, counted), f"{kernel.name}_total", annotate, scratch)
+    epilogue = _Region(
+        text, "w", kernel.epilogue, kernel.epilogue_stores, {},
+        reduced=_results(text, kernel.reductions), reduced_depth=1,
+    )  # fmt: skip
+    epilogue.write(0)
+    with text.block("for _ in range(lo, hi):"):
+        _start(text, kernel.reductions)
+        with text.block("for block in range(blocks):"):
+            for number, (reduction, (memory, where)) in enumerate(
+                zip(kernel.reductions, _partial_slots(kernel), strict=True)
+            ):
+                dtype = _stored_dtype(reduction)
+                text.line(f"one{number} = {load(memory, 'block', dtype)}")
+                if _is_chunked(reduction):
+                    text.line(f"acc{number} += one{number}")
+                else:
+                    _step(text, number, reduction, f"one{number}", f"{where}[block]", chunked=False)
+        _finish_totals(text, kernel.reductions)
+        epilogue.write(1)
+    return text.finish(1)
+
+
+def _with_sizes(kernel: Kernel, sizes: tuple[tuple[str, Dim], ...]) -> Kernel:
+    return replace(kernel, sizes=sizes)
