@@ -294,6 +294,11 @@ class _Extremum(Binary):
         return h.select(h.compare(self.wins, x, y), x, y)
 
 
+def has_zeros(x: Any) -> bool:
+    """Whether a float array has zeros, whose signs NumPy's maximum and minimum leave to chance."""
+    return bool(x.dtype.kind == "f" and np.count_nonzero(x) != x.size)
+
+
 @register
 class Maximum(_Extremum):
     """The larger operand (bools: logical or): IEEE 754-2019 maximum. NaN if one of them is NaN; 0.0 is above -0.0."""
@@ -305,9 +310,7 @@ class Maximum(_Extremum):
     def compute(self, *arrays: Any, **attributes: Any) -> Any:
         x, y = arrays
         result = np.maximum(x, y)
-        if result.dtype.kind == "f" and not np.all(result):
-            return np.where((x == 0) & (y == 0), x + y, result)
-        return result
+        return np.where((x == 0) & (y == 0), x + y, result) if has_zeros(result) else result
 
 
 @register
@@ -321,6 +324,4 @@ class Minimum(_Extremum):
     def compute(self, *arrays: Any, **attributes: Any) -> Any:
         x, y = arrays
         result = np.minimum(x, y)
-        if result.dtype.kind == "f" and not np.all(result):
-            return np.where((x == 0) & (y == 0), -(-x - y), result)
-        return result
+        return np.where((x == 0) & (y == 0), -(-x - y), result) if has_zeros(result) else result

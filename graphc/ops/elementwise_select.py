@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from graphc.dtypes import DType, as_dtype, bool_
+from graphc.dtypes import DType, bool_
 from graphc.errors import DTypeError
 from graphc.ir.primitive import Residuals, ScalarHandler, register
 from graphc.ir.types import TensorType
@@ -137,19 +137,19 @@ class ConvertElementType(Elementwise):
             )
         return (x.with_dtype(dtype),)
 
+    @np.errstate(all="ignore")
     def evaluate(self, *arrays: Any, **attributes: Any) -> Any:
         (x,) = arrays
         dtype: DType = attributes["dtype"]
-        if narrow_float(x) is not None and as_dtype(x.dtype) is not dtype:
+        if narrow_float(x) is not None and x.dtype != dtype.numpy:
             x = x.astype(np.float32)
-        with np.errstate(all="ignore"):
-            if dtype.is_bool:
-                return np.asarray(x != 0)
-            if dtype.is_integer and x.dtype.kind == "f":
-                return saturate(x, dtype)
-            if dtype.is_floating and dtype.bits == 16 and x.dtype.itemsize > 2:
-                x = x.astype(np.float32)
-            return np.asarray(x.astype(dtype.numpy))
+        if dtype.is_bool:
+            return np.asarray(x != 0)
+        if dtype.is_integer and x.dtype.kind == "f":
+            return saturate(x, dtype)
+        if dtype.compute is not dtype and x.dtype.itemsize > 2:
+            x = x.astype(np.float32)
+        return np.asarray(x.astype(dtype.numpy))
 
     def vjp(
         self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
