@@ -11,7 +11,7 @@ _LONGEST = 40
 
 
 def to_dot(graph: Graph) -> str:
-    """The text of a DOT file: parameters on top, one box a node with its op, attributes and types, outputs at the bottom.
+    """The text of a DOT file: one box a node with its op, attributes and types, parameters on top, outputs below.
 
     Graphs in attributes become boxes around their nodes, joined to their user by a dashed line. Edges carry the
     operand's number where an op has several. Equal graphs give equal text.

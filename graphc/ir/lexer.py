@@ -106,7 +106,7 @@ class Cursor:
         """Step over a non-negative integer and give it."""
         token = self.token
         if _INT.fullmatch(token) is None:
-            raise self.error(f"{token!r} is not an integer") if self.at_number() else self.expected(what)
+            raise self.error(f"{shortened(token)} is not an integer") if self.at_number() else self.expected(what)
         if len(token) > MAX_DIGITS:
             raise self.error(f"an integer of {len(token)} digits is too large", hint=f"at most {MAX_DIGITS} digits")
         self.advance()
@@ -137,7 +137,7 @@ class Cursor:
         elif self.token == '"':
             return self.error("this string is not closed on its line", hint='end it with ", and write a newline as \\n')
         else:
-            found = f"found {_shortened(self.token)}"
+            found = f"found {shortened(self.token)}"
         return self.error(f"expected {what}, {found}", hint=hint)
 
     def error(self, message: str, *, at: int | None = None, hint: str | None = None) -> ParseError:
@@ -165,5 +165,11 @@ def close_to(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean {' or '.join(matches)}?" if matches else None
 
 
-def _shortened(token: str) -> str:
+def counted(results: int) -> str:
+    """``results`` with the noun, for messages."""
+    return "1 result" if results == 1 else f"{results} results"
+
+
+def shortened(token: str) -> str:
+    """``token`` in quotes for a message, cut down where it is long."""
     return repr(token) if len(token) <= 40 else repr(token[:37]) + "…"

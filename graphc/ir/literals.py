@@ -38,8 +38,9 @@ def read_string(cursor: Cursor, what: str) -> str:
         raise cursor.expected(what)
     try:
         text: str = json.loads(token)
-    except ValueError as error:
-        raise cursor.error(f"this string is malformed: {error}", hint="escapes are those of JSON") from None
+    except ValueError:
+        hint = "escapes are those of JSON, and control characters must be escaped"
+        raise cursor.error("this string is malformed", hint=hint) from None
     cursor.advance()
     return text
 
@@ -120,7 +121,11 @@ def _format_nested(values: Any, array: np.ndarray, dtype: DType) -> str:
         return str(int(values))
     exact = repr(float(values))
     short = str(array[()])  # in the element's own precision: 0.1, not 0.10000000149011612
-    if len(short) < len(exact) and "." in short and float(dtype.numpy.type(float(short))) == float(values):
+    if (
+        len(short) < len(exact)
+        and ("." in short or "e" in short)
+        and float(dtype.numpy.type(float(short))) == float(values)
+    ):
         return short
     return exact
 
@@ -144,8 +149,8 @@ def _read_base64(cursor: Cursor, type_: TensorType) -> np.ndarray:
     text = read_string(cursor, "a string of base64")
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
-        raise cursor.error(f"this is not base64: {error}", at=at) from None
+    except (binascii.Error, UnicodeEncodeError):
+        raise cursor.error("this is not base64", at=at) from None
     size = type_.size
     if size * type_.dtype.itemsize != len(data):
         needed = f"{size * type_.dtype.itemsize} bytes"
@@ -190,7 +195,7 @@ def _read_nested(cursor: Cursor, type_: TensorType, axis: int, flat: list[Any]) 
     cursor.advance()
     cursor.depth -= 1
     if count != size:
-        raise cursor.error(f"{type_} has size {size} in dimension {axis}, {count} elements are given", at=at)
+        raise cursor.error(f"{type_} has size {size} in dimension {axis}, but the list has {count}", at=at)
 
 
 def _read_element(cursor: Cursor, dtype: DType) -> bool | int | float:

@@ -15,7 +15,7 @@ from graphc.errors import ArgumentError, FileError, ParseError
 from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim, DimExpr
 from graphc.ir.graph import Graph, Guard, Node, Value
-from graphc.ir.lexer import Cursor, close_to
+from graphc.ir.lexer import Cursor, close_to, counted, shortened
 from graphc.ir.literals import read_array, read_number, read_string
 from graphc.ir.primitive import Primitive, get_primitive, primitives
 from graphc.ir.spec import DTYPES, continue_dim, read_dim, read_type
@@ -142,7 +142,7 @@ class _GraphReader:
                 raise cursor.error(message, at=place)
             outputs.append(value)
         if len(outputs) != len(self.result_types):
-            message = f"the graph declares {len(self.result_types)} results, {len(outputs)} are returned"
+            message = f"the graph declares {counted(len(self.result_types))}, but returns {len(outputs)}"
             raise cursor.error(message, at=at)
         return outputs
 
@@ -155,7 +155,7 @@ class _GraphReader:
             while True:
                 name = self.new_name("the name of a value")
                 if name in names:
-                    raise cursor.error(f"{name} is defined twice", at=cursor.index - 1)
+                    raise cursor.error(f"{shortened(name)} is defined twice", at=cursor.index - 1)
                 names.append(name)
                 cursor.expect(":", hint="a value is written with its type: %0: f32[3] = ...")
                 places.append(cursor.index)
@@ -174,7 +174,7 @@ class _GraphReader:
         except Exception as error:  # attributes of a kind that the rule did not foresee
             raise cursor.wrapped(error, at=op_at, doing=f"{op.name} does not take these arguments") from None
         if len(inferred) != len(types):
-            raise cursor.error(f"{op.name} has {len(inferred)} results, {len(types)} are named", at=start)
+            raise cursor.error(f"{op.name} has {counted(len(inferred))}, but the line names {len(types)}", at=start)
         for written, actual, place in zip(types, inferred, places, strict=True):
             if written != actual:
                 message = f"the result of {op.name} has type {actual}, not {written}"
@@ -197,7 +197,7 @@ class _GraphReader:
         except ArgumentError:
             known = primitives()
         hint = close_to(name, known) or "graphc.ops.names() lists all ops; importing graphc.ops makes them known"
-        raise cursor.error(f"there is no op called {name!r}", at=at, hint=hint)
+        raise cursor.error(f"there is no op called {shortened(name)}", at=at, hint=hint)
 
     def operands(self) -> list[Value]:
         cursor = self.cursor
@@ -218,7 +218,7 @@ class _GraphReader:
             if name[:1] != "%" or len(name) == 1:
                 raise cursor.expected("a value, such as %x")
             hint = close_to(name, self.values) or "a value is defined above the line that uses it"
-            raise cursor.error(f"{name} is not defined", hint=hint)
+            raise cursor.error(f"{shortened(name)} is not defined", hint=hint)
         cursor.advance()
         return value
 
@@ -228,7 +228,7 @@ class _GraphReader:
         if name[:1] != "%" or len(name) == 1:
             raise cursor.expected(what)
         if name in self.values:
-            raise cursor.error(f"{name} is defined twice")
+            raise cursor.error(f"{shortened(name)} is defined twice")
         return cursor.advance()
 
     def complete(
@@ -239,7 +239,7 @@ class _GraphReader:
             if name not in op.attributes:
                 takes = f"it takes {', '.join(op.attributes)}" if op.attributes else "it takes none"
                 hint = close_to(name, op.attributes)
-                raise cursor.error(f"{op.name} has no attribute {name!r}; {takes}", at=place, hint=hint)
+                raise cursor.error(f"{op.name} has no attribute {shortened(name)}; {takes}", at=place, hint=hint)
         try:
             return complete_attributes(op, attributes)
         except ArgumentError as error:
@@ -256,7 +256,7 @@ class _GraphReader:
             at = cursor.index
             name = cursor.word("the name of an attribute")
             if name in values:
-                raise cursor.error(f"the attribute {name!r} is given twice", at=at)
+                raise cursor.error(f"the attribute {shortened(name)} is given twice", at=at)
             cursor.expect("=")
             values[name], places[name] = self.attribute(), at
         cursor.advance()
@@ -336,7 +336,7 @@ class _GraphReader:
         place = cursor.index
         value = self.operand()
         if value not in self.parameters:
-            raise cursor.error(f"{cursor.tokens[place]} is not a parameter", at=place)
+            raise cursor.error(f"{shortened(cursor.tokens[place])} is not a parameter", at=place)
         self.aliases[output] = self.parameters.index(value)
 
     def location(self, at: int) -> Location:

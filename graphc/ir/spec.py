@@ -11,7 +11,7 @@ from __future__ import annotations
 from graphc.dtypes import ALL, DType
 from graphc.errors import ShapeError
 from graphc.ir.dims import Dim, DimExpr, dim_floordiv, dim_max, dim_min, dim_mod, name_problem, symbol
-from graphc.ir.lexer import MAX_DEPTH, Cursor, close_to
+from graphc.ir.lexer import MAX_DEPTH, Cursor, close_to, shortened
 from graphc.ir.types import TensorType
 
 DTYPES: dict[str, DType] = {d.short: d for d in ALL} | {d.name: d for d in ALL}
@@ -47,7 +47,9 @@ def read_type(cursor: Cursor) -> TensorType:
     if dtype is None:
         name = cursor.word("a type, such as f32[batch, 784]")
         known = ", ".join(d.short for d in ALL)
-        raise cursor.error(f"{name!r} is not a dtype", at=start, hint=close_to(name, DTYPES) or f"use one of {known}")
+        raise cursor.error(
+            f"{shortened(name)} is not a dtype", at=start, hint=close_to(name, DTYPES) or f"use one of {known}"
+        )
     cursor.advance()
     cursor.expect("[", hint=f"a type has its sizes in brackets; a scalar is {dtype.short}[]")
     shape: list[Dim] = []
@@ -68,7 +70,7 @@ def read_type(cursor: Cursor) -> TensorType:
 
 def read_dim(cursor: Cursor) -> Dim:
     """The size at the cursor, with Python's precedence of operators."""
-    if cursor.next_token() in ("]", ",") and cursor.at_number():  # by far the most frequent
+    if cursor.next_token() in ("]", ",") and len(cursor.token) < 18 and cursor.at_number():  # by far the most frequent
         return cursor.integer("a size")
     return _Expression(cursor).sum()
 
@@ -126,7 +128,8 @@ class _Expression:
     def atom(self) -> Dim:
         cursor, token = self.cursor, self.cursor.token
         if cursor.at_number():
-            return self.bounded(cursor.integer("a size"), cursor.index)
+            at = cursor.index
+            return self.bounded(cursor.integer("a size"), at)
         if token == "(":
             self.enter()
             dim = self.sum()
@@ -150,7 +153,7 @@ class _Expression:
         name = cursor.word("a size: an integer, a name or an expression of them")
         problem = name_problem(name)
         if problem is not None:
-            raise cursor.error(f"{name!r} cannot name a size: {problem}", at=at, hint="choose another name")
+            raise cursor.error(f"{shortened(name)} cannot name a size: {problem}", at=at, hint="choose another name")
         return symbol(name)
 
     def enter(self) -> None:

@@ -80,7 +80,7 @@ def _digest(graph: Graph) -> _Digest:
 
 
 class _Records:
-    """Writes the records of one graph; ``renamed`` maps each size to its canonical name, in order of first appearance."""
+    """Writes the records of one graph; ``renamed`` maps sizes to canonical names, in order of first appearance."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

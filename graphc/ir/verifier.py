@@ -10,6 +10,7 @@ import numpy as np
 from graphc.errors import GraphcError, VerifyError
 from graphc.ir.dims import DimExpr
 from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.lexer import counted
 from graphc.ir.printer import node_lines, value_names
 from graphc.ir.types import symbols_in
 from graphc.locations import UNKNOWN, Location
@@ -59,7 +60,10 @@ class _Verifier:
             self.types(node)
         for index, output in enumerate(graph.outputs):
             if not 0 <= output.index < len(output.node.types):
-                self.fail(f"output {index} is result {output.index} of an op with {_results(output.node)}", output.node)
+                self.fail(
+                    f"output {index} is result {output.index} of an op with {counted(len(output.node.types))}",
+                    output.node,
+                )
         self.effects(position)
         self.aliases()
         self.guards()
@@ -78,7 +82,7 @@ class _Verifier:
     def operands(self, node: Node, position: dict[Node, int]) -> None:
         for index, value in enumerate(node.inputs):
             if not 0 <= value.index < len(value.node.types):
-                made_by = f"{value.node.op.name}, which has {_results(value.node)}"
+                made_by = f"{value.node.op.name}, which has {counted(len(value.node.types))}"
                 self.fail(f"operand {index} is result {value.index} of {made_by}", node)
             if position[value.node] >= position[node]:
                 self.fail(f"operand {index} needs the op's own result: there is a cycle", node)
@@ -186,8 +190,3 @@ def _effects_within(node: Node) -> Iterator[Node]:
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, Graph):
                 yield from item.effects
-
-
-def _results(node: Node) -> str:
-    count = len(node.types)
-    return "1 result" if count == 1 else f"{count} results"
