@@ -1,1 +1,5 @@
 """The CPU backend: kernels compiled by Numba."""
+
+from .backend import compile
+
+__all__ = ["compile"]

@@ -67,7 +67,7 @@ class _Expansion:
         is_map = cluster.body_shape is None
         results = [value for value, *_ in pending]
         kernel = Kernel(
-            name="_".join(list(self.op_names)[:_NAME_PARTS]) or "copy",
+            name="_".join(["map" if is_map else "reduce", *list(self.op_names)[:_NAME_PARTS]]),
             loops=tuple(
                 Loop(1 if size == 1 else symbol(f"n{i}"), i in reduced) for i, size in enumerate(self.space)
             ),

@@ -1,0 +1,122 @@
+"""Graph → executable on the CPU: plan, emit, compile with Numba, put together a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from graphc.errors import BackendError
+from graphc.ir.graph import Graph, Node, Value
+from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
+from graphc.loops.source import KernelSource
+from graphc.runtime.executable import Executable
+from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
+
+from .adapter import compile_kernel
+from .emit import emit
+from .library import LIBRARY
+from .pointers import POINTERS, noalias
+from .scalar_namespace import namespace
+from .structural import LOWERINGS
+
+SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64*")
+
+NAMESPACE: Final[dict[str, object]] = {
+    **namespace(),
+    **POINTERS,
+    "noalias": noalias,
+    **{
+        short: getattr(np, name)
+        for short, name in {
+            "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8", "u16": "uint16", "u32": "uint32",
+            "u64": "uint64", "f32": "float32", "f64": "float64",
+        }.items()
+    },
+    "inf": float("inf"),
+    "nan": float("nan"),
+}  # fmt: skip
+"""What the text of a kernel may name: scalar functions, typed pointers, casts (``f32(x)``), ``inf`` and ``nan``."""
+
+
+def compile(graph: Graph, *, fast_math: bool = False) -> Executable:
+    """An executable of ``graph``. Kernels with the same text are compiled once in a process.
+
+    Raises BackendError for an op that this backend has no lowering for.
+    """
+    plan = make_plan(graph)
+    return Executable(graph, _Assembly(plan, fast_math).program())
+
+
+def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str | None = None) -> NativeKernel:
+    """Compile one kernel. ``shown`` is the text that dumps show, with comments that the compiled one lacks."""
+    compiled = compile_kernel(
+        source.source,
+        source.name,
+        SIGNATURE,
+        filename=f"<graphc kernel {source.name}>",
+        fast_math=fast_math,
+        namespace=NAMESPACE,
+    )
+    texts: dict[str, Callable[[], str]] = {
+        "source": lambda: shown or source.source,
+        "llvm": compiled.llvm,
+        "asm": compiled.asm,
+    }
+    return NativeKernel(source.name, compiled.call, source.sizes, source.extent, lambda stage: texts[stage]())
+
+
+class _Assembly:
+    def __init__(self, plan: Plan, fast_math: bool) -> None:
+        self.plan, self.fast_math = plan, fast_math
+        self.slots: dict[Value, int] = {}
+
+    def program(self) -> Program:
+        graph = self.plan.graph
+        parameters = [self._slot(p) for p in graph.parameters]
+        literals = {self._slot(value): np.asarray(array) for value, array in self.plan.literals.items()}
+        instructions = [self._instruction(step) for step in self.plan.steps]
+        outputs = [self._slot(o) for o in graph.outputs]
+        return Program(
+            slots=tuple(value.type for value in self.slots),
+            parameters=tuple(parameters),
+            outputs=tuple(outputs),
+            literals=literals,
+            instructions=tuple(instructions),
+            texts={"kernels": self.plan.describe},
+        )
+
+    def _slot(self, value: Value) -> int:
+        return self.slots.setdefault(value, len(self.slots))
+
+    def _slots(self, values: Sequence[Value]) -> tuple[int, ...]:
+        return tuple([self._slot(v) for v in values])
+
+    def _instruction(self, step: KernelStep | OpStep | ViewStep) -> Instruction:
+        operands, results = self._slots(step.operands), self._slots(step.results)
+        if isinstance(step, KernelStep):
+            sources = emit(step.kernel)
+            shown = emit(step.kernel, annotate=True)
+            kernels = [
+                native_kernel(s, fast_math=self.fast_math, shown=a.source) for s, a in zip(sources, shown, strict=True)
+            ]
+            return RunKernels(tuple(kernels), operands, results, sources[0].scratch)
+        node = step.node
+        if isinstance(step, ViewStep):
+            return View(operands[0], results[0], node.types[0].shape, node.location)
+        if node.op.name == "check":
+            return RunCheck(operands[0], node.attributes["message"], node.location)
+        if node.op.name in LIBRARY:
+            return RunLibrary(node.op.name, LIBRARY[node.op.name](node), operands, results)
+        return self._structural(node, operands, results)
+
+    def _structural(self, node: Node, operands: tuple[int, ...], results: tuple[int, ...]) -> RunKernels:
+        lowering = LOWERINGS.get(node.op.name)
+        if lowering is None:
+            raise BackendError(f"the cpu backend has no lowering for {node.op.name}", location=node.location)
+        lowered = lowering(node.attributes, [v.type for v in node.inputs], node.types)
+        sources = (lowered,) if isinstance(lowered, KernelSource) else lowered
+        kernels = tuple([native_kernel(source, fast_math=self.fast_math) for source in sources])
+        return RunKernels(
+            kernels, operands, results, sources[0].scratch, checks=True, op=node.op.name, location=node.location
+        )

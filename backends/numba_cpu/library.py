@@ -1,0 +1,61 @@
+"""Matrix products through NumPy, which hands floats to BLAS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from graphc.dtypes import float32
+from graphc.ir.graph import Node
+
+LibraryFunction = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], None]
+
+
+def dot_general(node: Node) -> LibraryFunction:
+    """``dot_general`` as ``np.matmul`` of views: batch axes first, then free by contracted, contracted by free.
+
+    16-bit floats are multiplied in float32 and rounded once.
+    """
+    (left_contract, right_contract), (left_batch, right_batch) = (
+        node.attributes["contract"],
+        node.attributes["batch"],
+    )
+    left_ndim, right_ndim = node.inputs[0].ndim, node.inputs[1].ndim
+    left_free = [a for a in range(left_ndim) if a not in left_contract and a not in left_batch]
+    right_free = [a for a in range(right_ndim) if a not in right_contract and a not in right_batch]
+    left_order = (*left_batch, *left_free, *left_contract)
+    right_order = (*right_batch, *right_contract, *right_free)
+    batches, contracted = len(left_batch), len(left_contract)
+    is_half = node.types[0].dtype.compute is not node.types[0].dtype
+
+    def matrices(x: np.ndarray, order: Sequence[int], rows: int) -> np.ndarray:
+        """``x`` permuted and reshaped to batch × rows × columns, where ``rows`` axes make up the rows."""
+        x = x.transpose(order)
+        split = batches + rows
+        shape = (*x.shape[:batches], _count(x.shape[batches:split]), _count(x.shape[split:]))
+        return x.reshape(shape)
+
+    def run(operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
+        left, right = operands
+        if is_half:
+            left, right = left.astype(float32.numpy), right.astype(float32.numpy)
+        lhs = matrices(left, left_order, len(left_free))
+        rhs = matrices(right, right_order, contracted)
+        (result,) = results
+        with np.errstate(all="ignore"):
+            if is_half:
+                result[...] = np.matmul(lhs, rhs).reshape(result.shape)
+            else:
+                np.matmul(lhs, rhs, out=result.reshape((*lhs.shape[:-1], rhs.shape[-1])))
+
+    return run
+
+
+def _count(shape: Sequence[int]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+LIBRARY: dict[str, Callable[[Node], LibraryFunction]] = {"dot_general": dot_general}
