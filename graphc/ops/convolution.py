@@ -151,10 +151,10 @@ class ConvGeneral(Primitive):
         rows = grouped.transpose(order).reshape(groups, batch * prod(counts), inner)
         columns = in_compute_dtype(w).reshape(groups, kernels // groups, inner).transpose(0, 2, 1)
         with np.errstate(all="ignore"):
-            products = np.matmul(rows, columns)
+            products = np.matmul(rows, columns).astype(dtype, copy=False)
         split = products.reshape(groups, batch, *counts, kernels // groups)
         placed = split.transpose((1, 0, 2 + spatial, *range(2, 2 + spatial)))
-        return placed.reshape(batch, kernels, *counts).astype(dtype, copy=False)
+        return placed.reshape(batch, kernels, *counts)
 
     def residuals_for(self, node_types: tuple[TensorType, ...], needed: Sequence[bool]) -> Residuals:
         return Residuals(operands=tuple(other for operand, other in ((1, 0), (0, 1)) if needed[operand]))

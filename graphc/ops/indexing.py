@@ -134,8 +134,8 @@ class Scatter(Primitive):
         target = moved.reshape(product(sizes), columns)
         with np.errstate(all="ignore"):
             self.combine(target, rows.ravel(), in_compute_dtype(updates).reshape(rows.size, columns))
-        back = np.argsort((*axes, *rest))
-        return np.transpose(target.reshape(moved.shape), back).astype(x.dtype, order="C", copy=False)
+            target = target.astype(x.dtype, copy=False)
+        return np.ascontiguousarray(np.transpose(target.reshape(moved.shape), np.argsort((*axes, *rest))))
 
 
 def positions_in_order(b: Builder, indices: Sequence[Value]) -> Value:

@@ -166,7 +166,7 @@ class Slice(OneOperand):
         for axis, (start, limit, size) in enumerate(zip(starts, limits, x.shape, strict=True)):
             if not 0 <= start <= limit <= size:
                 raise ShapeError(f"{self.name}: {start}:{limit} is not within axis {axis}, of size {size}")
-        return np.asarray(x)[tuple(slice(*bound) for bound in zip(starts, limits, strides, strict=True))]
+        return np.asarray(x)[(..., *(slice(*bound) for bound in zip(starts, limits, strides, strict=True)))]
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
         starts, strides = node.attributes["starts"], node.attributes["strides"]
@@ -326,7 +326,7 @@ class Reverse(OneOperand):
         return (x,)
 
     def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
-        return np.flip(x, axes)
+        return np.flip(x, axes) if axes else np.asarray(x)
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
         gradient: Value = b.reverse(cotangent, axes=node.attributes["axes"])

@@ -86,7 +86,7 @@ class ReduceWindowSum(OneOperand):
         wide = in_compute_dtype(x)
         with np.errstate(all="ignore"):
             sums = np.add.reduce(sliding_windows(self.name, wide, 0, **attributes), axis=-1, dtype=wide.dtype)
-        return np.asarray(sums).astype(x.dtype, copy=False)
+            return np.asarray(sums).astype(x.dtype, copy=False)
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
         window, strides, padding, base, dilation = (node.attributes[name] for name in ATTRIBUTES)
