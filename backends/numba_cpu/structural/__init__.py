@@ -1,0 +1,16 @@
+"""Structural ops on the CPU: generators of kernel text, by the name of the primitive that they lower."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from graphc.backends.numba_cpu.structural.cumulative import CUMULATIVE
+from graphc.backends.numba_cpu.structural.indexing import INDEXING
+from graphc.backends.numba_cpu.structural.movement import MOVEMENT
+from graphc.backends.numba_cpu.structural.random_bits import RANDOM_BITS
+from graphc.backends.numba_cpu.structural.sorting import SORTING
+from graphc.backends.numba_cpu.structural.window import WINDOW
+from graphc.loops.source import Lowering
+
+LOWERINGS: Final[dict[str, Lowering]] = {**MOVEMENT, **INDEXING, **SORTING, **CUMULATIVE, **WINDOW, **RANDOM_BITS}
+"""Primitive name → lowering. Every kernel of one lowering declares the same scratch buffers."""
