@@ -1,0 +1,182 @@
+"""What every array function rests on: lifting operands, promotion and broadcasting.
+
+The IR is strict, so conversion and broadcasting are made explicit here, once, for all modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.dtypes import DType, as_dtype, bool_, default_float, default_int, promote, result_dtype
+from graphc.errors import AxisError, DTypeError, ShapeError
+from graphc.frontends.dispatch import Array, Context, bind, bind_view, context_of
+from graphc.ir.dims import Dim, DimExpr
+from graphc.ir.types import Shape
+
+Scalar = bool | int | float
+ArrayLike = Any  # Array, ndarray, NumPy scalar, Python scalar, or nested sequence of them
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether ``value`` is a Python scalar (NumPy's own scalars have a dtype and are strong)."""
+    return type(value) in (bool, int, float) or (isinstance(value, (bool, int, float)) and not isinstance(value, np.generic))
+
+
+def scalar_dtype(value: Scalar) -> DType:
+    """The weak dtype of a Python scalar."""
+    if isinstance(value, bool):
+        return bool_
+    return default_int if isinstance(value, int) else default_float
+
+
+def lift(value: ArrayLike, *others: Any) -> Array:
+    """``value`` as an array of the context in charge of it and ``others``."""
+    return context_of((value, *others)).lift(value)
+
+
+def lift_all(*values: ArrayLike) -> tuple[Array, ...]:
+    """All of ``values`` as arrays of the one context in charge of them."""
+    context = context_of(values)
+    return tuple([context.lift(v) for v in values])
+
+
+def promoted(*values: ArrayLike, dtype: DType | None = None) -> tuple[Array, ...]:
+    """``values`` as arrays of one dtype (their common one, or ``dtype``) and one shape: ready for an elementwise primitive."""
+    context = context_of(values)
+    return tuple(broadcast_arrays_in(context, *converted(context, values, dtype)))
+
+
+def converted(context: Context, values: Sequence[ArrayLike], dtype: DType | None = None) -> list[Array]:
+    """``values`` as arrays of one dtype. Python scalars become literals of that dtype."""
+    arrays = [v if is_scalar(v) else context.lift(v) for v in values]
+    weak_result = False
+    if dtype is None:
+        dtype, weak_result = result_dtype(
+            [(a.dtype, a.weak) if isinstance(a, Array) else (scalar_dtype(a), True) for a in arrays]
+        )
+    return [
+        astype(a, dtype) if isinstance(a, Array) else context.literal(a, dtype, weak_result) for a in arrays
+    ]
+
+
+def astype(x: Array, dtype: DType) -> Array:
+    """``x`` converted to ``dtype``; ``x`` itself where it has it already."""
+    return x if x.dtype is dtype else bind("convert_element_type", x, dtype=dtype)
+
+
+def to_float(x: ArrayLike) -> Array:
+    """``x`` as a floating array: integers and bools become the default float."""
+    array = lift(x)
+    return array if array.dtype.is_inexact else astype(array, default_float)
+
+
+def broadcast_shapes(context: Context | None, *shapes: Shape) -> Shape:
+    """The common shape, NumPy's rule: sizes are equal or 1. Symbolic sizes that differ are guarded to be equal.
+
+    Raises ShapeError where they do not fit.
+    """
+    ndim = max(map(len, shapes), default=0)
+    result: list[Dim] = []
+    for axis in range(-ndim, 0):
+        size: Dim = 1
+        for shape in shapes:
+            if len(shape) < -axis or shape[axis] == 1 or shape[axis] == size:
+                continue
+            other = shape[axis]
+            if size == 1:
+                size = other
+            elif context is not None and (isinstance(size, DimExpr) or isinstance(other, DimExpr)):
+                context.guard("==", size, other)
+                size = size if isinstance(size, int) else other if isinstance(other, int) else size
+            else:
+                raise ShapeError(
+                    f"shapes {' and '.join(map(show_shape, shapes))} do not broadcast: "
+                    f"sizes {size} and {other} in dimension {axis}",
+                    hint="sizes must be equal, or one of them 1",
+                )
+        result.append(size)
+    return tuple(result)
+
+
+def show_shape(shape: Sequence[Dim]) -> str:
+    """``(3, n)`` as Python would print it."""
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def broadcast_arrays_in(context: Context, *arrays: Array) -> list[Array]:
+    """``arrays`` brought to their common shape."""
+    first = arrays[0].shape
+    if all(a.shape == first for a in arrays[1:]):
+        return list(arrays)
+    shape = broadcast_shapes(context, *(a.shape for a in arrays))
+    return [broadcast_to_shape(a, shape) for a in arrays]
+
+
+def broadcast_to_shape(x: Array, shape: Shape) -> Array:
+    """``x`` repeated to ``shape``, to which it is known to broadcast."""
+    if x.shape == shape:
+        return x
+    offset = len(shape) - len(x.shape)
+    matched = tuple(
+        target if size != 1 and size != target else size for size, target in zip(x.shape, shape[offset:], strict=True)
+    )
+    if matched != x.shape:  # sizes that a guard says are equal
+        x = bind_view("reshape", x, shape=matched)
+    return bind_view("broadcast_in_dim", x, shape=shape, dims=tuple(range(offset, len(shape))))
+
+
+def normalize_axis(axis: int, ndim: int, what: str = "array") -> int:
+    """``axis`` counted from 0. Raises AxisError naming the op."""
+    position = _as_int(axis, what)
+    if not -ndim <= position < ndim:
+        raise AxisError(
+            f"{what}: axis {axis} is out of range for {ndim} dimensions",
+            hint=f"use an axis from {-ndim} to {ndim - 1}" if ndim else "a scalar has no axes",
+        )
+    return position + ndim if position < 0 else position
+
+
+def normalize_axes(axes: int | Iterable[int] | None, ndim: int, what: str = "array") -> tuple[int, ...]:
+    """``axes`` (one, several, or None for all) sorted and counted from 0. Raises AxisError for one named twice."""
+    if axes is None:
+        return tuple(range(ndim))
+    listed = [axes] if isinstance(axes, (int, np.integer)) else list(axes)
+    result = sorted(normalize_axis(a, ndim, what) for a in listed)
+    if len(set(result)) != len(result):
+        raise AxisError(f"{what}: an axis is named twice in {tuple(listed)}")
+    return tuple(result)
+
+
+def _as_int(value: Any, what: str) -> int:
+    try:
+        return int(value.__index__())
+    except (AttributeError, TypeError):
+        raise AxisError(f"{what}: an axis must be an int, not {value!r}") from None
+
+
+def require(condition: bool, x: Array, what: str, needs: str) -> None:
+    """Raise DTypeError saying that ``what`` ``needs`` another dtype than that of ``x``."""
+    if not condition:
+        raise DTypeError(f"{what}: {needs}, not {x.dtype.name} (shape {show_shape(x.shape)})")
+
+
+def common_dtype(*values: ArrayLike) -> DType:
+    """The dtype that ``values`` (arrays, scalars, dtypes) promote to."""
+    dtypes = [
+        (value, False) if isinstance(value, DType)
+        else (scalar_dtype(value), True) if is_scalar(value)
+        else (value.dtype, value.weak) if isinstance(value, Array)
+        else (as_dtype(getattr(value, "dtype", value)), False)
+        for value in values
+    ]  # fmt: skip
+    return result_dtype(dtypes)[0]
+
+
+__all__ = [
+    "Array", "ArrayLike", "Scalar", "astype", "bind", "broadcast_arrays_in", "broadcast_shapes", "broadcast_to_shape",
+    "common_dtype", "converted", "is_scalar", "lift", "lift_all", "normalize_axes", "normalize_axis", "promote", "promoted",
+    "require", "scalar_dtype", "show_shape", "to_float",
+]  # fmt: skip

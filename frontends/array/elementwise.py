@@ -1,0 +1,304 @@
+"""Elementwise array functions, under their array-API and NumPy names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from graphc.dtypes import bool_
+from graphc.errors import DTypeError
+from graphc.frontends.array.core import (
+    ArrayLike, astype, broadcast_arrays_in, common_dtype, converted, is_scalar, lift, promoted, to_float,
+)  # fmt: skip
+from graphc.frontends.dispatch import Array, bind, context_of
+
+_FLOAT_DOC = "{name}(x): {meaning}, elementwise. Integers and bools are converted to float32 first."
+
+
+def _float_function(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike], Array]:
+    def function(x: ArrayLike) -> Array:
+        return bind(primitive, to_float(x))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = _FLOAT_DOC.format(name=name, meaning=meaning)
+    return function
+
+
+exp = _float_function("exp", "exp", "e to the power x")
+exp2 = _float_function("exp2", "exp2", "2 to the power x")
+expm1 = _float_function("expm1", "expm1", "exp(x) - 1, accurate near 0")
+log = _float_function("log", "log", "natural logarithm; -inf at 0, NaN below")
+log2 = _float_function("log2", "log2", "logarithm to base 2")
+log10 = _float_function("log10", "log10", "logarithm to base 10")
+log1p = _float_function("log1p", "log1p", "log(1 + x), accurate near 0")
+sqrt = _float_function("sqrt", "sqrt", "square root; NaN below 0")
+rsqrt = _float_function("rsqrt", "rsqrt", "1 / sqrt(x)")
+sin = _float_function("sin", "sin", "sine of x in radians")
+cos = _float_function("cos", "cos", "cosine of x in radians")
+tan = _float_function("tan", "tan", "tangent of x in radians")
+asin = _float_function("asin", "asin", "inverse sine, in radians")
+acos = _float_function("acos", "acos", "inverse cosine, in radians")
+atan = _float_function("atan", "atan", "inverse tangent, in radians")
+sinh = _float_function("sinh", "sinh", "hyperbolic sine")
+cosh = _float_function("cosh", "cosh", "hyperbolic cosine")
+tanh = _float_function("tanh", "tanh", "hyperbolic tangent")
+asinh = _float_function("asinh", "asinh", "inverse hyperbolic sine")
+acosh = _float_function("acosh", "acosh", "inverse hyperbolic cosine")
+atanh = _float_function("atanh", "atanh", "inverse hyperbolic tangent")
+erf = _float_function("erf", "erf", "error function")
+erfc = _float_function("erfc", "erfc", "complementary error function, 1 - erf(x)")
+lgamma = _float_function("lgamma", "lgamma", "logarithm of the absolute value of the gamma function")
+digamma = _float_function("digamma", "digamma", "derivative of lgamma")
+sigmoid = _float_function("sigmoid", "logistic", "1 / (1 + exp(-x))")
+
+
+def _rounding(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike], Array]:
+    def function(x: ArrayLike) -> Array:
+        array = lift(x)
+        return bind(primitive, array) if array.dtype.is_floating else array
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{name}(x): {meaning}, elementwise. Integers are returned as they are."
+    return function
+
+
+floor = _rounding("floor", "floor", "the largest integer not above x")
+ceil = _rounding("ceil", "ceil", "the smallest integer not below x")
+round = _rounding("round", "round", "the nearest integer, halves to even")
+trunc = _rounding("trunc", "trunc", "the integer part of x")
+
+
+def _no_bool(name: str, *values: ArrayLike) -> None:
+    if all((isinstance(v, bool) if is_scalar(v) else lift(v).dtype is bool_) for v in values):
+        raise DTypeError(f"{name} is not defined for bools", hint="use a logical op, or .astype(gc.int64)")
+
+
+def add(x: ArrayLike, y: ArrayLike) -> Array:
+    """x + y. Bools follow NumPy: their sum is a logical or."""
+    a, b = promoted(x, y)
+    return bind("bitwise_or" if a.dtype is bool_ else "add", a, b)
+
+
+def subtract(x: ArrayLike, y: ArrayLike) -> Array:
+    """x - y. Raises DTypeError for two bools, as NumPy does."""
+    a, b = promoted(x, y)
+    if a.dtype is bool_:
+        _no_bool("subtract", x, y)
+    return bind("sub", a, b)
+
+
+def multiply(x: ArrayLike, y: ArrayLike) -> Array:
+    """x * y. Bools follow NumPy: their product is a logical and."""
+    a, b = promoted(x, y)
+    return bind("bitwise_and" if a.dtype is bool_ else "mul", a, b)
+
+
+def divide(x: ArrayLike, y: ArrayLike) -> Array:
+    """x / y. Integers and bools are converted to float32 first (int / int → float32)."""
+    dtype = common_dtype(*(v if is_scalar(v) else lift(v, x, y) for v in (x, y)))
+    if dtype.is_inexact:
+        a, b = promoted(x, y)
+    else:
+        a, b = promoted(*(float(v) if is_scalar(v) else to_float(v) for v in (x, y)))
+    return bind("div", a, b)
+
+
+def _numeric(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
+    def function(x: ArrayLike, y: ArrayLike) -> Array:
+        a, b = promoted(x, y)
+        if a.dtype is bool_:
+            _no_bool(name, x, y)
+        return bind(primitive, a, b)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{name}(x, y): {meaning}, elementwise with broadcasting and promotion."
+    return function
+
+
+floor_divide = _numeric("floor_divide", "floor_divide", "floor(x / y); an integer divided by 0 gives 0")
+remainder = _numeric("remainder", "remainder", "x - floor(x / y) * y, with the sign of y; 0 for an integer y of 0")
+pow = _numeric("pow", "pow", "x to the power y; integers to a negative power give 0 unless x is 1 or -1")
+
+
+def _any_dtype(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
+    def function(x: ArrayLike, y: ArrayLike) -> Array:
+        return bind(primitive, *promoted(x, y))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{name}(x, y): {meaning}, elementwise with broadcasting and promotion."
+    return function
+
+
+maximum = _any_dtype("maximum", "maximum", "the larger of x and y; NaN if either is")
+minimum = _any_dtype("minimum", "minimum", "the smaller of x and y; NaN if either is")
+equal = _any_dtype("equal", "eq", "whether x == y")
+not_equal = _any_dtype("not_equal", "ne", "whether x != y")
+less = _any_dtype("less", "lt", "whether x < y")
+less_equal = _any_dtype("less_equal", "le", "whether x <= y")
+greater = _any_dtype("greater", "gt", "whether x > y")
+greater_equal = _any_dtype("greater_equal", "ge", "whether x >= y")
+
+
+def atan2(y: ArrayLike, x: ArrayLike) -> Array:
+    """The angle of the point (x, y), in radians from -pi to pi."""
+    a, b = promoted(y, x)
+    return bind("atan2", a, b) if a.dtype.is_inexact else bind("atan2", to_float(a), to_float(b))
+
+
+def hypot(x: ArrayLike, y: ArrayLike) -> Array:
+    """sqrt(x² + y²) without undue overflow or underflow."""
+    a, b = (to_float(v) for v in promoted(x, y))
+    a, b = absolute(a), absolute(b)
+    large, small = maximum(a, b), minimum(a, b)
+    ratio = divide(small, where(equal(large, 0.0), 1.0, large))
+    result = multiply(large, sqrt(add(multiply(ratio, ratio), 1.0)))
+    infinite = logical_or(isinf(a), isinf(b))
+    return where(infinite, float("inf"), result)
+
+
+def logaddexp(x: ArrayLike, y: ArrayLike) -> Array:
+    """log(exp(x) + exp(y)) without overflow."""
+    a, b = (to_float(v) for v in promoted(x, y))
+    large = maximum(a, b)
+    difference = negative(absolute(subtract(a, b)))
+    return where(equal(a, b), add(large, float.fromhex("0x1.62e42fefa39efp-1")), add(large, log1p(exp(difference))))
+
+
+def negative(x: ArrayLike) -> Array:
+    """-x. Raises DTypeError for bools, as NumPy does."""
+    array = lift(x)
+    _no_bool("negative", array)
+    return bind("neg", array)
+
+
+def positive(x: ArrayLike) -> Array:
+    """+x, a new array."""
+    return astype(lift(x), lift(x).dtype)
+
+
+def absolute(x: ArrayLike) -> Array:
+    """|x|; the most negative integer stays itself (it has no opposite)."""
+    array = lift(x)
+    return array if array.dtype is bool_ or array.dtype.kind == "uint" else bind("abs", array)
+
+
+def sign(x: ArrayLike) -> Array:
+    """-1, 0 or 1 by the sign of x; NaN for NaN."""
+    array = lift(x)
+    _no_bool("sign", array)
+    return bind("sign", array)
+
+
+def square(x: ArrayLike) -> Array:
+    """x * x."""
+    array = lift(x)
+    return multiply(array, array)
+
+
+def reciprocal(x: ArrayLike) -> Array:
+    """1 / x, as a float."""
+    return divide(1.0, x)
+
+
+def isfinite(x: ArrayLike) -> Array:
+    """Whether x is neither infinite nor NaN."""
+    array = lift(x)
+    return bind("is_finite", array) if array.dtype.is_floating else equal(array, array)
+
+
+def isnan(x: ArrayLike) -> Array:
+    """Whether x is NaN."""
+    array = lift(x)
+    return bind("is_nan", array) if array.dtype.is_floating else not_equal(array, array)
+
+
+def isinf(x: ArrayLike) -> Array:
+    """Whether x is +inf or -inf."""
+    array = lift(x)
+    if not array.dtype.is_floating:
+        return not_equal(array, array)
+    return equal(absolute(array), float("inf"))
+
+
+def _as_bool(x: ArrayLike) -> Array:
+    array = lift(x)
+    return array if array.dtype is bool_ else not_equal(array, 0)
+
+
+def logical_and(x: ArrayLike, y: ArrayLike) -> Array:
+    """Whether both are true (nonzero)."""
+    return bind("bitwise_and", *promoted(_as_bool(x), _as_bool(y)))
+
+
+def logical_or(x: ArrayLike, y: ArrayLike) -> Array:
+    """Whether either is true (nonzero)."""
+    return bind("bitwise_or", *promoted(_as_bool(x), _as_bool(y)))
+
+
+def logical_xor(x: ArrayLike, y: ArrayLike) -> Array:
+    """Whether exactly one is true (nonzero)."""
+    return bind("bitwise_xor", *promoted(_as_bool(x), _as_bool(y)))
+
+
+def logical_not(x: ArrayLike) -> Array:
+    """Whether x is false (zero)."""
+    return bind("bitwise_not", _as_bool(x))
+
+
+def _bitwise(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
+    def function(x: ArrayLike, y: ArrayLike) -> Array:
+        a, b = promoted(x, y)
+        if a.dtype.is_floating:
+            raise DTypeError(f"{name} takes integers or bools, not {a.dtype.name}")
+        return bind(primitive, a, b)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{name}(x, y): {meaning}, for integers and bools."
+    return function
+
+
+bitwise_and = _bitwise("bitwise_and", "bitwise_and", "bitwise and")
+bitwise_or = _bitwise("bitwise_or", "bitwise_or", "bitwise or")
+bitwise_xor = _bitwise("bitwise_xor", "bitwise_xor", "bitwise exclusive or")
+bitwise_left_shift = _bitwise("bitwise_left_shift", "shift_left", "x shifted left by y bits; 0 from the width on")
+bitwise_right_shift = _bitwise("bitwise_right_shift", "shift_right", "x shifted right by y bits, keeping the sign")
+
+
+def bitwise_invert(x: ArrayLike) -> Array:
+    """~x for integers and bools."""
+    array = lift(x)
+    if array.dtype.is_floating:
+        raise DTypeError(f"bitwise_invert takes integers or bools, not {array.dtype.name}")
+    return bind("bitwise_not", array)
+
+
+def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
+    """x where ``condition`` is true (nonzero), else y; all three broadcast together."""
+    context = context_of((condition, x, y))
+    a, b = converted(context, (x, y))
+    c, a, b = promoted_shapes(_as_bool(condition), a, b)
+    return bind("select", c, a, b)
+
+
+def promoted_shapes(*arrays: Array) -> tuple[Array, ...]:
+    """``arrays`` broadcast to their common shape, dtypes kept."""
+    context = context_of(arrays)
+    return tuple(broadcast_arrays_in(context, *(context.lift(a) for a in arrays)))
+
+
+def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:
+    """x limited to [min, max]; either may be None. NaN stays NaN."""
+    array = lift(x)
+    if min is not None and max is not None:
+        low, value, high = promoted(min, array, max)
+        return bind("clamp", low, value, high)
+    if min is not None:
+        return maximum(array, min)
+    return minimum(array, max) if max is not None else array
+
+
+def isclose(x: ArrayLike, y: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:
+    """Whether |x - y| <= atol + rtol * |y|, infinities being close to themselves only."""
+    a, b = (to_float(v) for v in promoted(x, y))
+    close = less_equal(absolute(subtract(a, b)), add(multiply(absolute(b), rtol), atol))
+    close = logical_and(close, logical_and(isfinite(a), isfinite(b)))
+    result = logical_or(close, equal(a, b))
+    return logical_or(result, logical_and(isnan(a), isnan(b))) if equal_nan else result

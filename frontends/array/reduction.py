@@ -1,0 +1,232 @@
+"""Array functions that reduce axes, or run along one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphc.dtypes import DType, as_dtype, bool_, int64, uint64
+from graphc.errors import ArgumentError, ShapeError
+from graphc.frontends.array.core import (
+    ArrayLike, astype, lift, normalize_axes, normalize_axis, show_shape, to_float,
+)  # fmt: skip
+from graphc.frontends.array.elementwise import (
+    absolute, add, divide, exp, isinf, log, maximum, not_equal, pow as power_of, sqrt, square, subtract, where,
+)  # fmt: skip
+from graphc.frontends.array.movement import expand_dims, ravel, reshape
+from graphc.frontends.dispatch import Array, bind
+from graphc.ir.dims import Dim, DimExpr, product
+
+Axis = int | Sequence[int] | None
+
+
+def _reduce(op: str, x: Array, axis: Axis, keepdims: bool, what: str) -> Array:
+    axes = normalize_axes(axis, len(x.shape), what)
+    result = bind(op, x, axes=axes) if axes else x
+    if keepdims and axes:
+        result = reshape(result, tuple(1 if i in axes else s for i, s in enumerate(x.shape)))
+    return result
+
+
+def _sum_dtype(x: Array, dtype: Any) -> Array:
+    """Integers are summed in 64 bits, as the array API asks; an explicit dtype wins."""
+    if dtype is not None:
+        return astype(x, as_dtype(dtype))
+    if x.dtype is bool_ or (x.dtype.kind == "int" and x.dtype is not int64):
+        return astype(x, int64)
+    return astype(x, uint64) if x.dtype.kind == "uint" and x.dtype is not uint64 else x
+
+
+def sum(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
+    """The sum over ``axis`` (all axes by default). Small integers and bools are summed in 64 bits. Empty: 0."""
+    return _reduce("reduce_sum", _sum_dtype(lift(x), dtype), axis, keepdims, "sum")
+
+
+def prod(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
+    """The product over ``axis``. Small integers and bools are multiplied in 64 bits. Empty: 1."""
+    return _reduce("reduce_prod", _sum_dtype(lift(x), dtype), axis, keepdims, "prod")
+
+
+def _nonempty(x: Array, axis: Axis, what: str) -> None:
+    axes = normalize_axes(axis, len(x.shape), what)
+    if any(x.shape[a] == 0 for a in axes):
+        raise ShapeError(f"{what} over no elements (shape {show_shape(x.shape)}) has no value")
+
+
+def max(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """The largest element over ``axis``; NaN if any is. Raises ShapeError where there is none."""
+    array = lift(x)
+    _nonempty(array, axis, "max")
+    return _reduce("reduce_max", array, axis, keepdims, "max")
+
+
+def min(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """The smallest element over ``axis``; NaN if any is. Raises ShapeError where there is none."""
+    array = lift(x)
+    _nonempty(array, axis, "min")
+    return _reduce("reduce_min", array, axis, keepdims, "min")
+
+
+def any(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """Whether any element over ``axis`` is true (nonzero)."""
+    array = lift(x)
+    return _reduce("reduce_any", array if array.dtype is bool_ else not_equal(array, 0), axis, keepdims, "any")
+
+
+def all(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """Whether all elements over ``axis`` are true (nonzero)."""
+    array = lift(x)
+    return _reduce("reduce_all", array if array.dtype is bool_ else not_equal(array, 0), axis, keepdims, "all")
+
+
+def size_as_number(sizes: Sequence[Dim], dtype: DType) -> Any:
+    """The product of ``sizes`` as a divisor: a Python float, or a scalar array where it is symbolic."""
+    total = product(sizes)
+    return astype(bind("dimension", dim=total), dtype) if isinstance(total, DimExpr) else float(total)
+
+
+def mean(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
+    """The arithmetic mean over ``axis``, as a float. NaN where there are no elements."""
+    array = to_float(x) if dtype is None else astype(lift(x), as_dtype(dtype))
+    axes = normalize_axes(axis, len(array.shape), "mean")
+    total = sum(array, axis, keepdims=keepdims)
+    return divide(total, size_as_number([array.shape[a] for a in axes], array.dtype))
+
+
+def var(x: ArrayLike, axis: Axis = None, *, correction: float = 0, keepdims: bool = False) -> Array:
+    """The variance over ``axis``: mean squared distance from the mean, divided by n - ``correction``."""
+    array = to_float(x)
+    axes = normalize_axes(axis, len(array.shape), "var")
+    centered = subtract(array, mean(array, axis, keepdims=True))
+    count = size_as_number([array.shape[a] for a in axes], array.dtype)
+    total = sum(square(centered), axis, keepdims=keepdims)
+    if isinstance(count, float):
+        divisor: Any = builtin_max(count - correction, 0.0)
+    else:
+        divisor = maximum(subtract(count, correction), 0.0)
+    return divide(total, divisor)
+
+
+def builtin_max(a: float, b: float) -> float:
+    """Python's own max, whose name this module gives to the array function."""
+    return a if a >= b else b
+
+
+def std(x: ArrayLike, axis: Axis = None, *, correction: float = 0, keepdims: bool = False) -> Array:
+    """The standard deviation over ``axis``, the square root of :func:`var`."""
+    return sqrt(var(x, axis, correction=correction, keepdims=keepdims))
+
+
+def argmax(x: ArrayLike, axis: int | None = None, *, keepdims: bool = False) -> Array:
+    """The position (int64) of the first largest element along ``axis`` (of the raveled array by default); NaN wins."""
+    return _arg("argmax", x, axis, keepdims)
+
+
+def argmin(x: ArrayLike, axis: int | None = None, *, keepdims: bool = False) -> Array:
+    """The position (int64) of the first smallest element along ``axis`` (of the raveled array by default); NaN wins."""
+    return _arg("argmin", x, axis, keepdims)
+
+
+def _arg(op: str, x: ArrayLike, axis: int | None, keepdims: bool) -> Array:
+    array = lift(x)
+    if axis is None:
+        result = bind(op, ravel(array), axis=0)
+        return reshape(result, (1,) * len(array.shape)) if keepdims else result
+    place = normalize_axis(axis, len(array.shape), op)
+    result = bind(op, array, axis=place)
+    return expand_dims(result, place) if keepdims else result
+
+
+def _cumulative(op: str, x: Array, axis: int | None, what: str) -> Array:
+    if axis is None:
+        if len(x.shape) != 1:
+            x = ravel(x)
+        axis = 0
+    return bind(op, x, axis=normalize_axis(axis, len(x.shape), what), reverse=False)
+
+
+def cumulative_sum(x: ArrayLike, axis: int | None = None, *, dtype: Any = None) -> Array:
+    """Running sums along ``axis`` (of the raveled array by default)."""
+    return _cumulative("cumulative_sum", _sum_dtype(lift(x), dtype), axis, "cumulative_sum")
+
+
+def cumulative_prod(x: ArrayLike, axis: int | None = None, *, dtype: Any = None) -> Array:
+    """Running products along ``axis``."""
+    return _cumulative("cumulative_prod", _sum_dtype(lift(x), dtype), axis, "cumulative_prod")
+
+
+def cumulative_max(x: ArrayLike, axis: int | None = None) -> Array:
+    """The largest element so far along ``axis``."""
+    return _cumulative("cumulative_max", lift(x), axis, "cumulative_max")
+
+
+def cumulative_min(x: ArrayLike, axis: int | None = None) -> Array:
+    """The smallest element so far along ``axis``."""
+    return _cumulative("cumulative_min", lift(x), axis, "cumulative_min")
+
+
+cumsum, cumprod = cumulative_sum, cumulative_prod
+
+
+def count_nonzero(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """The number (int64) of nonzero elements over ``axis``."""
+    return sum(astype(not_equal(lift(x), 0), int64), axis, keepdims=keepdims)
+
+
+def logsumexp(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """log(sum(exp(x))) over ``axis``, without overflow: the largest element is subtracted first."""
+    array = to_float(x)
+    largest = _reduce("reduce_max", array, axis, True, "logsumexp")
+    largest = where(isinf(largest), 0.0, largest)
+    shift = bind("stop_gradient", largest)
+    total = log(sum(exp(subtract(array, shift)), axis, keepdims=True))
+    result = add(total, shift)
+    if keepdims:
+        return result
+    axes = normalize_axes(axis, len(array.shape), "logsumexp")
+    return reshape(result, tuple(s for i, s in enumerate(array.shape) if i not in axes))
+
+
+def norm(x: ArrayLike, ord: float | str | None = None, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """A vector norm over ``axis`` (all axes, raveled, by default): ``ord`` 2 (default), 1, inf, -inf, 0 or any p > 0."""
+    array = to_float(x)
+    if ord is None or ord in (2, "fro"):
+        return sqrt(sum(square(array), axis, keepdims=keepdims))
+    if isinstance(ord, str):
+        raise ArgumentError(f"norm: unknown order {ord!r}", hint="use None, 'fro', or a number")
+    magnitude = absolute(array)
+    if ord == float("inf"):
+        return max(magnitude, axis, keepdims=keepdims)
+    if ord == float("-inf"):
+        return min(magnitude, axis, keepdims=keepdims)
+    if ord == 0:
+        return astype(count_nonzero(array, axis, keepdims=keepdims), array.dtype)
+    if ord == 1:
+        return sum(magnitude, axis, keepdims=keepdims)
+    return power_of(sum(power_of(magnitude, float(ord)), axis, keepdims=keepdims), 1.0 / float(ord))
+
+
+def median(x: ArrayLike, axis: int | None = None, *, keepdims: bool = False) -> Array:
+    """The middle element in sorted order, or the mean of the two middle ones; NaN if any is."""
+    from_float = to_float(x)
+    array, place = (ravel(from_float), 0) if axis is None else (
+        from_float, normalize_axis(axis, len(from_float.shape), "median"),
+    )  # fmt: skip
+    _nonempty(array, place, "median")
+    ordered = bind("sort", array, axis=place, descending=False)
+    size = array.shape[place].__index__()
+    starts = [0] * len(array.shape)
+    starts[place] = (size - 1) // 2
+    limits = list(array.shape)
+    limits[place] = size // 2 + 1
+    middle = bind("slice", ordered, starts=tuple(starts), limits=tuple(limits), strides=(1,) * len(array.shape))
+    result = mean(middle, place, keepdims=keepdims)
+    has_nan = any(not_equal(array, array), place, keepdims=keepdims)
+    result = where(has_nan, float("nan"), result)
+    return reshape(result, (1,) * len(from_float.shape)) if axis is None and keepdims else result
+
+
+__all__ = [
+    "all", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "cumulative_max", "cumulative_min",
+    "cumulative_prod", "cumulative_sum", "logsumexp", "max", "mean", "median", "min", "norm", "prod", "std", "sum", "var",
+]  # fmt: skip

@@ -1,0 +1,154 @@
+"""The one place where an op is either executed, recorded or traced.
+
+Array functions are written once, on :func:`bind`. It hands a primitive to the *context* in charge: the innermost active trace
+(a jitted function being traced, a static graph being built), else the context of an operand that is symbolic, else the eager
+one, which computes at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from graphc.dtypes import DType
+from graphc.ir.dims import Dim
+from graphc.ir.primitive import Primitive, get_primitive
+from graphc.ir.types import TensorType
+
+
+class Array:
+    """What array functions work on: an eager ``Tensor`` or a symbolic array of a graph under construction.
+
+    ``context`` is who made it; ``weak`` says that it stands for a Python scalar, whose dtype yields in promotion.
+    """
+
+    __slots__ = ()
+
+    context: Context
+    weak: bool
+
+    @property
+    def dtype(self) -> DType:
+        raise TypeError(f"{type(self).__name__} has no dtype")
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        raise TypeError(f"{type(self).__name__} has no shape")
+
+    @property
+    def type(self) -> TensorType:
+        """Dtype and shape as the IR's type."""
+        return TensorType(self.dtype, self.shape)
+
+
+class Context(Protocol):
+    """Who runs ops: eager execution, or a graph under construction."""
+
+    def bind(self, op: Primitive, operands: Sequence[Array], attributes: dict[str, Any]) -> tuple[Array, ...]:
+        """Apply a primitive; operands were lifted by this context."""
+
+    def lift(self, value: Any) -> Array:
+        """``value`` (an Array of any context, an ndarray, a Python or NumPy scalar) as an array of this context."""
+
+    def literal(self, value: Any, dtype: DType, weak: bool = False) -> Array:
+        """A constant known when the program is written."""
+
+    def view(self, x: Array, op: Primitive, attributes: dict[str, Any]) -> Array:
+        """Apply a view op: the result shares memory with ``x``, and writes through either are seen by both."""
+
+    def copy(self, x: Array) -> Array:
+        """The same value in memory of its own."""
+
+    def write(self, x: Array, value: Array) -> None:
+        """Replace the contents of ``x``, and so of everything that shares its memory, by ``value`` of the same type."""
+
+    def guard(self, relation: str, lhs: Dim, rhs: Dim) -> None:
+        """Record that two sizes must be related so."""
+
+    def stop_gradient(self, x: Array) -> Array:
+        """``x`` cut off from differentiation."""
+
+
+class _State(threading.local):
+    def __init__(self) -> None:
+        self.contexts: list[Context] = []
+
+
+_state = _State()
+_eager: list[Context] = []
+
+
+def set_eager(context: Context) -> None:
+    """Called once by the eager front end: the context in charge when no trace is."""
+    _eager[:] = [context]
+
+
+def eager_context() -> Context:
+    """The context that executes at once."""
+    return _eager[0]
+
+
+def active_trace() -> Context | None:
+    """The innermost graph under construction in this thread, if any."""
+    contexts = _state.contexts
+    return contexts[-1] if contexts else None
+
+
+def active_traces() -> tuple[Context, ...]:
+    """All graphs under construction in this thread, outermost first."""
+    return tuple(_state.contexts)
+
+
+@contextmanager
+def tracing(context: Context) -> Iterator[None]:
+    """Within the block, ``context`` is in charge in this thread."""
+    _state.contexts.append(context)
+    try:
+        yield
+    finally:
+        _state.contexts.remove(context)
+
+
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Within the block no trace is active: everything executes at once."""
+    saved = _state.contexts
+    _state.contexts = []
+    try:
+        yield
+    finally:
+        _state.contexts = saved
+
+
+def context_of(operands: Sequence[Any]) -> Context:
+    """The context in charge of an op on ``operands``."""
+    contexts = _state.contexts
+    if contexts:
+        return contexts[-1]
+    eager = _eager[0]
+    for operand in operands:
+        if isinstance(operand, Array) and operand.context is not eager:
+            return operand.context
+    return eager
+
+
+def bind(op: str, *operands: Any, **attributes: Any) -> Array:
+    """Apply the one-result primitive called ``op``; operands must be of the types that it is strict about."""
+    context = context_of(operands)
+    lifted = [context.lift(x) for x in operands]
+    return context.bind(get_primitive(op), lifted, attributes)[0]
+
+
+def bind_all(op: str, *operands: Any, **attributes: Any) -> tuple[Array, ...]:
+    """:func:`bind` for a primitive with several results (or none)."""
+    context = context_of(operands)
+    lifted = [context.lift(x) for x in operands]
+    return context.bind(get_primitive(op), lifted, attributes)
+
+
+def bind_view(op: str, x: Any, **attributes: Any) -> Array:
+    """Apply the view op (reshape, transpose, slice, reverse, broadcast_in_dim): the result shares memory with ``x``."""
+    context = context_of((x,))
+    return context.view(context.lift(x), get_primitive(op), attributes)

@@ -1,0 +1,363 @@
+"""``backward()``: from the recording to gradients, through the same ``differentiate`` pass as everything else.
+
+The recorded ops become a graph, the pass differentiates it, and the forward values that the rules read become parameters, fed
+from the residuals that were saved. The resulting program is cached by the structure of the recording, so the second step of
+a training loop builds and compiles nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphc.compile import compile_graph
+from graphc.errors import GradientError, InPlaceError
+from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, mode, ordered_sources, record_to_node
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Graph, Node, Value, cut
+from graphc.ir.primitive import ALL, Residuals, get_primitive
+from graphc.ir.types import TensorType
+from graphc.locations import UNKNOWN, current_location
+from graphc.ops.core import evaluate_graph
+from graphc.passes.differentiate import backpropagate, gradient_builder
+
+_COMPILE_AT_RUN = 3  # a structure seen this often is worth compiling
+_COMPILE_ABOVE = 1 << 14  # elements read; a program that touches more is compiled at once
+_MAX_PLANS = 256
+
+
+class Gradient(NamedTuple):
+    """A gradient: its bytes, and its own recording where a graph of it was asked for."""
+
+    array: Any
+    reference: Reference | None
+
+
+class _Source(NamedTuple):
+    """Where a parameter of a backward program comes from: a residual of the ``position``-th source in the recording."""
+
+    source: int
+    is_operand: bool
+    index: int
+
+
+class Plan:
+    """The backward program of one structure: (seeds…, residuals…) → gradients; None where none flows."""
+
+    def __init__(self, graph: Graph, sources: Sequence[_Source], flows: Sequence[bool]) -> None:
+        self.graph = graph
+        self.sources = tuple(sources)
+        self.flows = tuple(flows)
+        self.runs = 0
+        self._executable: Any = None
+
+    def run(self, arrays: Sequence[Any]) -> list[Any]:
+        self.runs += 1
+        if self._executable is None:
+            forced = os.environ.get("GRAPHC_EAGER_KERNELS", "auto")
+            large = sum(a.size for a in arrays) >= _COMPILE_ABOVE
+            if forced != "always" and (forced == "never" or not (large or self.runs >= _COMPILE_AT_RUN)):
+                return [np.asarray(a) for a in evaluate_graph(self.graph, arrays)]
+            self._executable = compile_graph(self.graph)
+        results: list[Any] = self._executable(*arrays)
+        return results
+
+
+_plans: OrderedDict[Any, Plan] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+def save_residuals(record: Record, operands: Sequence[Any], results: Sequence[Any], needed: Sequence[bool]) -> None:
+    """Keep what the gradient of ``record`` reads; ``operands`` and ``results`` are tensors."""
+    residuals = record.op.residuals_for(tuple(t.type for t in operands), needed)
+    wanted = expand_residuals(residuals, len(operands), len(results))
+    record.saved_operands = tuple((i, operands[i].saved()) for i in wanted.operands)
+    record.saved_results = tuple((i, results[i].saved()) for i in wanted.results)
+
+
+def expand_residuals(residuals: Residuals, operands: int, results: int) -> Residuals:
+    """ALL replaced by the positions it stands for."""
+    return Residuals(
+        tuple(range(operands)) if ALL in residuals.operands else residuals.operands,
+        tuple(range(results)) if ALL in residuals.results else residuals.results,
+    )
+
+
+def compute_gradients(
+    roots: Sequence[tuple[Reference, Gradient]],
+    targets: Sequence[Reference] | None,
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+) -> dict[Reference, Gradient]:
+    """Gradients of ``targets`` (None: all leaves that require one, and results whose gradient is retained).
+
+    Hooks on recorded tensors see and may replace the gradient on its way. Raises GradientError where the recording was freed
+    by an earlier backward, InPlaceError where a tensor it needs was changed since.
+    """
+    order = ordered_sources([reference for reference, _ in roots], only_gradients=True)
+    wanted: list[Reference] = list(targets) if targets is not None else []
+    hooked: list[Reference] = []
+    for source in order:
+        if isinstance(source, Record):
+            hooked += [Reference(source, i) for i, functions in (source.hooks or {}).items() if functions]
+            if targets is None and source.retained:
+                wanted += [Reference(source, i) for i in source.retained]
+        elif targets is None:
+            wanted.append(Reference(source, 0))
+    if hooked:
+        found = _staged(roots, order, wanted, hooked, create_graph)
+    else:
+        found = _run(roots, order, wanted, (), create_graph)
+    if not retain_graph:
+        for source in order:
+            if isinstance(source, Record) and (source.saved_operands or source.saved_results):
+                source.saved_operands = source.saved_results = ()
+                source.freed = True
+    return found
+
+
+def _staged(
+    roots: Sequence[tuple[Reference, Gradient]],
+    order: Sequence[Record | Leaf],
+    wanted: Sequence[Reference],
+    hooked: Sequence[Reference],
+    create_graph: bool,
+) -> dict[Reference, Gradient]:
+    """Run backward up to the hooked tensors, let their hooks act, and go on from there, last made first."""
+    total: dict[Reference, Gradient] = {}
+    pending: dict[Reference, Gradient] = {}
+    seeds = list(roots)
+    stops = list(reversed(hooked))
+    goals = [*wanted, *(h for h in stops if h not in wanted)]
+    while True:
+        for reference, gradient in _run(seeds, order, goals, stops, create_graph).items():
+            into = pending if reference in hooked else total
+            into[reference] = gradient if reference not in into else add_gradients(into[reference], gradient)
+        ready = next((h for h in stops if h in pending), None)
+        if ready is None:
+            return total
+        gradient = pending.pop(ready)
+        assert isinstance(ready.source, Record)
+        for function in list((ready.source.hooks or {})[ready.index].values()):
+            gradient = function(gradient)
+        if ready in wanted:
+            total[ready] = gradient
+        stops.remove(ready)
+        goals = [g for g in goals if g != ready]
+        seeds = [(ready, gradient)]
+
+
+def add_gradients(a: Gradient, b: Gradient) -> Gradient:
+    """The sum of two gradients, recorded if both are."""
+    array = a.array + b.array
+    if a.reference is None or b.reference is None:
+        return Gradient(array, None)
+    record = Record(
+        get_primitive("add"), {}, (a.reference, b.reference), (a.reference.type,),
+        a.reference.requires_grad or b.reference.requires_grad, current_location(),
+    )  # fmt: skip
+    return Gradient(array, Reference(record, 0))
+
+
+def _run(
+    roots: Sequence[tuple[Reference, Gradient]],
+    order: Sequence[Record | Leaf],
+    wanted: Sequence[Reference],
+    stops: Sequence[Reference],
+    create_graph: bool,
+) -> dict[Reference, Gradient]:
+    numbers = {id(source): i for i, source in enumerate(order)}
+    wanted = [w for w in wanted if id(w.source) in numbers]
+    if not wanted:
+        return {}
+    key = _structure(roots, order, numbers, wanted, stops)
+    with _lock:
+        plan = _plans.get(key)
+        if plan is not None:
+            _plans.move_to_end(key)
+    if plan is None:
+        plan = _build([reference for reference, _ in roots], order, wanted, stops)
+        with _lock:
+            _plans[key] = plan
+            while len(_plans) > _MAX_PLANS:
+                _plans.popitem(last=False)
+    residuals = [_residual(order[s.source], s) for s in plan.sources]
+    arrays = [gradient.array for _, gradient in roots] + [saved.array for saved in residuals]
+    outputs = plan.run(arrays)
+    references: Sequence[Reference | None] = [None] * len(outputs)
+    if create_graph or mode.recorders:
+        references = _record_call(plan, roots, order, residuals, outputs, create_graph)
+    found: dict[Reference, Gradient] = {}
+    results = iter(zip(outputs, references, strict=True))
+    for reference, flows in zip(wanted, plan.flows, strict=True):
+        if flows:
+            found[reference] = Gradient(*next(results))
+    return found
+
+
+def _structure(
+    roots: Sequence[tuple[Reference, Gradient]],
+    order: Sequence[Record | Leaf],
+    numbers: dict[int, int],
+    wanted: Sequence[Reference],
+    stops: Sequence[Reference],
+) -> Any:
+    """What two recordings must share to have the same backward program."""
+    parts: list[Any] = []
+    extra = dict(numbers)
+    for source in order:
+        if isinstance(source, Leaf):
+            parts.append(source.types)
+            continue
+        operands: list[Any] = []
+        for operand in source.inputs:
+            if not isinstance(operand, Reference):
+                operands.append(operand)
+                continue
+            number = extra.get(id(operand.source))
+            if number is None:  # an operand that needs no gradient: its type and its identity within the recording
+                number = extra[id(operand.source)] = len(extra)
+                operands.append(operand.type)
+            operands.append((number, operand.index))
+        parts.append((source.op.name, tuple(source.attributes.items()), tuple(operands), source.types))
+    positions = [tuple((numbers[id(r.source)], r.index) for r in group) for group in (wanted, stops)]
+    return (tuple(parts), tuple((numbers[id(r.source)], r.index) for r, _ in roots), *positions)
+
+
+def _build(
+    roots: Sequence[Reference], order: Sequence[Record | Leaf], wanted: Sequence[Reference], stops: Sequence[Reference]
+) -> Plan:
+    b = gradient_builder("backward")
+    b.location = UNKNOWN
+    parameter = get_primitive("parameter")
+    nodes: dict[int, Node] = {}
+
+    def value_of(operand: Reference | TensorType) -> Value:
+        if not isinstance(operand, Reference):
+            return Value(Node(parameter, (), {}, (operand,)), 0)
+        node = nodes.get(id(operand.source))
+        if node is None:  # an operand that needs no gradient: what made it does not matter
+            node = nodes[id(operand.source)] = Node(parameter, (), {}, operand.source.types, operand.source.location)
+        return Value(node, operand.index)
+
+    for source in order:
+        if isinstance(source, Leaf):
+            nodes[id(source)] = Node(parameter, (), {}, source.types, source.location)
+        else:
+            nodes[id(source)] = record_to_node(source, tuple([value_of(r) for r in source.inputs]))
+    seeds = [(value_of(r), b.parameter(r.type, f"cotangent{i}")) for i, r in enumerate(roots)]
+    flows = backpropagate(b, seeds, [value_of(r) for r in wanted], frontier=[value_of(r) for r in stops])
+    cuts: dict[Value, Value] = {}
+    candidates: dict[Value, _Source] = {}
+    for number, source in enumerate(order):
+        if isinstance(source, Leaf):
+            continue
+        node = nodes[id(source)]
+        for index, _ in source.saved_operands:
+            candidates.setdefault(node.inputs[index], _Source(number, True, index))
+        for index, _ in source.saved_results:
+            candidates.setdefault(Value(node, index), _Source(number, False, index))
+    made = {value: Value(Node(parameter, (), {}, (value.type,), value.node.location), 0) for value in candidates}
+    cuts.update(made)
+    outputs = cut([f for f in flows if f is not None], cuts)
+    graph = Graph([p for _, p in seeds], outputs, name="backward")
+    given = set(graph.parameters)
+    sources: list[_Source] = []
+    parameters = list(graph.parameters)
+    by_parameter = {made[value]: candidates[value] for value in candidates}
+    for node in graph.nodes():
+        value = Value(node, 0)
+        if node.op is not parameter or value in given:
+            continue
+        if value not in by_parameter:
+            raise _unsaved(order)
+        parameters.append(value)
+        sources.append(by_parameter[value])
+    return Plan(graph.replace(parameters=parameters), sources, [f is not None for f in flows])
+
+
+def _unsaved(order: Sequence[Record | Leaf]) -> GradientError:
+    freed = next((s for s in order if isinstance(s, Record) and s.freed), None)
+    if freed is not None:
+        return _freed_error(freed)
+    return GradientError("a VJP rule read a forward value that its primitive's residuals do not declare (a bug in graphc)")
+
+
+def _freed_error(record: Record) -> GradientError:
+    return GradientError(
+        f"backward a second time: the values that the gradient of {record.op.name} needs were freed by the first",
+        hint="pass retain_graph=True to the first backward(), or compute the forward pass again",
+        location=record.location,
+    )
+
+
+def _residual(source: Record | Leaf, wanted: _Source) -> Saved:
+    assert isinstance(source, Record)
+    saved = dict(source.saved_operands if wanted.is_operand else source.saved_results).get(wanted.index)
+    if saved is None:
+        raise _freed_error(source)
+    if saved.version.count != saved.count:
+        what = f"operand {wanted.index}" if wanted.is_operand else "the result"
+        raise InPlaceError(
+            f"a tensor that the gradient of {source.op.name} needs ({what}, shape {saved.array.shape}) was changed in place "
+            f"after the op ran: it was at version {saved.count} and is now at version {saved.version.count}",
+            hint="change a copy() of it, or do the in-place write before the op",
+            location=source.location,
+        )
+    return saved
+
+
+def _record_call(
+    plan: Plan,
+    roots: Sequence[tuple[Reference, Gradient]],
+    order: Sequence[Record | Leaf],
+    residuals: Sequence[Saved],
+    outputs: Sequence[Any],
+    create_graph: bool,
+) -> list[Reference]:
+    """The backward program itself as one recorded call, so that it can be differentiated or shown in turn."""
+    inputs: list[Reference | TensorType] = []
+    saved: list[Saved] = []
+    for (reference, gradient) in roots:
+        inputs.append(gradient.reference if gradient.reference is not None else reference.type)
+        saved.append(Saved(gradient.array, _UNSHARED, 0))
+    for wanted, residual in zip(plan.sources, residuals, strict=True):
+        source = order[wanted.source]
+        assert isinstance(source, Record)
+        inputs.append(source.inputs[wanted.index] if wanted.is_operand else Reference(source, wanted.index))
+        saved.append(residual)
+    if mode.recorders:
+        inputs = [
+            i if isinstance(i, Reference) else Reference(Leaf(i, None, False, current_location(), s.array), 0)
+            for i, s in zip(inputs, saved, strict=True)
+        ]
+    needs = create_graph and any(isinstance(i, Reference) and i.requires_grad for i in inputs)
+    record = Record(
+        get_primitive("call"), {"graph": plan.graph}, tuple(inputs), plan.graph.output_types, needs, current_location()
+    )
+    if needs:
+        record.saved_operands = tuple(enumerate(saved))
+    return [Reference(record, i) for i in range(len(outputs))]
+
+
+class _Unshared:
+    count = 0
+
+
+_UNSHARED: Any = _Unshared()
+
+

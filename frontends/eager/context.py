@@ -1,0 +1,181 @@
+"""The context that executes at once: computes with NumPy or a compiled kernel, and records where somebody asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.dtypes import DType
+from graphc.errors import InPlaceError, LeakedTracerError
+from graphc.frontends.array.core import is_scalar, scalar_dtype
+from graphc.frontends.dispatch import Array, set_eager
+from graphc.frontends.eager.autograd import save_residuals
+from graphc.frontends.eager.execute import as_numpy, execute
+from graphc.frontends.eager.recording import Leaf, Record, Reference, emit_reference, mode
+from graphc.frontends.eager.tensor import Tensor
+from graphc.frontends.storage import ViewStep, write_through
+from graphc.ir.builder import complete_attributes
+from graphc.ir.dims import Dim
+from graphc.ir.primitive import Primitive, get_primitive
+from graphc.ir.types import TensorType
+from graphc.locations import current_location
+
+_VIEWS = frozenset(("reshape", "transpose", "slice", "reverse", "broadcast_in_dim", "stop_gradient"))
+
+
+class EagerContext:
+    """Executes ops on :class:`Tensor`."""
+
+    def lift(self, value: Any) -> Tensor:
+        if isinstance(value, Tensor):
+            return value
+        if isinstance(value, Array):
+            raise _leaked(value)
+        if is_scalar(value):
+            return self.literal(value, scalar_dtype(value), weak=True)
+        return Tensor.wrap(as_numpy(value))
+
+    def literal(self, value: Any, dtype: DType, weak: bool = False) -> Tensor:
+        with np.errstate(all="ignore"):
+            tensor = Tensor.wrap(np.array(value).astype(dtype.numpy))
+        tensor.weak = weak
+        if mode.recorders:
+            tensor._reference = Reference(Leaf(tensor.type, None, False, current_location(), tensor._array), 0)
+        return tensor
+
+    def bind(self, op: Primitive, operands: Sequence[Any], attributes: dict[str, Any]) -> tuple[Tensor, ...]:
+        if op.name in _VIEWS:
+            return (self.view(operands[0], op, attributes),)
+        if len(attributes) != len(op.attributes) or not op.elementwise:
+            attributes = complete_attributes(op, attributes)
+        if not op.elementwise:
+            op.infer(tuple([t.type for t in operands]), **attributes)
+        results = execute(op, [t._array for t in operands], attributes)
+        tensors = tuple([Tensor.wrap(r) for r in results])
+        if operands and all([t.weak for t in operands]) and op.name != "convert_element_type":
+            for tensor in tensors:
+                tensor.weak = True
+        if mode.grad_enabled or mode.recorders:
+            self._record(op, operands, attributes, tensors)
+        return tensors
+
+    def _record(
+        self, op: Primitive, operands: Sequence[Any], attributes: dict[str, Any], results: tuple[Tensor, ...]
+    ) -> None:
+        references = [t.reference() for t in operands]
+        needed = [r is not None and r.requires_grad for r in references]
+        needs = mode.grad_enabled and any(needed) and any(t.dtype.is_inexact for t in results)
+        if not needs and not mode.recorders:
+            return
+        location = current_location()
+        inputs: list[Reference | TensorType] = []
+        for tensor, reference in zip(operands, references, strict=True):
+            if reference is None and mode.recorders:
+                reference = tensor.recorded(location)
+            inputs.append(tensor.type if reference is None else reference)
+        record = Record(op, attributes, tuple(inputs), tuple([t.type for t in results]), needs, location)
+        if needs:
+            save_residuals(record, operands, results, needed)
+        for index, tensor in enumerate(results):
+            tensor._reference = Reference(record, index)
+
+    def view(self, x: Any, op: Primitive, attributes: dict[str, Any]) -> Tensor:
+        attributes = complete_attributes(op, attributes)
+        op.infer((x.type,), **attributes)
+        array = op.evaluate(x._array, **attributes)
+        if array is not x._array and not np.may_share_memory(array, x._array) and array.size:
+            return self._copy_as(x, op, attributes, array)  # a reshape that no strides can express
+        storage = x.storage()
+        result = Tensor.wrap(array)
+        result.weak = x.weak
+        result._storage = storage
+        result._chain = (*x._chain, ViewStep.of(op.name, attributes, x.type))
+        result._seen = -1  # derived from the base's reference when it is read
+        if storage.value is None:
+            result._seen = storage.written
+            if mode.recorders:
+                storage.value = x.base_recorded(current_location())
+                result._seen = -1
+        elif mode.grad_enabled or mode.recorders:
+            result.reference()
+        return result
+
+    def _copy_as(self, x: Tensor, op: Primitive, attributes: dict[str, Any], array: Any) -> Tensor:
+        result = Tensor.wrap(array)
+        result.weak = x.weak
+        self._record(op, (x,), attributes, (result,))
+        return result
+
+    def copy(self, x: Any) -> Tensor:
+        result = Tensor.wrap(x._array.copy())
+        self._record(get_primitive("reshape"), (x,), {"shape": x.shape}, (result,))
+        return result
+
+    def write(self, x: Any, value: Any) -> None:
+        self._check_writable(x)
+        recording = bool(mode.recorders)
+        storage = x.storage()
+        detached = any(step.op == "stop_gradient" for step in x._chain)
+        base, new = storage.value, value.reference()
+        np.copyto(x._array, value._array)
+        storage.version.count += 1
+        graded = mode.grad_enabled and not detached
+        if graded and ((base is not None and base.requires_grad) or (new is not None and new.requires_grad)) or recording:
+            location = current_location()
+            if base is None:
+                base = x.base_recorded(location)
+            if new is None:
+                new = value.recorded(location)
+            written = write_through(base, x._chain, new, emit_reference)
+            if base.requires_grad and not graded:
+                owner = base.source.tensor if isinstance(base.source, Leaf) else None
+                leaf = Leaf(base.type, owner, isinstance(base.source, Leaf), location, origin=written)
+                written = Reference(leaf, 0)
+            storage.value = written
+            storage.written += 1
+
+    def _check_writable(self, x: Tensor) -> None:
+        if any(step.op == "broadcast_in_dim" for step in x._chain) and not _is_permutation_free(x):
+            raise InPlaceError(
+                "this tensor is a broadcast view, in which several elements share memory: it cannot be written in place",
+                hint="take a copy() first, or write to the tensor it was broadcast from",
+            )
+        if not x._array.flags.writeable:
+            raise InPlaceError(
+                "this tensor shares the memory of a read-only array, so it cannot be written in place",
+                hint="take a copy() first",
+            )
+        if not mode.grad_enabled or any(step.op == "stop_gradient" for step in x._chain):
+            return
+        base = x.storage().value if x._storage is not None else x._reference
+        if base is not None and isinstance(base.source, Leaf) and base.source.requires_grad:
+            what = "a view of a leaf tensor" if x._chain else "a leaf tensor"
+            raise InPlaceError(
+                f"{what} that requires_grad is changed in place, which its own gradient cannot follow",
+                hint="wrap the update in `with gc.no_grad():`, or write to a copy()",
+            )
+
+    def guard(self, relation: str, lhs: Dim, rhs: Dim) -> None:
+        raise AssertionError("eager sizes are integers")
+
+    def stop_gradient(self, x: Any) -> Tensor:
+        return self.view(x, get_primitive("stop_gradient"), {})
+
+
+def _is_permutation_free(x: Tensor) -> bool:
+    """Whether no element of ``x`` is repeated, though a broadcast is in its chain (one that only added unit axes)."""
+    return all(stride != 0 or size <= 1 for stride, size in zip(x._array.strides, x._array.shape, strict=True))
+
+
+def _leaked(value: Array) -> LeakedTracerError:
+    return LeakedTracerError(
+        f"a symbolic array of type {value.type} was used outside of the graph that it belongs to",
+        hint="return it from the traced function (or fetch it with Session.run) instead of keeping it",
+    )
+
+
+EAGER = EagerContext()
+set_eager(EAGER)
+Tensor.context = EAGER

@@ -1,0 +1,96 @@
+"""How one eager op is computed: NumPy for small arrays, a compiled kernel for large ones.
+
+Both give the same values (to the rounding that the accuracy page states), so the choice is one of speed. The variable
+GRAPHC_EAGER_KERNELS forces it: ``always``, ``never``, or ``auto`` (the default).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.compile import compile_graph
+from graphc.dtypes import as_dtype
+from graphc.ir.builder import Builder
+from graphc.ir.dims import symbol
+from graphc.ir.primitive import Primitive
+from graphc.ir.types import TensorType
+
+# Ops for which NumPy's own loop is slower than a fused, vectorized kernel by enough to pay for a first compilation.
+_SLOW_IN_NUMPY = frozenset(
+    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf erfc lgamma "
+    "digamma logistic pow rsqrt conv_general reduce_window_sum reduce_window_max reduce_window_min reduce_window_argmax "
+    "reduce_window_argmin random_bits floor_divide remainder clamp".split()
+)
+THRESHOLD = 1 << 16  # elements; below it a call costs more than the arithmetic
+_MAX_CACHED = 512
+
+_cache: OrderedDict[Any, Any] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+def policy() -> str:
+    """``always``, ``never`` or ``auto``, from GRAPHC_EAGER_KERNELS."""
+    return os.environ.get("GRAPHC_EAGER_KERNELS", "auto")
+
+
+def execute(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]) -> tuple[Any, ...]:
+    """The results of ``op`` on NumPy arrays."""
+    if op.name in _SLOW_IN_NUMPY or _FORCED:
+        largest = max((a.size for a in arrays), default=0)
+        chosen = policy()
+        if chosen == "always" or (chosen == "auto" and largest >= THRESHOLD):
+            return _run_kernel(op, arrays, attributes)
+    results = op.evaluate(*arrays, **attributes)
+    return results if isinstance(results, tuple) else (results,)
+
+
+_FORCED = policy() == "always"
+
+
+def force_kernels(on: bool) -> None:
+    """Send every op through a compiled kernel, or stop doing so (tests use it)."""
+    global _FORCED
+    _FORCED = on
+    os.environ["GRAPHC_EAGER_KERNELS"] = "always" if on else "auto"
+
+
+def _run_kernel(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]) -> tuple[Any, ...]:
+    generic = op.elementwise
+    key = (op.name, tuple((a.dtype, a.ndim if generic else a.shape) for a in arrays), tuple(attributes.items()))
+    with _lock:
+        executable = _cache.get(key)
+        if executable is not None:
+            _cache.move_to_end(key)
+    if executable is None:
+        b = Builder(f"eager_{op.name}")
+        operands = []
+        for array in arrays:
+            shape = tuple(symbol(f"n{i}") for i in range(array.ndim)) if generic else array.shape
+            operands.append(b.parameter(TensorType(as_dtype(array.dtype), shape)))
+        executable = compile_graph(b.finish(b.emit(op, *operands, **attributes)))
+        with _lock:
+            _cache[key] = executable
+            while len(_cache) > _MAX_CACHED:
+                _cache.popitem(last=False)
+    return tuple(executable(*arrays))
+
+
+def as_numpy(value: Any) -> np.ndarray:
+    """An ndarray of a dtype that graphc knows (its bytes shared where they are native and aligned)."""
+    array = np.asarray(value)
+    dtype = as_dtype(array.dtype).numpy
+    return array if array.dtype == dtype and array.dtype.isnative else array.astype(dtype)

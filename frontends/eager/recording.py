@@ -1,0 +1,219 @@
+"""What eager execution remembers: one light record an op, enough to build the graph that was run.
+
+A record keeps no arrays but the residuals that its primitive's VJP rule declares, so everything else is freed as usual.
+Inputs of a recording, which no recorded op made, are :class:`Leaf` objects.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+import numpy as np
+
+from graphc.ir.builder import complete_attributes
+from graphc.ir.dims import Dim
+from graphc.ir.graph import Node, Value
+from graphc.ir.primitive import Primitive, get_primitive
+from graphc.ir.types import TensorType
+from graphc.locations import Location, current_location
+
+if TYPE_CHECKING:
+    from graphc.frontends.eager.tensor import Tensor
+    from graphc.frontends.storage import Version
+
+
+class Saved(NamedTuple):
+    """A residual: the memory, and the write count it had when it was saved."""
+
+    array: Any
+    version: Version
+    count: int
+
+
+class Leaf:
+    """An input of a recording: a tensor that no recorded op made.
+
+    ``requires_grad``: whether gradients are accumulated into ``tensor`` (held weakly: a tensor nobody can reach needs none).
+    ``array``: the contents of a constant. ``origin``: the recorded value of a parameter that was updated under ``no_grad``:
+    gradients end here, ``gc.record()`` goes on.
+    """
+
+    __slots__ = ("__weakref__", "array", "location", "origin", "requires_grad", "tensor_ref", "types")
+
+    def __init__(
+        self,
+        type_: TensorType,
+        tensor: Tensor | None,
+        requires_grad: bool,
+        location: Location,
+        array: Any = None,
+        origin: Reference | None = None,
+    ) -> None:
+        self.types = (type_,)
+        self.tensor_ref = None if tensor is None else weakref.ref(tensor)
+        self.requires_grad = requires_grad
+        self.location = location
+        self.array = array
+        self.origin = origin
+
+    @property
+    def tensor(self) -> Tensor | None:
+        return None if self.tensor_ref is None else self.tensor_ref()
+
+
+class Record:
+    """One op that was executed: what its IR node will be, and the residuals saved for its gradient."""
+
+    __slots__ = (
+        "__weakref__", "attributes", "freed", "hooks", "inputs", "location", "op", "requires_grad", "retained",
+        "saved_operands", "saved_results", "types",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        op: Primitive,
+        attributes: dict[str, Any],
+        inputs: tuple[Reference | TensorType, ...],
+        types: tuple[TensorType, ...],
+        requires_grad: bool,
+        location: Location,
+    ) -> None:
+        self.op = op
+        self.attributes = attributes
+        self.inputs = inputs  # a bare type: an operand that needs no gradient and that nobody asked to record
+        self.types = types
+        self.requires_grad = requires_grad
+        self.location = location
+        self.saved_operands: tuple[tuple[int, Saved], ...] = ()
+        self.saved_results: tuple[tuple[int, Saved], ...] = ()
+        self.freed = False
+        self.retained: dict[int, weakref.ref[Tensor]] | None = None  # results whose .grad is wanted
+        self.hooks: dict[int, dict[int, Any]] | None = None  # result → handle → function
+
+
+class Reference(NamedTuple):
+    """A recorded value: result ``index`` of ``source``."""
+
+    source: Union[Record, Leaf]
+    index: int
+
+    @property
+    def type(self) -> TensorType:
+        return self.source.types[self.index]
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        return self.source.types[self.index].shape
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.source.requires_grad
+
+
+class _Mode(threading.local):
+    def __init__(self) -> None:
+        self.grad_enabled = True
+        self.recorders: list[Any] = []
+
+
+mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether ops on tensors that require gradients are recorded in this thread."""
+    return mode.grad_enabled
+
+
+@contextmanager
+def set_grad_enabled(enabled: bool) -> Iterator[None]:
+    """Switch recording for gradients on or off within the block, in this thread."""
+    saved = mode.grad_enabled
+    mode.grad_enabled = enabled
+    try:
+        yield
+    finally:
+        mode.grad_enabled = saved
+
+
+def emit_reference(op: str, *operands: Reference, **attributes: Any) -> Reference:
+    """Record an op that is not executed, its bytes being there already: how views and writes are remembered."""
+    primitive = get_primitive(op)
+    attributes = complete_attributes(primitive, attributes)
+    types = primitive.infer(tuple([r.type for r in operands]), **attributes)
+    if op == "constant":
+        return Reference(Leaf(types[0], None, False, current_location(), attributes["value"]), 0)
+    needs_gradient = op != "stop_gradient" and mode.grad_enabled and any(r.requires_grad for r in operands)
+    record = Record(primitive, attributes, tuple(operands), types, needs_gradient, current_location())
+    if needs_gradient:
+        _save_metadata_residuals(record, operands)
+    return Reference(record, 0)
+
+
+def _save_metadata_residuals(record: Record, operands: Sequence[Reference]) -> None:
+    """Keep the index operands that the gradient of a view or a write reads: they are constants or made from constants."""
+    needed = [r.requires_grad for r in operands]
+    residuals = record.op.residuals_for(tuple(r.type for r in operands), needed)
+    saved = []
+    for position in residuals.operands:
+        if not operands[position].type.dtype.is_inexact:
+            saved.append((position, Saved(evaluate_reference(operands[position]), UNWRITTEN, 0)))
+    record.saved_operands = tuple(saved)
+
+
+class _NeverWritten:
+    count = 0
+
+
+UNWRITTEN: Any = _NeverWritten()
+
+
+def evaluate_reference(reference: Reference) -> Any:
+    """The value of a recorded expression of constants (indices of views and writes)."""
+    source = reference.source
+    if isinstance(source, Leaf):
+        return source.array
+    operands = [evaluate_reference(r) for r in source.inputs if isinstance(r, Reference)]
+    result = source.op.evaluate(*operands, **source.attributes)
+    return np.asarray(result[reference.index] if isinstance(result, tuple) else result)
+
+
+def ordered_sources(roots: Sequence[Reference], *, only_gradients: bool) -> list[Record | Leaf]:
+    """The records and leaves that ``roots`` need, operands first.
+
+    With ``only_gradients`` those that require a gradient, gradients ending at leaves; else everything, through the origins
+    of leaves.
+    """
+    order: list[Record | Leaf] = []
+    done: set[int] = set()
+    for root in roots:
+        if id(root.source) in done or (only_gradients and not root.source.requires_grad):
+            continue
+        done.add(id(root.source))
+        stack: list[tuple[Record | Leaf, Iterator[Any]]] = [(root.source, _operands(root.source, only_gradients))]
+        while stack:
+            source, operands = stack[-1]
+            for reference in operands:
+                operand = reference.source
+                if id(operand) not in done and (operand.requires_grad or not only_gradients):
+                    done.add(id(operand))
+                    stack.append((operand, _operands(operand, only_gradients)))
+                    break
+            else:
+                order.append(source)
+                stack.pop()
+    return order
+
+
+def _operands(source: Record | Leaf, only_gradients: bool) -> Iterator[Any]:
+    if isinstance(source, Leaf):
+        return iter(() if only_gradients or source.origin is None else (source.origin,))
+    return (r for r in source.inputs if isinstance(r, Reference))
+
+
+def record_to_node(record: Record, inputs: tuple[Value, ...]) -> Node:
+    """The IR node that the record stands for."""
+    return Node(record.op, inputs, record.attributes, record.types, record.location)
