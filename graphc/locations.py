@@ -17,7 +17,7 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # An editable install maps graphc.frontends and graphc.backends to these siblings of the package.
 _INTERNAL = (_PACKAGE, os.path.join(_ROOT, "frontends") + os.sep, os.path.join(_ROOT, "backends") + os.sep)
-_is_internal: dict[CodeType, bool] = {}
+_is_internal: dict[str, bool] = {}  # by file; code objects of two files can be equal
 
 
 class Location:
@@ -146,9 +146,10 @@ UNKNOWN = Location("<unknown>", 0)
 
 def is_internal_code(code: CodeType) -> bool:
     """Whether ``code`` belongs to graphc (and so is never shown as the user's line)."""
-    known = _is_internal.get(code)
+    filename = code.co_filename
+    known = _is_internal.get(filename)
     if known is None:
-        known = _is_internal[code] = code.co_filename.startswith(_INTERNAL) or code.co_filename.startswith("<frozen")
+        known = _is_internal[filename] = filename.startswith((*_INTERNAL, "<frozen"))
     return known
 
 

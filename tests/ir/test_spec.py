@@ -64,7 +64,7 @@ def test_a_malformed_type_is_explained(text: str, message: str, column: int, hin
     error = caught.value
     assert message in error.message
     _, excerpt, caret = error.message.split("\n")
-    assert excerpt == "    " + text.split("\n")[-1]
+    assert excerpt == "    " + text.rpartition("\n")[2]
     assert caret == "    " + " " * (column - 1) + "^"
     assert error.location.filename == __file__
     if hint is None:

@@ -38,7 +38,7 @@ graph @constants() -> (f32[2, 3], bool[2], i8[3], f64[], bf16[2], f16[1], u64[1]
   %1: bool[2] = constant() {value = dense<bool[2]: [true, false]>}
   %2: i8[3] = constant() {value = dense<i8[3]: [-128, 0, 127]>}
   %3: f64[] = constant() {value = dense<f64[]: 0.1>}
-  %4: bf16[2] = constant() {value = dense<bf16[2]: [1.0, 3e+38]>}
+  %4: bf16[2] = constant() {value = dense<bf16[2]: [1.0, 3.00406e+38]>}
   %5: f16[1] = constant() {value = dense<f16[1]: [65504.0]>}
   %6: u64[1] = constant() {value = dense<u64[1]: [18446744073709551615]>}
   %7: f32[0, 3] = constant() {value = dense<f32[0, 3]: base64 "">}
