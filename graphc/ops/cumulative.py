@@ -14,7 +14,7 @@ from graphc.dtypes import int64
 from graphc.ir.primitive import Residuals, register
 from graphc.ir.types import TensorType
 from graphc.ops.checking import OneOperand, check_axis, check_numeric, take
-from graphc.ops.reduction import exclusive_product, highest, in_compute_dtype, lowest
+from graphc.ops.reduction import convert, exclusive_product, highest, in_compute_dtype, lowest
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -70,7 +70,8 @@ class CumulativeProd(Cumulative):
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
         axis, reverse = node.attributes["axis"], node.attributes["reverse"]
-        x = node.inputs[0]
+        dtype = cotangent.dtype
+        x, cotangent = convert(b, node.inputs[0], dtype.compute), convert(b, cotangent, dtype.compute)
         before = exclusive_product(b, x, axis, reverse=reverse)
         if reverse:
             x, cotangent = b.reverse(x, axes=(axis,)), b.reverse(cotangent, axes=(axis,))
@@ -81,8 +82,7 @@ class CumulativeProd(Cumulative):
             sums = _weighted_suffix_sum_by_table(b, x, cotangent, axis)
         if reverse:
             sums = b.reverse(sums, axes=(axis,))
-        gradient: Value = b.mul(before, sums)
-        return gradient
+        return convert(b, b.mul(before, sums), dtype)
 
 
 def _shift_left(b: Builder, x: Value, axis: int, by: int, fill: float) -> Value:

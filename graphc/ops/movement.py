@@ -166,7 +166,8 @@ class Slice(OneOperand):
         for axis, (start, limit, size) in enumerate(zip(starts, limits, x.shape, strict=True)):
             if not 0 <= start <= limit <= size:
                 raise ShapeError(f"{self.name}: {start}:{limit} is not within axis {axis}, of size {size}")
-        return np.asarray(x)[(..., *(slice(*bound) for bound in zip(starts, limits, strides, strict=True)))]
+        kept: list[Any] = [slice(*bound) for bound in zip(starts, limits, strides, strict=True)]
+        return np.asarray(x)[(..., *kept)]
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
         starts, strides = node.attributes["starts"], node.attributes["strides"]

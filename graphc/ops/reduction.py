@@ -61,11 +61,11 @@ def is_winner(b: Builder, x: Value, best: Value) -> Value:
 
 def split_equally(b: Builder, cotangent: Value, count: Value) -> Value:
     """``cotangent / count`` in the cotangent's dtype; ``count`` is in the dtype it computes in."""
-    share: Value = b.div(b.convert_element_type(cotangent, dtype=count.dtype), count)
-    return _converted(b, share, cotangent.dtype)
+    return convert(b, b.div(convert(b, cotangent, count.dtype), count), cotangent.dtype)
 
 
-def _converted(b: Builder, x: Value, dtype: DType) -> Value:
+def convert(b: Builder, x: Value, dtype: DType) -> Value:
+    """``x`` as ``dtype``, without a node where it has it."""
     converted: Value = x if x.dtype is dtype else b.convert_element_type(x, dtype=dtype)
     return converted
 
@@ -129,9 +129,12 @@ class ReduceProd(Reduction):
             return np.asarray(np.multiply.reduce(wide, axis=axes, dtype=wide.dtype)).astype(x.dtype, copy=False)
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
-        x, axes = node.inputs[0], node.attributes["axes"]
+        axes = node.attributes["axes"]
         if not axes:
             return cotangent
+        # Partial products may leave the range of a 16-bit float though the whole one does not.
+        dtype = cotangent.dtype
+        x = convert(b, node.inputs[0], dtype.compute)
         kept = kept_axes(x.ndim, axes)
         order = kept + axes
         moved = b.transpose(x, permutation=order)
@@ -140,8 +143,7 @@ class ReduceProd(Reduction):
         before = exclusive_product(b, flat, last, reverse=False)
         others = b.mul(before, exclusive_product(b, flat, last, reverse=True))
         in_place = b.transpose(b.reshape(others, shape=moved.shape), permutation=inverse_permutation(order))
-        gradient: Value = b.mul(self.spread(b, node, cotangent), in_place)
-        return gradient
+        return convert(b, b.mul(convert(b, self.spread(b, node, cotangent), x.dtype), in_place), dtype)
 
 
 def exclusive_product(b: Builder, x: Value, axis: int, *, reverse: bool) -> Value:

@@ -58,6 +58,8 @@ def test_an_index_out_of_range_raises(name: str, bad: int) -> None:
 
 def test_out_of_range_names_the_axis_and_where_it_is_empty() -> None:
     i = np.array([1])
+    with pytest.raises(OutOfBoundsError, match="gather: index -1 is out of bounds for axis 0 of size 2"):
+        apply("gather", np.zeros(2), np.array(-1), axes=(0,))
     with pytest.raises(OutOfBoundsError, match="gather: index 5 is out of bounds for axis 1 of size 3"):
         apply("gather", np.zeros((2, 3)), i, np.array([5]), axes=(0, 1))
     with pytest.raises(

@@ -169,6 +169,23 @@ def test_shares_of_many_ties_do_not_overflow_float16() -> None:
     assert float(shares[0]) == pytest.approx(1e-3, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "attributes", "seeds"),
+    [("reduce_prod", {"axes": (0,)}, 1.0), ("cumulative_prod", {"axis": 0}, [0.0, 0.0, 0.0, 1.0])],
+)
+def test_gradients_of_float16_products_do_not_overflow_on_the_way(
+    name: str, attributes: dict[str, Any], seeds: Any
+) -> None:
+    b = Builder()
+    result = b.emit_one(name, b.parameter(TensorType(float16, (4,))), **attributes)
+    seed = b.parameter(result.type)
+    (gradient,) = result.node.op.vjp(b, result.node, [seed], [True])
+    assert gradient is not None
+    x = np.array([300, 300, 1 / 256, 1 / 256], np.float16)
+    found = evaluate_graph(b.finish([gradient]), [x, np.asarray(seeds, np.float16)])[0]
+    np.testing.assert_allclose(found, [300 / 2**16, 300 / 2**16, 90_000 / 256, 90_000 / 256], rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["cumulative_max", "cumulative_min"])
 def test_running_extremes_give_the_gradient_to_the_first_of_ties(name: str) -> None:
     sign = 1 if name == "cumulative_max" else -1
