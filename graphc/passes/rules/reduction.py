@@ -1,7 +1,7 @@
 """Reductions, cumulative ops, and the contraction.
 
-Sums and products of floats keep their order of summation unless fast_math allows another. Within ``dot_general`` the
-order is the backend's own affair, so absorbing a transpose is always allowed.
+Sums and products of floats keep their order unless fast_math allows another. Within ``dot_general`` the order is the
+backend's own affair, so absorbing a transpose is always allowed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ def _kept(x: Value, axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(axis for axis in range(x.ndim) if axis not in axes)
 
 
-@rule(op(REDUCTIONS, x))
-def reduce_of_units(b: Builder, root: Node, x: Value) -> Value | None:
-    """reduce(x){no axes, or of size 1} → reshape(x)"""
-    if any(x.shape[axis] != 1 for axis in root.attributes["axes"]):
-        return None
-    return b.emit_one("reshape", x, shape=root.types[0].shape)
+@rule(op(REDUCTIONS, x), when=lambda root, x: all(x.shape[axis] == 1 for axis in root.attributes["axes"]))
+def reduce_of_units(b: Builder, root: Node, x: Value) -> Value:
+    """reduce(x){no axes, or of size 1} → reshape(x); for a sum of floats → reshape(x) + 0, which makes -0.0 to 0.0"""
+    result = b.emit_one("reshape", x, shape=root.types[0].shape)
+    if root.op.name == "reduce_sum" and result.dtype.is_floating:
+        return b.emit_one("add", result, b.zeros_like(result))
+    return result
 
 
 @rule(op(SUMS, op(SUMS, x).as_("inner")), exact=integers)
