@@ -1,8 +1,8 @@
 """float16 and bfloat16 as 16 stored bits, converted to and from float32: Numba's CPU target has neither type.
 
 All conversions to 16 bits round to nearest, ties to even, keep NaN (as a quiet NaN) and give infinity on overflow;
-those to float32 are exact. float16 uses the CPU's conversion instruction where kernels may, and the same steps on
-integers elsewhere.
+those to float32 are exact. Reading a float16 uses the CPU's conversion instruction where kernels may. Writing one never
+does: LLVM merges float64 -> float32 -> float16 into a call of `__truncdfhf2`, which no process is sure to have.
 """
 
 import platform
@@ -26,25 +26,12 @@ def _widen_twin(h: Any) -> Any:
     return np.float32(np.uint16(h).view(np.float16))
 
 
-def _narrow_twin(x: Any) -> Any:
-    """The bits of the float16 nearest to x."""
-    with np.errstate(over="ignore"):
-        return np.float16(x).view(np.uint16)
-
-
 _widen_f16 = define_fixed(
     "_widen_f16",
     types.float32,
     (types.uint16,),
     lambda builder, result, h: builder.fpext(builder.bitcast(h, ir.HalfType()), result),
     _widen_twin,
-)
-_narrow_f16 = define_fixed(
-    "_narrow_f16",
-    types.uint16,
-    (types.float32,),
-    lambda builder, result, x: builder.bitcast(builder.fptrunc(x, ir.HalfType()), result),
-    _narrow_twin,
 )
 
 
@@ -82,7 +69,7 @@ def f16_to_f32(h: Any) -> Any:
 @scalar_function
 def f32_to_f16(x: Any) -> Any:
     """The bits of the float16 nearest to x."""
-    return _narrow_f16(x) if _HAS_INSTRUCTION else f32_to_f16_by_bits(x)
+    return f32_to_f16_by_bits(x)
 
 
 @scalar_function
