@@ -51,10 +51,11 @@ class Storage:
     """Shared memory: ``value`` is what the base stands for now (a graph value, or an autograd reference), ``written`` counts
     the writes that changed it."""
 
-    __slots__ = ("base_type", "value", "version", "written")
+    __slots__ = ("base_array", "base_type", "value", "version", "written")
 
-    def __init__(self, value: Any, base_type: TensorType) -> None:
+    def __init__(self, value: Any, base_type: TensorType, base_array: Any = None) -> None:
         self.value = value
+        self.base_array = base_array
         self.base_type = base_type
         self.version = Version()
         self.written = 0
@@ -79,6 +80,8 @@ def write_through(base: Any, chain: Chain, new: Any, emit: Emit) -> Any:
 
 def _inverse(step: ViewStep, inner: Any, new: Any, emit: Emit) -> Any:
     attributes = dict(step.attributes)
+    if step.op == "stop_gradient":
+        return new
     if step.op == "reshape":
         return emit("reshape", new, shape=step.operand.shape)
     if step.op == "transpose":

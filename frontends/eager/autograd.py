@@ -17,7 +17,7 @@ import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.errors import GradientError, InPlaceError
-from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, mode, ordered_sources, record_to_node
+from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, ordered_sources, record_to_node, recorders
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Node, Value, cut
 from graphc.ir.primitive import ALL, Residuals, get_primitive
@@ -199,7 +199,7 @@ def _run(
     arrays = [gradient.array for _, gradient in roots] + [saved.array for saved in residuals]
     outputs = plan.run(arrays)
     references: Sequence[Reference | None] = [None] * len(outputs)
-    if create_graph or mode.recorders:
+    if create_graph or recorders.active:
         references = _record_call(plan, roots, order, residuals, outputs, create_graph)
     found: dict[Reference, Gradient] = {}
     results = iter(zip(outputs, references, strict=True))
@@ -340,7 +340,7 @@ def _record_call(
         assert isinstance(source, Record)
         inputs.append(source.inputs[wanted.index] if wanted.is_operand else Reference(source, wanted.index))
         saved.append(residual)
-    if mode.recorders:
+    if recorders.active:
         inputs = [
             i if isinstance(i, Reference) else Reference(Leaf(i, None, False, current_location(), s.array), 0)
             for i, s in zip(inputs, saved, strict=True)

@@ -13,8 +13,9 @@ from graphc.frontends.array.core import is_scalar, scalar_dtype
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.execute import as_numpy, execute
-from graphc.frontends.eager.recording import Leaf, Record, Reference, emit_reference, mode
+from graphc.frontends.eager.recording import Leaf, Record, Reference, emit_reference, recorders
 from graphc.frontends.eager.tensor import Tensor
+from graphc.frontends.grad_mode import mode
 from graphc.frontends.storage import ViewStep, write_through
 from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim
@@ -41,7 +42,7 @@ class EagerContext:
         with np.errstate(all="ignore"):
             tensor = Tensor.wrap(np.array(value).astype(dtype.numpy))
         tensor.weak = weak
-        if mode.recorders:
+        if recorders.active:
             tensor._reference = Reference(Leaf(tensor.type, None, False, current_location(), tensor._array), 0)
         return tensor
 
@@ -57,7 +58,7 @@ class EagerContext:
         if operands and all([t.weak for t in operands]) and op.name != "convert_element_type":
             for tensor in tensors:
                 tensor.weak = True
-        if mode.grad_enabled or mode.recorders:
+        if mode.enabled or recorders.active:
             self._record(op, operands, attributes, tensors)
         return tensors
 
@@ -66,13 +67,13 @@ class EagerContext:
     ) -> None:
         references = [t.reference() for t in operands]
         needed = [r is not None and r.requires_grad for r in references]
-        needs = mode.grad_enabled and any(needed) and any(t.dtype.is_inexact for t in results)
-        if not needs and not mode.recorders:
+        needs = mode.enabled and any(needed) and any(t.dtype.is_inexact for t in results)
+        if not needs and not recorders.active:
             return
         location = current_location()
         inputs: list[Reference | TensorType] = []
         for tensor, reference in zip(operands, references, strict=True):
-            if reference is None and mode.recorders:
+            if reference is None and recorders.active:
                 reference = tensor.recorded(location)
             inputs.append(tensor.type if reference is None else reference)
         record = Record(op, attributes, tuple(inputs), tuple([t.type for t in results]), needs, location)
@@ -95,10 +96,10 @@ class EagerContext:
         result._seen = -1  # derived from the base's reference when it is read
         if storage.value is None:
             result._seen = storage.written
-            if mode.recorders:
+            if recorders.active:
                 storage.value = x.base_recorded(current_location())
                 result._seen = -1
-        elif mode.grad_enabled or mode.recorders:
+        elif mode.enabled or recorders.active:
             result.reference()
         return result
 
@@ -115,13 +116,13 @@ class EagerContext:
 
     def write(self, x: Any, value: Any) -> None:
         self._check_writable(x)
-        recording = bool(mode.recorders)
+        recording = bool(recorders.active)
         storage = x.storage()
         detached = any(step.op == "stop_gradient" for step in x._chain)
         base, new = storage.value, value.reference()
         np.copyto(x._array, value._array)
         storage.version.count += 1
-        graded = mode.grad_enabled and not detached
+        graded = mode.enabled and not detached
         if graded and ((base is not None and base.requires_grad) or (new is not None and new.requires_grad)) or recording:
             location = current_location()
             if base is None:
@@ -147,7 +148,7 @@ class EagerContext:
                 "this tensor shares the memory of a read-only array, so it cannot be written in place",
                 hint="take a copy() first",
             )
-        if not mode.grad_enabled or any(step.op == "stop_gradient" for step in x._chain):
+        if not mode.enabled or any(step.op == "stop_gradient" for step in x._chain):
             return
         base = x.storage().value if x._storage is not None else x._reference
         if base is not None and isinstance(base.source, Leaf) and base.source.requires_grad:

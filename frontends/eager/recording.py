@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 
+from graphc.frontends.grad_mode import mode
 from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Node, Value
@@ -114,29 +114,12 @@ class Reference(NamedTuple):
         return self.source.requires_grad
 
 
-class _Mode(threading.local):
+class _Recorders(threading.local):
     def __init__(self) -> None:
-        self.grad_enabled = True
-        self.recorders: list[Any] = []
+        self.active: list[Any] = []
 
 
-mode = _Mode()
-
-
-def is_grad_enabled() -> bool:
-    """Whether ops on tensors that require gradients are recorded in this thread."""
-    return mode.grad_enabled
-
-
-@contextmanager
-def set_grad_enabled(enabled: bool) -> Iterator[None]:
-    """Switch recording for gradients on or off within the block, in this thread."""
-    saved = mode.grad_enabled
-    mode.grad_enabled = enabled
-    try:
-        yield
-    finally:
-        mode.grad_enabled = saved
+recorders = _Recorders()
 
 
 def emit_reference(op: str, *operands: Reference, **attributes: Any) -> Reference:
@@ -146,7 +129,7 @@ def emit_reference(op: str, *operands: Reference, **attributes: Any) -> Referenc
     types = primitive.infer(tuple([r.type for r in operands]), **attributes)
     if op == "constant":
         return Reference(Leaf(types[0], None, False, current_location(), attributes["value"]), 0)
-    needs_gradient = op != "stop_gradient" and mode.grad_enabled and any(r.requires_grad for r in operands)
+    needs_gradient = op != "stop_gradient" and mode.enabled and any(r.requires_grad for r in operands)
     record = Record(primitive, attributes, tuple(operands), types, needs_gradient, current_location())
     if needs_gradient:
         _save_metadata_residuals(record, operands)

@@ -17,7 +17,8 @@ from graphc.errors import DTypeError, GradientError, ShapeError
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Context, active_trace, eager_context
 from graphc.frontends.eager.autograd import Gradient, add_gradients, compute_gradients
-from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, emit_reference, mode, set_grad_enabled
+from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, emit_reference, recorders
+from graphc.frontends.grad_mode import set_grad_enabled
 from graphc.frontends.storage import Chain, Storage, apply_chain
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
@@ -113,7 +114,7 @@ class Tensor(ArrayMethods):
     def storage(self) -> Storage:
         """The memory this tensor shares with its views."""
         if self._storage is None:
-            self._storage = Storage(self._reference, self.type)
+            self._storage = Storage(self._reference, self.type, self._array)
             self._seen = 0
         return self._storage
 
@@ -151,7 +152,7 @@ class Tensor(ArrayMethods):
                 self._set_reference(None)
             return self
         if requires_grad:
-            origin = reference if mode.recorders else None
+            origin = reference if recorders.active else None
             self._set_reference(Reference(Leaf(self.type, self, True, current_location(), origin=origin), 0))
         return self
 
@@ -160,7 +161,7 @@ class Tensor(ArrayMethods):
         if self._storage is not None:
             # A view that becomes a leaf shares memory, but no longer the history of its base.
             version = self._storage.version
-            self._storage = Storage(reference, self.type)
+            self._storage = Storage(reference, self.type, self._array)
             self._storage.version = version
             self._chain = ()
             self._seen = 0
@@ -244,7 +245,7 @@ class Tensor(ArrayMethods):
     def _accumulate(self, gradient: Tensor, create_graph: bool) -> None:
         if self._grad is None:
             self._grad = gradient
-        elif create_graph or mode.recorders:
+        elif create_graph or recorders.active:
             total = add_gradients(self._grad._as_gradient(), gradient._as_gradient())
             self._grad = from_gradient(total)
         else:

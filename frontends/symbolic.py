@@ -1,0 +1,474 @@
+"""Arrays that stand for values of a graph under construction, and the context that builds the graph.
+
+A jitted function being traced and a static graph are both built here: array functions, operators, views and in-place writes on a
+:class:`Tracer` emit IR nodes. Eager tensors and ndarrays that are met become inputs of the graph, with their contents at
+each run, never constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from graphc.dtypes import DType, as_dtype
+from graphc.errors import ConcretizationError, GradientError, InPlaceError, LeakedTracerError
+from graphc.frontends.array.core import is_scalar, scalar_dtype, show_shape
+from graphc.frontends.array.methods import ArrayMethods
+from graphc.frontends.dispatch import Array
+from graphc.frontends.grad_mode import mode
+from graphc.frontends.storage import Chain, Storage, ViewStep, apply_chain, write_through
+from graphc.ir.builder import complete_attributes
+from graphc.ir.dims import Dim
+from graphc.ir.graph import Value
+from graphc.ir.primitive import Primitive, get_primitive
+from graphc.ir.types import TensorType
+from graphc.locations import Location, current_location
+from graphc.passes.differentiate import backpropagate, gradient_builder
+
+_VIEWS = frozenset(("reshape", "transpose", "slice", "reverse", "broadcast_in_dim", "stop_gradient"))
+_UNKNOWN = object()
+
+
+class Tracer(ArrayMethods):
+    """An array of a graph under construction: it has a type, and a value only when the graph runs."""
+
+    __slots__ = (
+        "__weakref__", "_chain", "_concrete", "_is_leaf", "_requires_grad", "_roots", "_seen", "_storage", "_type", "_value",
+        "context", "location", "weak",
+    )  # fmt: skip
+    __array_priority__ = 2000
+    context: GraphContext  # type: ignore[assignment]
+
+    def __init__(self, context: GraphContext, value: Value, storage: Storage | None = None, chain: Chain = ()) -> None:
+        self.context = context
+        self._value = value
+        self._type = value.type
+        self._storage = Storage(value, value.type) if storage is None else storage
+        self._chain = chain
+        self._seen = self._storage.written
+        self._requires_grad = False
+        self._is_leaf = False
+        self._concrete: Any = _UNKNOWN
+        self._roots: tuple[Tracer, ...] = ()
+        self.weak = False
+        self.location = value.node.location
+
+    @property
+    def type(self) -> TensorType:
+        return self._type
+
+    @property
+    def dtype(self) -> DType:
+        return self._type.dtype
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        return self._type.shape
+
+    @property
+    def device(self) -> str:
+        """Where the graph will run: ``"cpu"``."""
+        return "cpu"
+
+    @property
+    def value(self) -> Value:
+        """The IR value it stands for now: after a write through a view, the newest."""
+        self.context.check_usable(self)
+        if self._storage.written != self._seen:
+            self._seen = self._storage.written
+            self._value = apply_chain(self._storage.value, self._chain, self.context.emit)
+        return self._value
+
+    # Autograd inside a graph
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a leaf that requires a gradient flows into this value."""
+        return self._requires_grad
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tracer:
+        """Make this value a leaf of differentiation (or stop it being one)."""
+        if requires_grad and not self.dtype.is_inexact:
+            raise GradientError(f"only floating arrays can require gradients, not {self.type}")
+        self._requires_grad = requires_grad
+        self._is_leaf = requires_grad
+        if requires_grad:
+            self.context.add_leaf(self)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is a leaf of differentiation, or takes no part in it."""
+        return self._is_leaf or not self._requires_grad
+
+    @property
+    def grad(self) -> Any:
+        """The gradient accumulated by ``backward()`` within this graph."""
+        return self.context.gradient_of(self)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        self.context.set_gradient_of(self, value)
+
+    def backward(self, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Accumulate gradients into the leaves, as nodes of this graph."""
+        self.context.backward(self, gradient)
+
+    def detach(self) -> Array:
+        """A view of the same value through which no gradient flows."""
+        return self.context.stop_gradient(self)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this intermediate value."""
+        self.context.add_leaf(self)
+
+    # What only a run can know
+
+    def _needs_value(self, what: str) -> Any:
+        if self._concrete is not _UNKNOWN:
+            self.context.specialize(self._roots)
+            return self._concrete
+        self.context.concretize(self, what)
+
+    def __bool__(self) -> bool:
+        return bool(self._needs_value("a Python `if`, `while`, `and`, `or`, `not`, `assert` or bool()"))
+
+    def __index__(self) -> int:
+        if not self.dtype.is_integer:
+            raise ConcretizationError(f"only an integer can be used as an index or size, not {self.type}")
+        return int(self._needs_value("an index, size or range()"))
+
+    def __int__(self) -> int:
+        return int(self._needs_value("int()"))
+
+    def __float__(self) -> float:
+        return float(self._needs_value("float()"))
+
+    def item(self) -> Any:
+        """The only element; known while building the graph only for Python arguments."""
+        return self._needs_value(".item()")
+
+    def tolist(self) -> Any:
+        """Unknown while the graph is built."""
+        return self._needs_value(".tolist()")
+
+    def numpy(self) -> NoReturn:
+        """Unknown while the graph is built."""
+        self.context.concretize(self, ".numpy()")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        self.context.concretize(self, "np.asarray() or a NumPy function")
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __copy__(self) -> Array:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Array:
+        return self.copy()
+
+    def __reduce__(self) -> NoReturn:
+        self.context.concretize(self, "pickle")
+
+    def __repr__(self) -> str:
+        name = self._value.node.name
+        return f"<{self.context.describe()} array{' ' + name if name else ''} {self.type}>"
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+
+class Captured(NamedTuple):
+    """An eager tensor or ndarray that a graph reads: an input that the user did not pass."""
+
+    source: Any
+    parameter: Value
+    tracer: Tracer
+    is_base: bool  # the parameter is the memory that `source` is a view of
+
+
+class GraphContext:
+    """Builds one graph from array operations."""
+
+    def __init__(self, name: str) -> None:
+        self.builder = gradient_builder(name)
+        self.builder.location = None
+        self.name = name
+        self.captured: list[Captured] = []
+        self.closed = False
+        self._lifted: dict[int, Tracer] = {}
+        self._bases: dict[int, Tracer] = {}
+        self._kept: list[Any] = []  # keeps ids unique while the graph is built
+        self._leaves: dict[int, tuple[Tracer, list[Value]]] = {}
+        self._gradients: dict[int, Any] = {}
+        self.specialized: dict[int, tuple[Tracer, Location]] = {}
+
+    def describe(self) -> str:
+        """How messages call an array of this graph."""
+        return "traced"
+
+    # The context protocol
+
+    def lift(self, value: Any) -> Tracer:
+        if isinstance(value, Tracer):
+            if value.context is not self:
+                self.foreign(value)
+            return value
+        if is_scalar(value):
+            return self.literal(value, scalar_dtype(value), weak=True)
+        if isinstance(value, np.generic):
+            return self.literal(value, as_dtype(value.dtype))
+        known = self._lifted.get(id(value))
+        if known is None:
+            known = self.capture(value)
+            self._lifted[id(value)] = known
+            self._kept.append(value)
+        return known
+
+    def capture(self, value: Any) -> Tracer:
+        """Make an eager tensor or ndarray an input of the graph."""
+        if not isinstance(value, Array):
+            array = np.asarray(value)
+            if array is not value:
+                return self.literal(array, as_dtype(array.dtype))
+            parameter = self.builder.parameter(TensorType(as_dtype(array.dtype), array.shape), "", current_location())
+            return self._add_captured(value, parameter, False)
+        tensor: Any = value
+        storage = tensor._storage
+        chain: Chain = tensor._chain
+        if not chain or storage is None:
+            parameter = self.builder.parameter(tensor.type, "", current_location())
+            return self._add_captured(tensor, parameter, False)
+        base = self._bases.get(id(storage))
+        if base is None:
+            parameter = self.builder.parameter(storage.base_type, "", current_location())
+            base = self._add_captured(tensor, parameter, True)
+            self._bases[id(storage)] = base
+            self._kept.append(storage)
+        viewed = apply_chain(base.value, chain, self.emit)
+        tracer = Tracer(self, viewed, base._storage, chain)
+        self._mark_leaf(tracer, tensor)
+        return tracer
+
+    def _add_captured(self, source: Any, parameter: Value, is_base: bool) -> Tracer:
+        tracer = Tracer(self, parameter)
+        self.captured.append(Captured(source, parameter, tracer, is_base))
+        if not is_base and isinstance(source, Array):
+            self._mark_leaf(tracer, source)
+            storage = source._storage  # type: ignore[attr-defined]
+            if storage is not None:
+                self._bases[id(storage)] = tracer
+                self._kept.append(storage)
+        return tracer
+
+    def _mark_leaf(self, tracer: Tracer, tensor: Any) -> None:
+        tracer.weak = tensor.weak
+        if tensor.requires_grad:
+            tracer._requires_grad = True
+            tracer._is_leaf = tensor.is_leaf
+            self.add_leaf(tracer)
+
+    def literal(self, value: Any, dtype: DType, weak: bool = False) -> Tracer:
+        with np.errstate(all="ignore"):
+            array = np.asarray(value).astype(dtype.numpy)
+        tracer = Tracer(self, self.builder.constant(array))
+        tracer.weak = weak
+        if not array.shape:
+            tracer._concrete = array.item() if array.dtype.kind != "V" else float(array)
+        return tracer
+
+    def emit(self, op: str, *values: Value, **attributes: Any) -> Value:
+        """Add a node with one result."""
+        self.check_open()
+        return self.builder.emit_one(op, *values, **attributes)
+
+    def bind(self, op: Primitive, operands: Sequence[Any], attributes: dict[str, Any]) -> tuple[Tracer, ...]:
+        self.check_open()
+        if op.name in _VIEWS:
+            return (self.view(operands[0], op, attributes),)
+        results = self.builder.emit(op, *[t.value for t in operands], **attributes)
+        tracers = tuple([self._result(r, operands) for r in results])
+        if operands and all([t.weak for t in operands]) and op.name != "convert_element_type":
+            for tracer in tracers:
+                tracer.weak = True
+        if operands and len(tracers) == 1 and op.elementwise and all(t._concrete is not _UNKNOWN for t in operands):
+            self._follow(op, operands, attributes, tracers[0])
+        return tracers
+
+    def _result(self, value: Value, operands: Sequence[Tracer]) -> Tracer:
+        flows = value.dtype.is_inexact and any([t._requires_grad for t in operands])
+        if flows and not mode.enabled:
+            value = self.emit("stop_gradient", value)
+            flows = False
+        tracer = Tracer(self, value)
+        tracer._requires_grad = flows
+        return tracer
+
+    def _follow(self, op: Primitive, operands: Sequence[Tracer], attributes: Any, result: Tracer) -> None:
+        """Keep what is known of arithmetic on Python arguments, so that `if n > 3:` can be decided (under a guard)."""
+        arrays = [np.asarray(t._concrete).astype(t.dtype.numpy) for t in operands]
+        result._concrete = np.asarray(op.evaluate(*arrays, **complete_attributes(op, attributes))).item()
+        result._roots = tuple({id(r): r for t in operands for r in t._roots}.values())
+
+    def view(self, x: Any, op: Primitive, attributes: dict[str, Any]) -> Tracer:
+        value = self.builder.emit_one(op, x.value, **attributes)
+        step = ViewStep.of(op.name, complete_attributes(op, attributes), x.type)
+        if op.name == "reshape" and not _reshapes_in_place(x, value.shape):
+            result = Tracer(self, value)
+        else:
+            result = Tracer(self, value, x._storage, (*x._chain, step))
+        result.weak = x.weak
+        result._requires_grad = x._requires_grad and op.name != "stop_gradient"
+        if not value.shape and not x.shape:
+            result._concrete, result._roots = x._concrete, x._roots
+        return result
+
+    def copy(self, x: Any) -> Tracer:
+        result = Tracer(self, x.value)
+        result._requires_grad = x._requires_grad
+        return result
+
+    def write(self, x: Any, value: Any) -> None:
+        self.check_open()
+        if any(step.op == "broadcast_in_dim" for step in x._chain):
+            raise InPlaceError(
+                "this array is a broadcast view, in which several elements are one: it cannot be written in place",
+                hint="take a copy() first, or write to the array it was broadcast from",
+            )
+        detached = not mode.enabled or any(step.op == "stop_gradient" for step in x._chain)
+        if x._is_leaf and x._requires_grad and not detached:
+            raise InPlaceError(
+                "a leaf that requires_grad is changed in place, which its own gradient cannot follow",
+                hint="wrap the update in `with gc.no_grad():`, or write to a copy()",
+            )
+        storage = x._storage
+        storage.value = write_through(storage.value, x._chain, value.value, self.emit)
+        storage.written += 1
+        if value._requires_grad and not detached:
+            x._requires_grad = True
+        for leaf, values in self._leaves.values():
+            if leaf._storage is storage:
+                values.append(leaf.value)
+
+    def guard(self, relation: str, lhs: Dim, rhs: Dim) -> None:
+        self.builder.guard(relation, lhs, rhs)
+
+    def stop_gradient(self, x: Any) -> Array:
+        return self.view(self.lift(x), get_primitive("stop_gradient"), {})
+
+    # Gradients within the graph
+
+    def add_leaf(self, tracer: Tracer) -> None:
+        """Accumulate gradients for ``tracer`` in :meth:`backward`."""
+        if id(tracer) not in self._leaves:
+            self._leaves[id(tracer)] = (tracer, [tracer.value])
+
+    def backward(self, root: Any, gradient: Any) -> None:
+        """Add the gradient nodes of ``root`` and accumulate them into the leaves."""
+        if not root._requires_grad:
+            raise GradientError(
+                f"this array ({root.type}) does not depend on any leaf that requires_grad",
+                hint="set requires_grad=True on the parameters; no_grad() and detach() cut gradients",
+            )
+        if gradient is None:
+            if root.size != 1:
+                raise GradientError(
+                    f"backward() without a gradient needs a scalar, and this array has shape {show_shape(root.shape)}",
+                    hint="reduce it first, for example loss.mean().backward(), or pass gradient=",
+                )
+            seed = self.builder.full_like(root.value, 1)
+        else:
+            seed = self.lift(gradient).value
+        pairs = [(leaf, v) for leaf, values in self._leaves.values() for v in values]
+        flows = self.cotangents([(root.value, seed)], [v for _, v in pairs])
+        for (leaf, _), flow in zip(pairs, flows, strict=True):
+            if flow is None:
+                continue
+            previous = self.gradient_of(leaf)
+            self._gradients[id(leaf)] = Tracer(
+                self, flow if previous is None else self.emit("add", self.lift(previous).value, flow)
+            )
+
+    def cotangents(self, seeds: Sequence[tuple[Value, Value]], wrt: Sequence[Value]) -> list[Value | None]:
+        """The gradients of ``wrt`` as nodes of this graph; each keeps the line of the op it differentiates."""
+        try:
+            return backpropagate(self.builder, seeds, wrt)
+        finally:
+            self.builder.location = None
+
+    def gradient_of(self, array: Any) -> Any:
+        """``array.grad`` while this graph is built."""
+        tracer = self.lift(array)
+        return self._gradients.get(id(tracer))
+
+    def set_gradient_of(self, array: Any, value: Any) -> None:
+        """``array.grad = value`` while this graph is built."""
+        tracer = self.lift(array)
+        self._gradients[id(tracer)] = None if value is None else self.lift(value)
+
+    # What a graph cannot do
+
+    def specialize(self, roots: Sequence[Tracer]) -> None:
+        """The Python values of ``roots`` were needed: this graph is for these values only."""
+        for root in roots:
+            self.specialized.setdefault(id(root), (root, current_location()))
+
+    def concretize(self, array: Any, what: str) -> NoReturn:
+        """Raise for a value that only a run can know."""
+        raise ConcretizationError(
+            f"{what} needs the value of an array of type {array.type}, which is not known while the graph is being built"
+            + (f"\n  the array was made at {array.location}" if isinstance(array, Tracer) and array.location.line else ""),
+            hint="choose with gc.where(condition, a, b), do it outside of the graph, or pass it as a static argument",
+        )
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise LeakedTracerError(f"the graph {self.name} is complete: nothing can be added to it")
+
+    def check_usable(self, tracer: Tracer) -> None:
+        """Raise for a tracer that outlived its trace."""
+        if self.closed:
+            raise LeakedTracerError(
+                f"an array of type {tracer.type} was kept from the traced function {self.name} and used after it ended"
+                f"\n  it was made at {tracer.location}",
+                hint="return it from the function instead of storing it in a global, an attribute or a list",
+            )
+
+    def foreign(self, tracer: Tracer) -> NoReturn:
+        """Raise for an array of another graph."""
+        tracer.context.check_usable(tracer)
+        raise LeakedTracerError(
+            f"an array of type {tracer.type} belongs to the graph {tracer.context.name}, and was used in {self.name}",
+            hint="pass it as an argument",
+        )
+
+
+def _reshapes_in_place(x: Tracer, shape: Sequence[Dim]) -> bool:
+    """Whether eager execution would make this reshape a view, given the views that ``x`` is seen through."""
+    if all(step.op in ("reshape", "stop_gradient") for step in x._chain):
+        return True
+    dims = (*x._storage.base_type.shape, *x.shape, *shape)
+    if not all(isinstance(d, int) for d in dims):
+        return False
+    base = x._storage.base_type.shape
+    strides: list[int] = []
+    step = 1
+    for size in reversed(base):
+        strides.insert(0, step)
+        step *= max(int(size.__index__()), 1)
+    array: Any = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), [int(s.__index__()) for s in base], strides)
+    for view in x._chain:
+        if view.op == "reshape":
+            array = array.reshape(dict(view.attributes)["shape"])
+        else:
+            array = get_primitive(view.op).evaluate(array, **dict(view.attributes))
+    try:
+        np.reshape(array, tuple(shape), copy=False)
+    except ValueError:
+        return False
+    return True
+
+
