@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from graphc.backends.numba_cpu.structural.convolution import CONVOLUTION
 from graphc.backends.numba_cpu.structural.cumulative import CUMULATIVE
 from graphc.backends.numba_cpu.structural.indexing import INDEXING
 from graphc.backends.numba_cpu.structural.movement import MOVEMENT
@@ -12,5 +13,13 @@ from graphc.backends.numba_cpu.structural.sorting import SORTING
 from graphc.backends.numba_cpu.structural.window import WINDOW
 from graphc.loops.source import Lowering
 
-LOWERINGS: Final[dict[str, Lowering]] = {**MOVEMENT, **INDEXING, **SORTING, **CUMULATIVE, **WINDOW, **RANDOM_BITS}
+LOWERINGS: Final[dict[str, Lowering]] = {
+    **MOVEMENT,
+    **INDEXING,
+    **SORTING,
+    **CUMULATIVE,
+    **WINDOW,
+    **CONVOLUTION,
+    **RANDOM_BITS,
+}
 """Primitive name → lowering. Every kernel of one lowering declares the same scratch buffers."""
