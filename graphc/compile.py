@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import graphc.ops  # noqa: F401 - fills the registry of primitives
 from graphc.ir.graph import Graph
+from graphc.passes.inline import Inline
+from graphc.passes.pipeline import Pipeline
+from graphc.passes.pipeline import pipeline as default_pipeline
+from graphc.passes.trace import PassTrace
 from graphc.runtime.targets import Compiled, load_backend
 
+_UNOPTIMIZED = Pipeline("unoptimized", (Inline(),))
 
-def compile_graph(graph: Graph, target: str = "cpu", *, optimize: bool = True, fast_math: bool = False) -> Compiled:
+
+def compile_graph(
+    graph: Graph,
+    target: str = "cpu",
+    *,
+    optimize: bool = True,
+    fast_math: bool = False,
+    pipeline: Pipeline | None = None,
+    trace: PassTrace | None = None,
+) -> Compiled:
     """``graph`` made to run on ``target``: "cpu" (Numba) or "reference" (NumPy, node by node).
+
+    ``optimize=False`` lowers the graph as it is, with calls inlined. ``pipeline`` replaces the passes that ``target`` has by
+    default; ``trace`` collects what they did. ``fast_math`` allows changes that alter rounding, NaN or infinities.
+
+    Raises BackendError for an unknown target or what the target cannot do.
 
     >>> double = compile_graph(graph)
     >>> (y,) = double(np.arange(3, dtype="float32"))
     """
-    return load_backend(target).compile(graph, fast_math=fast_math)
+    backend = load_backend(target)
+    if pipeline is None:
+        pipeline = default_pipeline(target, fast_math=fast_math) if optimize else _UNOPTIMIZED
+    return backend.compile(pipeline.run(graph, trace=trace), fast_math=fast_math)

@@ -14,6 +14,7 @@ from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 
 from .adapter import compile_kernel
+from .arithmetic import ARITHMETIC
 from .emit import emit
 from .library import LIBRARY
 from .pointers import POINTERS, noalias
@@ -24,6 +25,7 @@ SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64*")
 
 NAMESPACE: Final[dict[str, object]] = {
     **namespace(),
+    **ARITHMETIC,
     **POINTERS,
     "noalias": noalias,
     **{
@@ -44,7 +46,7 @@ def compile(graph: Graph, *, fast_math: bool = False) -> Executable:
 
     Raises BackendError for an op that this backend has no lowering for.
     """
-    plan = make_plan(graph)
+    plan = make_plan(graph, frozenset(LIBRARY))
     return Executable(graph, _Assembly(plan, fast_math).program())
 
 

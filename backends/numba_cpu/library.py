@@ -1,4 +1,4 @@
-"""Matrix products through NumPy, which hands floats to BLAS."""
+"""What runs through NumPy instead of a kernel: matrix products, which go on to BLAS, and rare functions."""
 
 from __future__ import annotations
 
@@ -58,4 +58,13 @@ def _count(shape: Sequence[int]) -> int:
     return count
 
 
-LIBRARY: dict[str, Callable[[Node], LibraryFunction]] = {"dot_general": dot_general}
+def evaluated(node: Node) -> LibraryFunction:
+    """The primitive's own NumPy rule. For elementwise ops too rare to have scalar code here."""
+
+    def run(operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
+        results[0][...] = node.op.evaluate(*operands, **node.attributes)
+
+    return run
+
+
+LIBRARY: dict[str, Callable[[Node], LibraryFunction]] = {"dot_general": dot_general, "polygamma": evaluated}

@@ -88,14 +88,15 @@ def is_literal(value: Value) -> bool:
     return value.node.op.name == "constant" and value.type.shape == ()
 
 
-def partition(graph: Graph) -> Partition:
-    """Group the nodes of ``graph``; see the module."""
-    return _Partitioner(graph).run()
+def partition(graph: Graph, separate: frozenset[str] = frozenset()) -> Partition:
+    """Group the nodes of ``graph``; see the module. ``separate`` names elementwise ops that no kernel can hold."""
+    return _Partitioner(graph, separate).run()
 
 
 class _Partitioner:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, separate: frozenset[str]) -> None:
         self.graph = graph
+        self.separate = separate
         self.nodes = graph.nodes()
         self.readers: dict[Value, dict[Cluster, set[int]]] = {}
         self.demanded: dict[Value, tuple[int, str]] = {}  # must be in memory for a reader of that level, because …
@@ -119,7 +120,7 @@ class _Partitioner:
             elif name == "constant":
                 if Value(node, 0) in self.demanded:
                     self.home[Value(node, 0)] = None
-            elif node.op.elementwise or name == "stop_gradient":
+            elif self._is_elementwise(node):
                 self._place_elementwise(node)
             elif name in REDUCTIONS:
                 self._place_reduction(node)
@@ -137,7 +138,7 @@ class _Partitioner:
                 cost, loads = 0, frozenset((value,))
                 if is_literal(value) or node.op.name in _GENERATORS:
                     loads = frozenset()
-                elif node.op.elementwise or node.op.name in INDEX_MAPS or node.op.name == "stop_gradient":
+                elif self._is_elementwise(node) or node.op.name in INDEX_MAPS:
                     cost = sum(self._cost[v] for v in node.inputs) + _weight(node)
                     loads = frozenset().union(*(self._loads[v] for v in node.inputs))
                     if node.op.name == "broadcast_in_dim" and value.type != node.inputs[0].type:
@@ -145,6 +146,10 @@ class _Partitioner:
                     if len(loads) > 2:  # enough to know that it is not cheap
                         loads = frozenset(list(loads)[:2])
                 self._cost[value], self._loads[value] = min(cost, 1000), loads
+
+    def _is_elementwise(self, node: Node) -> bool:
+        name = node.op.name
+        return name == "stop_gradient" or (node.op.elementwise and name not in self.separate)
 
     def _is_cheap(self, value: Value) -> bool:
         """Whether computing the value in each reader beats storing it: few ops on at most one full-size operand."""

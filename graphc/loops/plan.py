@@ -78,9 +78,12 @@ class Plan:
         return "\n\n".join(parts)
 
 
-def make_plan(graph: Graph) -> Plan:
-    """Group ``graph`` into kernels and put them in order. The graph holds no ``call`` nodes."""
-    parts = partition(graph)
+def make_plan(graph: Graph, separate: frozenset[str] = frozenset()) -> Plan:
+    """Group ``graph`` into kernels and put them in order. The graph holds no ``call`` nodes.
+
+    ``separate`` names elementwise ops that the backend has no scalar code for: each becomes a step of its own.
+    """
+    parts = partition(graph, separate)
     steps: list[Step] = []
     for unit in parts.units:
         if isinstance(unit, Cluster):
