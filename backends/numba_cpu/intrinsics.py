@@ -212,7 +212,11 @@ def _mul_rounded(x: Any, y: Any) -> Any:
         return x * y
 
 
-mul_rounded = _over_floats("mul_rounded", lambda builder, suffix, x, y: builder.fmul(x, y), _mul_rounded)
+# Numba gives the function's fast-math flags to every operation that has none. `afn` is about library functions and means
+# nothing on a product: it only keeps `contract` away.
+mul_rounded = _over_floats(
+    "mul_rounded", lambda builder, suffix, x, y: builder.fmul(x, y, flags=("afn",)), _mul_rounded
+)
 
 
 def _fma(x: Any, y: Any, z: Any) -> Any:
@@ -220,8 +224,10 @@ def _fma(x: Any, y: Any, z: Any) -> Any:
     dtype = np.result_type(x, y, z).type
     with np.errstate(all="ignore"):
         plain = dtype(x * y + z)
-        if not (np.isfinite(x) and np.isfinite(y) and np.isfinite(z)):
+        if not (np.isfinite(x) and np.isfinite(y)):
             return plain
+        if not np.isfinite(z):
+            return dtype(z)
     exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
     if exact == 0:
         return plain if plain == 0 else dtype(0)

@@ -4,7 +4,6 @@ Used for float64 functions that have no polynomial of their own here. `LIBM_SYMB
 object to leave undefined. The calls are declared free of side effects, so LLVM may hoist them.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from numba.core import types
 
 from .intrinsics import declare, define_fixed
 
-LIBM_SYMBOLS: Final = frozenset({"pow", "lgamma"})
+LIBM_SYMBOLS: Final = frozenset({"pow"})
 
 
 def _libm(symbol: str, twin: Callable[..., Any]) -> Any:
@@ -33,12 +32,4 @@ def _pow(x: Any, y: Any) -> Any:
         return np.float64(np.float_power(x, y))
 
 
-def _lgamma(x: Any) -> Any:
-    """C's lgamma: log |gamma(x)|; infinite at the non-positive integers."""
-    if np.isfinite(x) and not (x <= 0 and x == np.floor(x)):
-        return np.float64(math.lgamma(x))
-    return np.float64(x if np.isnan(x) else np.inf)
-
-
 libm_pow = _libm("pow", _pow)
-libm_lgamma = _libm("lgamma", _lgamma)

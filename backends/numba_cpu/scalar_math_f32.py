@@ -54,8 +54,10 @@ def exp_f32(x: Any) -> Any:
     x = f32(-104.0) if x < f32(-104.0) else x
     shifted = x * _LOG2_E + _ROUNDER
     n = shifted - _ROUNDER
-    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    y = (r * r * _exp_reduced_f32(r) + r) + f32(1.0)
+    high = x - n * _LN2_HIGH
+    low = mul_rounded(n, _LN2_LOW)
+    r = high - low
+    y = ((r * r * _exp_reduced_f32(r) + ((high - r) - low)) + r) + f32(1.0)
     return _scale_f32(y, bitcast_f32_i32(shifted) - _ROUNDER_BITS)
 
 
@@ -89,7 +91,9 @@ def expm1_f32(x: Any) -> Any:
     r = high - low
     p = r * r * _exp_reduced_f32(r) + ((high - r) - low)
     scale = bitcast_i32_f32((bitcast_f32_i32(shifted) - _ROUNDER_BITS + 126) << 23)
-    y = (r * scale + (scale - f32(0.5))) + p * scale
+    base = scale - f32(0.5)
+    y = r * scale + base
+    y = y + (p * scale + ((base - y) + r * scale))
     return original if fabs(original) < f32(1e-8) else y * f32(2.0)
 
 

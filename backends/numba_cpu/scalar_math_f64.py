@@ -18,8 +18,8 @@ from .intrinsics import bitcast_f64_i64, bitcast_i64_f64, copysign, fabs, fma, m
 from .libm import libm_pow
 from .twins import scalar_function
 
-_INF: Final = np.inf
-_NAN: Final = np.nan
+_INF: Final = np.float64(np.inf)
+_NAN: Final = np.float64(np.nan)
 _ROUNDER: Final = 6755399441055744.0
 _ROUNDER_BITS: Final = 0x4338000000000000
 _LOG2_E: Final = 1.4426950408889634
@@ -68,8 +68,10 @@ def exp_f64(x: Any) -> Any:
     x = -746.0 if x < -746.0 else x
     shifted = x * _LOG2_E + _ROUNDER
     n = shifted - _ROUNDER
-    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    y = (r * r * _exp_reduced_f64(r) + r) + 1.0
+    high = x - n * _LN2_HIGH
+    low = mul_rounded(n, _LN2_LOW)
+    r = high - low
+    y = ((r * r * _exp_reduced_f64(r) + ((high - r) - low)) + r) + 1.0
     return _scale_f64(y, bitcast_f64_i64(shifted) - _ROUNDER_BITS)
 
 
@@ -98,7 +100,7 @@ def exp2_f64(x: Any) -> Any:
 
 @scalar_function
 def _half_expm1_f64(x: Any) -> Any:
-    """(e**x - 1) / 2, which stays finite wherever sinh does."""
+    """(e**x - 1) / 2 as an unevaluated sum of two doubles, finite wherever sinh is."""
     x = 711.0 if x > 711.0 else x
     x = -40.0 if x < -40.0 else x
     shifted = x * _LOG2_E + _ROUNDER
@@ -111,15 +113,18 @@ def _half_expm1_f64(x: Any) -> Any:
     exponent = bitcast_f64_i64(shifted) - _ROUNDER_BITS - 1
     over = exponent > 1020
     scale = bitcast_i64_f64((exponent - (3 if over else 0) + 1023) << 52)
-    y = (r * scale + (scale - 0.5)) + p * scale
-    return y * 8.0 if over else y
+    base = scale - 0.5
+    whole = r * scale + base
+    rest = p * scale + ((base - whole) + r * scale)
+    y = whole + rest
+    return (y * 8.0 if over else y), (whole - y) + rest
 
 
 @scalar_function
 def expm1_f64(x: Any) -> Any:
     """e**x - 1, accurate near 0."""
-    y = 2.0 * _half_expm1_f64(x)
-    return x if fabs(x) < 1e-17 else y
+    half, _ = _half_expm1_f64(x)
+    return x if fabs(x) < 1e-17 else 2.0 * half
 
 
 @scalar_function
@@ -241,15 +246,25 @@ def rsqrt_f64(x: Any) -> Any:
 def logistic_f64(x: Any) -> Any:
     """1 / (1 + exp(-x)), accurate in both tails."""
     e = exp_f64(-fabs(x))
-    return (e if x < 0.0 else 1.0) / (1.0 + e)
+    whole = 1.0 + e
+    lost = (1.0 - whole) + e
+    top = e if x < 0.0 else 1.0
+    y = top / whole
+    # One correction step for what the sum and the quotient rounded off, with 1 / whole known from y itself.
+    return y + (fma(-y, whole, top) - y * lost) * (1.0 - y if x < 0.0 else y)
 
 
 @scalar_function
 def sinh_f64(x: Any) -> Any:
     """(e**x - e**-x) / 2."""
     a = fabs(x)
-    h = _half_expm1_f64(a)
-    y = h + 0.5 * (h / (h + 0.5))
+    h, low = _half_expm1_f64(a)
+    whole = h + 0.5
+    lost = (h - whole) + 0.5 if h > 0.5 else (0.5 - whole) + h
+    ratio = h / whole
+    slope = 1.0 - ratio
+    rest = (fma(-ratio, whole, h) - ratio * lost) * slope + low * (slope * slope + 1.0)
+    y = h + (0.5 * ratio + rest)
     y = h if h > 1e20 else y
     return x if a < 1e-9 else copysign(y, x)
 
@@ -257,16 +272,23 @@ def sinh_f64(x: Any) -> Any:
 @scalar_function
 def cosh_f64(x: Any) -> Any:
     """(e**x + e**-x) / 2."""
-    h = _half_expm1_f64(fabs(x)) + 0.5
-    return h + 0.25 / h
+    h, low = _half_expm1_f64(fabs(x))
+    whole = h + 0.5
+    low = (low + ((h - whole) + 0.5 if h > 0.5 else (0.5 - whole) + h)) if h < 1e20 else 0.0
+    return whole + (0.25 / whole + low)
 
 
 @scalar_function
 def tanh_f64(x: Any) -> Any:
     """The hyperbolic tangent, (e**2x - 1) / (e**2x + 1)."""
     a = fabs(x)
-    h = _half_expm1_f64(2.0 * (20.0 if a > 20.0 else a))
-    return x if a < 1e-9 else copysign(h / (h + 1.0), x)
+    h, low = _half_expm1_f64(2.0 * (20.0 if a > 20.0 else a))
+    whole = h + 1.0
+    lost = (h - whole) + 1.0 if h > 1.0 else (1.0 - whole) + h
+    y = h / whole
+    slope = 1.0 - y
+    y = y + ((fma(-y, whole, h) - y * lost) * slope + low * (slope * slope) if h < 1e6 else 0.0)
+    return x if a < 1e-9 else copysign(y, x)
 
 
 @scalar_function
@@ -286,7 +308,8 @@ def acosh_f64(x: Any) -> Any:
     t = x - 1.0
     big = x > 1e150
     y = log1p_f64(x if big else t + sqrt(t * (t + 2.0)))
-    return y + _LN2 if big else y
+    y = y + _LN2 if big else y
+    return _NAN if x < 1.0 else y
 
 
 @scalar_function

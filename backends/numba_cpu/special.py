@@ -1,6 +1,6 @@
 """Error functions, log-gamma and digamma of float32 and float64 scalars, for inlining into vectorized loops.
 
-Straight-line code, as in `scalar_math_f64`; only lgamma_f64 calls libm. Sources: Abramowitz and Stegun, "Handbook of
+Straight-line code, as in `scalar_math_f64`. Sources: Abramowitz and Stegun, "Handbook of
 Mathematical Functions", 6.1.17 and 6.1.40 (reflection and asymptotic series of log-gamma), 6.3.7 and 6.3.18 (of
 digamma); Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x**2) erfc x in 0 <= x < infinity", 1981,
 for erfc's form.
@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 
 from .intrinsics import copysign, fabs, floor, fma, mul_rounded, rint
-from .libm import libm_lgamma
 from .scalar_math_f32 import exp_f32
 from .scalar_math_f64 import exp_f64, log_f64
 from .trig_f64 import cos_reduced_f64, sin_reduced_f64
@@ -19,6 +18,8 @@ from .twins import scalar_function
 
 f32 = np.float32
 
+_INF: Final = np.float64(np.inf)
+_NAN: Final = np.float64(np.nan)
 _PI: Final = 3.141592653589793
 _PI_LOW: Final = 1.2246467991473532e-16
 _HALF_LOG_2_PI: Final = 0.9189385332046728
@@ -75,7 +76,11 @@ def _erfc_large_f64(a: Any) -> Any:
     square = mul_rounded(a, a)
     lost = fma(a, a, -square)
     e = exp_f64(-square)
-    return (p - p * lost) / (1.0 + 2.0 * a) * e
+    whole = 1.0 + 2.0 * a
+    whole_low = 1.0 - (whole - 2.0 * a)
+    inverse = 1.0 / whole
+    y = p * inverse
+    return (y + ((fma(-y, whole, p) - y * whole_low) * inverse - y * lost)) * e
 
 
 @scalar_function
@@ -142,86 +147,103 @@ def _sin_cos_pi_f64(x: Any) -> Any:
 
 
 @scalar_function
-def lgamma_f32(x: Any) -> Any:
+def lgamma_f64(x: Any) -> Any:
     """log |gamma(x)|; infinite at the non-positive integers and at both infinities.
 
-    In float64: Stirling's series from 8 up, reached from [3, 8) by the recurrence; on [1, 3] a polynomial for
-    lgamma(a) / ((a - 1) (a - 2)) in a - 2; reflection for negative x.
+    On [1, 3] a polynomial for lgamma(a) / ((a - 1) (a - 2)) in a - 2; below and up to 8 reached through the recurrence;
+    from 8 Stirling's series; reflection for negative x, where the absolute error stays small but the relative error
+    grows near the roots.
     """
-    wide = np.float64(x)
-    a = fabs(wide)
+    a = fabs(x)
     below = a < 1.0
-    small = a < 3.0
-    t = (a + 1.0 if below else a) - 2.0
-    p = 1.1660443077756478e-06
-    p = p * t - 2.449431116074312e-06
-    p = p * t + 2.0345105469746178e-07
-    p = p * t - 4.892146044701243e-07
-    p = p * t + 9.851317705107945e-06
-    p = p * t - 2.1069867673657713e-05
-    p = p * t + 3.726165923978742e-05
-    p = p * t - 8.119753686100794e-05
-    p = p * t + 0.00018283370421637044
-    p = p * t - 0.0004062952108244314
-    p = p * t + 0.0009153312963726914
-    p = p * t - 0.0021080354202493846
-    p = p * t + 0.0049986444619814765
-    p = p * t - 0.012384199088411981
-    p = p * t + 0.03296500055213166
-    p = p * t - 0.10031730153001821
+    large = a >= 8.0
+    middle = (a >= 3.0) & (a < 8.0)
+    base = 2.0 + (a - floor(a)) if middle else a
+    base = a + 1.0 if below else base
+    product = base
+    for k in range(1, 6):
+        product = product * (base + k if base + k < a else 1.0)
+    t = base - 2.0
+    p = 3.959289939284168e-10
+    p = p * t - 8.152852870624974e-10
+    p = p * t - 1.1901740908188555e-09
+    p = p * t + 2.444386936885692e-09
+    p = p * t + 4.305220610785326e-09
+    p = p * t - 8.87711600370437e-09
+    p = p * t + 3.8215413984113857e-10
+    p = p * t - 9.172949166290702e-10
+    p = p * t + 2.4876913129422764e-08
+    p = p * t - 5.1889381335192836e-08
+    p = p * t + 8.858800462314765e-08
+    p = p * t - 1.8624721164419038e-07
+    p = p * t + 4.049117629272228e-07
+    p = p * t - 8.554195306752008e-07
+    p = p * t + 1.807724495247794e-06
+    p = p * t - 3.8465374565754054e-06
+    p = p * t + 8.22227252824938e-06
+    p = p * t - 1.7661849545809686e-05
+    p = p * t + 3.8168877217049974e-05
+    p = p * t - 8.309510094797398e-05
+    p = p * t + 0.00018255264018626728
+    p = p * t - 0.0004057073998333553
+    p = p * t + 0.0009153769221939477
+    p = p * t - 0.0021081308338353785
+    p = p * t + 0.004998641164698706
+    p = p * t - 0.012384192193374183
+    p = p * t + 0.032965000621155816
+    p = p * t - 0.1003173016743539
     p = p * t + 0.42278433509846713
     near = t * (t + 1.0) * p
-    middle = a < 8.0
-    s = a + 5.0 if middle else a
-    inverse = 1.0 / s
+    lowered = a if below else (product if middle else 1.0)
+    logarithm = log_f64(a if large else lowered)
+    inverse = 1.0 / a
     z = inverse * inverse
-    series = inverse * (
-        0.08333333333333333 - z * (0.002777777777777778 - z * (0.0007936507936507937 - z * 0.0005952380952380953))
-    )
-    stirling = (s - 0.5) * log_f64(s) - s + _HALF_LOG_2_PI + series
-    raised = a * (a + 1.0) * ((a + 2.0) * (a + 3.0)) * (a + 4.0)
-    lowered = a if below else (1.0 if small | (not middle) else raised)
-    positive = (near if small else stirling) - log_f64(lowered)
+    series = 1.0 / 156.0 - z * (3617.0 / 122400.0)
+    series = 691.0 / 360360.0 - z * series
+    series = 1.0 / 1188.0 - z * series
+    series = 1.0 / 1680.0 - z * series
+    series = 1.0 / 1260.0 - z * series
+    series = 1.0 / 360.0 - z * series
+    series = inverse * (1.0 / 12.0 - z * series)
+    stirling = (a - 0.5) * (logarithm - 1.0) + ((_HALF_LOG_2_PI - 0.5) + series)
+    positive = stirling if large else (near - logarithm if below else near + logarithm)
     sine, _ = _sin_cos_pi_f64(a)
     reflected = log_f64(_PI / (a * fabs(sine))) - positive
-    y = reflected if wide < 0.0 else positive
-    y = np.inf if (a == np.inf) | ((wide <= 0.0) & (a == floor(a))) else y
-    return f32(y + 0.0)
+    y = reflected if x < 0.0 else positive
+    y = -logarithm if a < 1e-20 else y
+    return _INF if (a == _INF) | ((x <= 0.0) & (a == floor(a))) else y + 0.0
 
 
 @scalar_function
-def lgamma_f64(x: Any) -> Any:
-    """log |gamma(x)|; infinite at the non-positive integers and at both infinities. Calls libm."""
-    return libm_lgamma(x)
+def lgamma_f32(x: Any) -> Any:
+    """log |gamma(x)|; infinite at the non-positive integers and at both infinities."""
+    return f32(lgamma_f64(np.float64(x)))
 
 
 @scalar_function
 def digamma_f64(x: Any) -> Any:
     """The derivative of log gamma(x); NaN at negative integers and -inf, at a zero infinite with the opposite sign.
 
-    On [1, 2] a polynomial for digamma(a) / (a - root) in a - 3/2, so accuracy holds up to the positive root; elsewhere
-    the recurrence up to 10 or more, summed over one denominator, then the asymptotic series; reflection for negative x,
-    where the absolute error stays small but the relative error grows near the roots.
+    On [1, 2] a polynomial for digamma(a) / (a - root) in a - 3/2, so accuracy holds up to the positive root; below and
+    up to 10 reached through the recurrence, whose terms are summed over one denominator; from 10 the asymptotic series;
+    reflection for negative x, where the absolute error stays small but the relative error grows near the roots.
     """
     a = fabs(x)
+    below = a < 1.0
+    large = a >= 10.0
+    middle = (a >= 2.0) & (a < 10.0)
+    base = 1.0 + (a - floor(a)) if middle else a
+    base = a + 1.0 if below else base
     num = 0.0
     den = 1.0
-    shift = a
-    for _ in range(10):
-        step = shift < 10.0
-        num = num * shift + den if step else num
-        den = den * shift if step else den
-        shift = shift + 1.0 if step else shift
-    inverse = 1.0 / shift
-    z = inverse * inverse
-    series = 691.0 / 32760.0 - z * (1.0 / 12.0)
-    series = 1.0 / 132.0 - z * series
-    series = 1.0 / 240.0 - z * series
-    series = 1.0 / 252.0 - z * series
-    series = 1.0 / 120.0 - z * series
-    series = 1.0 / 12.0 - z * series
-    positive = log_f64(shift) - 0.5 * inverse - z * series - num / den
-    t = a - 1.5
+    for k in range(9):
+        term = base + k
+        step = middle & (term < a)
+        num = num * term + den if step else num
+        den = den * term if step else den
+    num = -1.0 if below else num
+    den = a if below else den
+    t = base - 1.5
     p = 5.5960023503421146e-05
     p = p * t - 8.394009422598467e-05
     p = p * t + 3.847275205850347e-05
@@ -247,14 +269,23 @@ def digamma_f64(x: Any) -> Any:
     p = p * t + 0.24054248424078692
     p = p * t - 0.42362742128146047
     p = p * t + 0.9510558760318328
-    near = ((a - _DIGAMMA_ROOT) - _DIGAMMA_ROOT_LOW) * p
-    positive = near if (a >= 1.0) & (a <= 2.0) else positive
+    near = ((base - _DIGAMMA_ROOT) - _DIGAMMA_ROOT_LOW) * p + num / den
+    inverse = 1.0 / a
+    z = inverse * inverse
+    series = 691.0 / 32760.0 - z * (1.0 / 12.0)
+    series = 1.0 / 132.0 - z * series
+    series = 1.0 / 240.0 - z * series
+    series = 1.0 / 252.0 - z * series
+    series = 1.0 / 120.0 - z * series
+    series = 1.0 / 12.0 - z * series
+    far = log_f64(a) - (0.5 * inverse + z * series)
+    positive = far if large else near
     sine, cosine = _sin_cos_pi_f64(a)
-    reflected = positive + 1.0 / a + _PI * (cosine / sine)
+    reflected = positive + inverse + _PI * (cosine / sine)
     y = reflected if x < 0.0 else positive
-    y = np.nan if (x < 0.0) & (a == floor(a)) else y
+    y = _NAN if (x < 0.0) & (a == floor(a)) else y
     y = -1.0 / x if a < 1e-20 else y
-    return x if x == np.inf else y
+    return x if x == _INF else y
 
 
 @scalar_function
