@@ -14,7 +14,7 @@ from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.types import TensorType
 from graphc.passes.base import Pass, held_graphs
 from graphc.rewrite.driver import Record, RuleSet, rewrite
-from graphc.rewrite.pattern import CONSTANT_OPS, RuleList, constant_of, op, splat_of
+from graphc.rewrite.pattern import CONSTANT_OPS, Const, RuleList, op, splat_of
 
 MAX_ELEMENTS = 4096
 
@@ -22,17 +22,13 @@ FOLDING = RuleList("folding")
 
 
 def _may_fold(root: Node) -> bool:
-    """Whether ``root`` is an op on literals without effects; a broadcast of a literal counts as one already."""
-    inputs = root.inputs
-    if not inputs or root.op.name in CONSTANT_OPS or root.op.effect or not root.types:
+    """Whether ``root`` is an op without effects; a broadcast of a literal is a literal already."""
+    if not root.inputs or root.op.name in CONSTANT_OPS or root.op.effect or not root.types:
         return False
-    for value in inputs:
-        if value.node.op.name not in CONSTANT_OPS or constant_of(value) is None:
-            return False
     return not held_graphs(root)
 
 
-@FOLDING.rule(op(None, ...), when=_may_fold)
+@FOLDING.rule(op(None, ...).of(Const("literal")), when=_may_fold)
 def fold_literals(b: Builder, root: Node) -> Sequence[Value] | None:
     """f(c, d) → the literal that ``evaluate`` gives; the op that raises is left for run time"""
     if root.op.elementwise and len(root.types) == 1 and root.types[0].shape != ():

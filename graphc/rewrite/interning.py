@@ -34,6 +34,8 @@ def has_effect(node: Node) -> bool:
     """Whether ``node`` is an effect, or holds a graph that has effects, at any depth."""
     if node.op.effect:
         return True
+    if not node.attributes:
+        return False
     stack = list(_graphs_in(node.attributes.values()))
     while stack:
         graph = stack.pop()

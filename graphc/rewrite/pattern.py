@@ -240,9 +240,10 @@ def _negative(number: float) -> bool:
 class Op(Pattern):
     """An application of one of ``primitives`` (None: of any) with one result.
 
-    ``operands``: their patterns; None takes any number of any operands. ``attributes``: name → the value wanted, or a
-    predicate on it. ``label``: binds the result to a name. ``one_use``: nothing else may read the result.
-    ``in_order``: the operands of a commutative op match as they are written only.
+    ``operands``: their patterns; None takes any number, all of which must match ``each`` (None: anything) by
+    themselves. ``attributes``: name → the value wanted, or a predicate on it. ``label``: binds the result to a name.
+    ``one_use``: nothing else may read the result. ``in_order``: the operands of a commutative op match as they are
+    written only.
     """
 
     primitives: tuple[str, ...] | None
@@ -251,6 +252,7 @@ class Op(Pattern):
     label: str = ""
     one_use: bool = False
     in_order: bool = False
+    each: Pattern | None = None
 
     def as_(self, label: str) -> Op:
         """The same pattern, its result bound to the name ``label``."""
@@ -263,6 +265,10 @@ class Op(Pattern):
     def ordered(self) -> Op:
         """The same pattern, without trying the operands in the other order."""
         return replace(self, in_order=True)
+
+    def of(self, each: Pattern) -> Op:
+        """The same pattern, each of its operands matching ``each``, without binding names."""
+        return replace(self, each=each)
 
     def match(self, value: Value, env: Environment, uses: CountUses) -> bool:
         node = value.node
@@ -284,6 +290,8 @@ class Op(Pattern):
             for pattern, operand in zip(self.operands, node.inputs, strict=True):
                 if not pattern.match(operand, env, uses):
                     return False
+        if self.each is not None and not all(self.each.match(operand, {}, uses) for operand in node.inputs):
+            return False
         for name, wanted in self.attributes.items():
             value = node.attributes[name]
             if not (wanted(value) if callable(wanted) else value == wanted):
@@ -317,7 +325,7 @@ class Op(Pattern):
         if not self.accepts_op(node.op.name):
             return False
         if self.operands is None:
-            return True
+            return self.each is None or all(self.each.accepts_op(value.node.op.name) for value in node.inputs)
         return len(self.operands) == len(node.inputs) and all(
             pattern.accepts_op(value.node.op.name) for pattern, value in zip(self.operands, node.inputs, strict=True)
         )

@@ -167,7 +167,10 @@ def slice_of_broadcast(b: Builder, root: Node, inner: Value, x: Value) -> Value 
     return b.emit_one("broadcast_in_dim", x, shape=shape, dims=dims)
 
 
-@rule(op(None, ...), when=lambda root: root.op.elementwise and len(root.types) == 1)
+@rule(
+    op(None, ...).of(op(("broadcast_in_dim", "constant"), ...)),
+    when=lambda root: root.op.elementwise and len(root.types) == 1,
+)
 def elementwise_of_broadcasts(b: Builder, root: Node) -> Value | None:
     """f(broadcast(x), broadcast(y), c) → broadcast(f(x, y, c)), all broadcast alike"""
     wide = [v for v in root.inputs if not is_splat(v)]
