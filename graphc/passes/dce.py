@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from graphc.ir.dims import DimExpr, symbols_of
 from graphc.ir.graph import Graph, Guard, Node, Value, uses
 from graphc.ir.types import symbols_in
 from graphc.ops.core import RELATIONS
@@ -110,11 +111,7 @@ def _with_outputs(callee: Graph, kept: Sequence[int]) -> tuple[Graph, list[int]]
     """``callee`` with the outputs ``kept`` only, and the positions of the parameters it still needs."""
     outputs = [callee.outputs[i] for i in kept]
     trial = callee.replace(outputs=outputs, aliases={})
-    count = uses(trial)
-    positions = [i for i, p in enumerate(callee.parameters) if count.get(p)]
-    if symbols_in([callee.parameters[i].type for i in positions]) != symbols_in(callee.parameter_types):
-        # A size that only a parameter without readers binds is still needed; so are the guards on it.
-        positions = list(range(len(callee.parameters)))
+    positions = _needed_parameters(trial)
     aliases = {
         kept.index(output): positions.index(parameter)
         for output, parameter in callee.aliases.items()
@@ -124,3 +121,32 @@ def _with_outputs(callee: Graph, kept: Sequence[int]) -> tuple[Graph, list[int]]
     return Graph(
         parameters, outputs, effects=callee.effects, aliases=aliases, guards=callee.guards, name=callee.name
     ), positions
+
+
+def _needed_parameters(graph: Graph) -> list[int]:
+    """The positions of the parameters that are read, or that bind a symbolic size which something else mentions."""
+    count = uses(graph)
+    needed = {i for i, p in enumerate(graph.parameters) if count.get(p)}
+    sizes: set[str] = set()
+    for node in graph.nodes():
+        if node.op.name != "parameter":
+            sizes.update(symbols_in(node.types))
+            sizes.update(_symbols_in_attributes(node.attributes.values()))
+    for i in needed:
+        sizes.update(symbols_in([graph.parameters[i].type]))
+    for guard in graph.guards:
+        sizes.update(symbols_of((guard.lhs, guard.rhs)))
+    for i in (*sorted(needed), *range(len(graph.parameters))):
+        bound = {str(d) for d in graph.parameters[i].shape} & sizes
+        if i in needed or bound:
+            needed.add(i)
+            sizes -= bound
+    return sorted(needed)
+
+
+def _symbols_in_attributes(values: Iterable[object]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, DimExpr):
+            yield from value.symbols()
+        elif isinstance(value, tuple):
+            yield from _symbols_in_attributes(value)

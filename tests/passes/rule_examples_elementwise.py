@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from graphc.dtypes import bool_, float32, float64, int32, int64
+from graphc.dtypes import DType, bool_, float32, float64, int32, int64
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Value
-from tests.passes.rule_example import Example
+from tests.passes.rule_example import Body, Example
 
 
 def k(b: Builder, x: Value, value: float) -> Value:
@@ -13,7 +13,7 @@ def k(b: Builder, x: Value, value: float) -> Value:
     return b.full_like(x, value)
 
 
-def _convert_chain(first, second):  # type: ignore[no-untyped-def]
+def _convert_chain(first: DType, second: DType) -> Body:
     return lambda b, x: b.convert_element_type(b.convert_element_type(x, dtype=first), dtype=second)
 
 
