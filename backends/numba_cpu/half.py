@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import llvmlite.ir as ir
 import numpy as np
-from numba.core import types
+from numba import types
 
 from .adapter import target_has_feature
 from .intrinsics import bitcast_f32_i32, bitcast_i32_f32, define_fixed

@@ -6,11 +6,11 @@ runs in the interpreter. Functions over floats work for float32 and float64 alik
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import llvmlite.ir as ir
 import numpy as np
-from numba.core import cgutils, types
+from numba import types
 from numba.extending import intrinsic
 
 Emit = Callable[..., Any]
@@ -77,8 +77,10 @@ def _over_floats(name: str, emit: Emit, twin: Callable[..., Any], result: Any = 
 
 def declare(builder: Any, symbol: str, result: Any, operands: Any) -> Any:
     """The function `symbol` as seen from the module being built, declared if it is not there yet."""
-    prototype = ir.FunctionType(result, [operand.type for operand in operands])
-    return cast(Any, cgutils).get_or_insert_function(builder.module, prototype, symbol)
+    known = builder.module.globals.get(symbol)
+    if known is not None:
+        return known
+    return ir.Function(builder.module, ir.FunctionType(result, [operand.type for operand in operands]), symbol)
 
 
 def _llvm(stem: str) -> Emit:
@@ -212,8 +214,8 @@ def _mul_rounded(x: Any, y: Any) -> Any:
         return x * y
 
 
-# Numba gives the function's fast-math flags to every operation that has none. `afn` is about library functions and means
-# nothing on a product: it only keeps `contract` away.
+# Numba gives the function's fast-math flags to every operation that has none. `afn` is about library functions and has
+# no effect on a product: it only keeps `contract` away.
 mul_rounded = _over_floats(
     "mul_rounded", lambda builder, suffix, x, y: builder.fmul(x, y, flags=("afn",)), _mul_rounded
 )

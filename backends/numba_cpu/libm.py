@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
+from numba import types
 
 from .intrinsics import declare, define_fixed
 

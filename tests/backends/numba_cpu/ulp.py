@@ -135,7 +135,8 @@ def ulp_errors(result: Array, expected: Array, floor: float = 0.0) -> Array:
         error = np.abs(value - expected) / unit
     error[same & ~np.isfinite(rounded)] = 0
     error[~np.isfinite(error)] = np.inf
-    return error.astype(np.float64)
+    errors: Array = error.astype(np.float64)
+    return errors
 
 
 def measure(function: Function, dtype: str, count: int) -> tuple[float, float]:
