@@ -8,7 +8,7 @@ each run, never constants.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -36,10 +36,11 @@ class Tracer(ArrayMethods):
 
     __slots__ = (
         "__weakref__", "_chain", "_concrete", "_is_leaf", "_requires_grad", "_roots", "_seen", "_storage", "_type", "_value",
-        "context", "location", "weak",
+        "_wide", "context", "location", "weak",
     )  # fmt: skip
     __array_priority__ = 2000
     context: GraphContext  # type: ignore[assignment]
+    NO_VALUE: ClassVar[Any] = _UNKNOWN  # what `_concrete` is for all but Python arguments and literals
 
     def __init__(self, context: GraphContext, value: Value, storage: Storage | None = None, chain: Chain = ()) -> None:
         self.context = context
@@ -52,6 +53,7 @@ class Tracer(ArrayMethods):
         self._is_leaf = False
         self._concrete: Any = _UNKNOWN
         self._roots: tuple[Tracer, ...] = ()
+        self._wide: Value | None = None  # a Python float in full precision, for use with float64 arrays
         self.weak = False
         self.location = value.node.location
 
@@ -80,6 +82,11 @@ class Tracer(ArrayMethods):
             self._seen = self._storage.written
             self._value = apply_chain(self._storage.value, self._chain, self.context.emit)
         return self._value
+
+    @property
+    def parameter_dtype(self) -> DType:
+        """The dtype in which the graph takes it: Python floats come in float64."""
+        return self.dtype if self._wide is None else self._wide.dtype  # type: ignore[no-any-return]
 
     # Autograd inside a graph
 
@@ -224,8 +231,7 @@ class GraphContext:
         known = self._lifted.get(id(value))
         if known is None:
             known = self.capture(value)
-            self._lifted[id(value)] = known
-            self._kept.append(value)
+            self.remember(value, known)
         return known
 
     def capture(self, value: Any) -> Tracer:
@@ -248,10 +254,19 @@ class GraphContext:
             base = self._add_captured(tensor, parameter, True)
             self._bases[id(storage)] = base
             self._kept.append(storage)
-        viewed = apply_chain(base.value, chain, self.emit)
-        tracer = Tracer(self, viewed, base._storage, chain)
+        return self.seen_through(base, tensor)
+
+    def seen_through(self, base: Tracer, tensor: Any) -> Tracer:
+        """``tensor`` as the view of ``base`` that it is."""
+        chain: Chain = tensor._chain
+        tracer = Tracer(self, apply_chain(base.value, chain, self.emit), base._storage, chain)
         self._mark_leaf(tracer, tensor)
         return tracer
+
+    def remember(self, source: Any, tracer: Tracer) -> None:
+        """Let ``tracer`` stand for ``source`` wherever it is met."""
+        self._lifted[id(source)] = tracer
+        self._kept.append(source)
 
     def _add_captured(self, source: Any, parameter: Value, is_base: bool) -> Tracer:
         tracer = Tracer(self, parameter)
@@ -289,7 +304,12 @@ class GraphContext:
         self.check_open()
         if op.name in _VIEWS:
             return (self.view(operands[0], op, attributes),)
-        results = self.builder.emit(op, *[t.value for t in operands], **attributes)
+        values = [t.value for t in operands]
+        if op.name == "convert_element_type" and operands[0]._wide is not None:
+            values = [operands[0]._wide]
+            if values[0].dtype is attributes["dtype"]:
+                return (Tracer(self, values[0]),)
+        results = self.builder.emit(op, *values, **attributes)
         tracers = tuple([self._result(r, operands) for r in results])
         if operands and all([t.weak for t in operands]) and op.name != "convert_element_type":
             for tracer in tracers:

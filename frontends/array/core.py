@@ -5,13 +5,15 @@ The IR is strict, so conversion and broadcasting are made explicit here, once, f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype, bool_, default_float, default_int, promote, result_dtype
-from graphc.errors import AxisError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from graphc.frontends.dispatch import Array, Context, bind, bind_view, context_of
 from graphc.ir.dims import Dim, DimExpr
 from graphc.ir.types import Shape
@@ -43,23 +45,81 @@ def lift_all(*values: ArrayLike) -> tuple[Array, ...]:
     return tuple([context.lift(v) for v in values])
 
 
-def promoted(*values: ArrayLike, dtype: DType | None = None) -> tuple[Array, ...]:
-    """``values`` as arrays of one dtype (their common one, or ``dtype``) and one shape: ready for an elementwise primitive."""
+def promoted(*values: ArrayLike, dtype: DType | None = None, what: str = "") -> tuple[Array, ...]:
+    """``values`` as arrays of one dtype (their common one, or ``dtype``) and one shape: ready for an elementwise primitive.
+
+    Errors say that ``what`` was asked to do it.
+    """
     context = context_of(values)
-    return tuple(broadcast_arrays_in(context, *converted(context, values, dtype)))
+    return tuple(broadcast_arrays_in(context, *converted(context, values, dtype, what), what=what))
 
 
-def converted(context: Context, values: Sequence[ArrayLike], dtype: DType | None = None) -> list[Array]:
-    """``values`` as arrays of one dtype. Python scalars become literals of that dtype."""
+def converted(
+    context: Context, values: Sequence[ArrayLike], dtype: DType | None = None, what: str = ""
+) -> list[Array]:
+    """``values`` as arrays of one dtype. Python scalars become literals of that dtype.
+
+    Raises DTypeError where there is no common dtype, ArgumentError for an int that the dtype cannot hold.
+    """
     arrays = [v if is_scalar(v) else context.lift(v) for v in values]
     weak_result = False
     if dtype is None:
-        dtype, weak_result = result_dtype(
-            [(a.dtype, a.weak) if isinstance(a, Array) else (scalar_dtype(a), True) for a in arrays]
-        )
+        operands = [(a.dtype, a.weak) if isinstance(a, Array) else (scalar_dtype(a), True) for a in arrays]
+        try:
+            dtype, weak_result = result_dtype(operands)
+        except DTypeError as error:
+            raise DTypeError(f"{what}: {error.message}" if what else error.message, hint=error.hint) from None
     return [
-        astype(a, dtype) if isinstance(a, Array) else context.literal(a, dtype, weak_result) for a in arrays
+        astype(a, dtype) if isinstance(a, Array) else context.literal(fitted_scalar(a, dtype, what), dtype, weak_result)
+        for a in arrays
     ]
+
+
+def fitted_scalar(value: Scalar, dtype: DType, what: str = "") -> Scalar:
+    """``value`` as a Python scalar that ``dtype`` holds: floats given to integers saturate, NaN gives 0.
+
+    Raises ArgumentError for an int out of range, which would otherwise wrap around silently.
+    """
+    if not dtype.is_integer or isinstance(value, bool):
+        return value
+    low, high = integer_range(dtype)
+    if isinstance(value, int):
+        if low <= value <= high:
+            return value
+        raise ArgumentError(
+            f"{what + ': ' if what else ''}the Python int {value} is out of range for {dtype.name} ({low} to {high})",
+            hint="convert the array to a wider dtype first, for example with .astype(gc.int64)",
+        )
+    if math.isnan(value):
+        return 0
+    return low if value <= low else high if value >= high else int(value)
+
+
+def integer_range(dtype: DType) -> tuple[int, int]:
+    """The least and the greatest integer that ``dtype`` holds."""
+    if dtype.kind == "uint":
+        return 0, (1 << dtype.bits) - 1
+    return -(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1
+
+
+P = ParamSpec("P")
+
+
+def computed_wide(
+    function: Callable[Concatenate[Array, P], Array],
+) -> Callable[Concatenate[ArrayLike, P], Array]:
+    """Decorator: the first argument arrives as floats of at least 32 bits, and the result is given in its own dtype.
+
+    A composition of many 16-bit ops would round after each of them; this rounds once.
+    """
+
+    @wraps(function)
+    def wrapper(x: ArrayLike, *args: P.args, **kwargs: P.kwargs) -> Array:
+        array = to_float(x)
+        dtype = array.dtype
+        return astype(function(astype(array, dtype.compute), *args, **kwargs), dtype)
+
+    return wrapper
 
 
 def astype(x: Array, dtype: DType) -> Array:
@@ -73,7 +133,7 @@ def to_float(x: ArrayLike) -> Array:
     return array if array.dtype.is_inexact else astype(array, default_float)
 
 
-def broadcast_shapes(context: Context | None, *shapes: Shape) -> Shape:
+def broadcast_shapes(context: Context | None, *shapes: Shape, what: str = "") -> Shape:
     """The common shape, NumPy's rule: sizes are equal or 1. Symbolic sizes that differ are guarded to be equal.
 
     Raises ShapeError where they do not fit.
@@ -93,9 +153,9 @@ def broadcast_shapes(context: Context | None, *shapes: Shape) -> Shape:
                 size = size if isinstance(size, int) else other if isinstance(other, int) else size
             else:
                 raise ShapeError(
-                    f"shapes {' and '.join(map(show_shape, shapes))} do not broadcast: "
+                    f"{what + ': ' if what else ''}shapes {' and '.join(map(show_shape, shapes))} do not broadcast: "
                     f"sizes {size} and {other} in dimension {axis}",
-                    hint="sizes must be equal, or one of them 1",
+                    hint="aligned from the right, sizes must be equal or one of them 1; reshape() or [:, None] adds axes",
                 )
         result.append(size)
     return tuple(result)
@@ -106,12 +166,12 @@ def show_shape(shape: Sequence[Dim]) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 
-def broadcast_arrays_in(context: Context, *arrays: Array) -> list[Array]:
+def broadcast_arrays_in(context: Context, *arrays: Array, what: str = "") -> list[Array]:
     """``arrays`` brought to their common shape."""
     first = arrays[0].shape
     if all(a.shape == first for a in arrays[1:]):
         return list(arrays)
-    shape = broadcast_shapes(context, *(a.shape for a in arrays))
+    shape = broadcast_shapes(context, *(a.shape for a in arrays), what=what)
     return [broadcast_to_shape(a, shape) for a in arrays]
 
 
@@ -177,6 +237,6 @@ def common_dtype(*values: ArrayLike) -> DType:
 
 __all__ = [
     "Array", "ArrayLike", "Scalar", "astype", "bind", "broadcast_arrays_in", "broadcast_shapes", "broadcast_to_shape",
-    "common_dtype", "converted", "is_scalar", "lift", "lift_all", "normalize_axes", "normalize_axis", "promote", "promoted",
+    "common_dtype", "computed_wide", "converted", "fitted_scalar", "integer_range", "is_scalar", "lift", "lift_all", "normalize_axes", "normalize_axis", "promote", "promoted",
     "require", "scalar_dtype", "show_shape", "to_float",
 ]  # fmt: skip

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from graphc.dtypes import bool_
+
+from graphc.dtypes import DType, bool_
 from graphc.errors import DTypeError
 from graphc.frontends.array.core import (
-    ArrayLike, astype, broadcast_arrays_in, common_dtype, converted, is_scalar, lift, promoted, to_float,
+    ArrayLike, broadcast_arrays_in, converted, is_scalar, lift, promoted, to_float,
 )  # fmt: skip
 from graphc.frontends.dispatch import Array, bind, context_of
 
@@ -66,46 +67,44 @@ round = _rounding("round", "round", "the nearest integer, halves to even")
 trunc = _rounding("trunc", "trunc", "the integer part of x")
 
 
-def _no_bool(name: str, *values: ArrayLike) -> None:
-    if all((isinstance(v, bool) if is_scalar(v) else lift(v).dtype is bool_) for v in values):
-        raise DTypeError(f"{name} is not defined for bools", hint="use a logical op, or .astype(gc.int64)")
+def _not_for_bools(name: str) -> DTypeError:
+    return DTypeError(f"{name} is not defined for bools", hint="use a logical op, or .astype(gc.int64)")
 
 
 def add(x: ArrayLike, y: ArrayLike) -> Array:
     """x + y. Bools follow NumPy: their sum is a logical or."""
-    a, b = promoted(x, y)
+    a, b = promoted(x, y, what="add")
     return bind("bitwise_or" if a.dtype is bool_ else "add", a, b)
 
 
 def subtract(x: ArrayLike, y: ArrayLike) -> Array:
     """x - y. Raises DTypeError for two bools, as NumPy does."""
-    a, b = promoted(x, y)
+    a, b = promoted(x, y, what="subtract")
     if a.dtype is bool_:
-        _no_bool("subtract", x, y)
+        raise _not_for_bools("subtract")
     return bind("sub", a, b)
 
 
 def multiply(x: ArrayLike, y: ArrayLike) -> Array:
     """x * y. Bools follow NumPy: their product is a logical and."""
-    a, b = promoted(x, y)
+    a, b = promoted(x, y, what="multiply")
     return bind("bitwise_and" if a.dtype is bool_ else "mul", a, b)
 
 
 def divide(x: ArrayLike, y: ArrayLike) -> Array:
     """x / y. Integers and bools are converted to float32 first (int / int → float32)."""
-    dtype = common_dtype(*(v if is_scalar(v) else lift(v, x, y) for v in (x, y)))
-    if dtype.is_inexact:
-        a, b = promoted(x, y)
-    else:
-        a, b = promoted(*(float(v) if is_scalar(v) else to_float(v) for v in (x, y)))
+    operands = [v if is_scalar(v) else lift(v, x, y) for v in (x, y)]
+    if not any(isinstance(v, float) if is_scalar(v) else v.dtype.is_inexact for v in operands):
+        operands = [float(v) if is_scalar(v) else to_float(v) for v in operands]
+    a, b = promoted(*operands, what="divide")
     return bind("div", a, b)
 
 
 def _numeric(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
     def function(x: ArrayLike, y: ArrayLike) -> Array:
-        a, b = promoted(x, y)
+        a, b = promoted(x, y, what=name)
         if a.dtype is bool_:
-            _no_bool(name, x, y)
+            raise _not_for_bools(name)
         return bind(primitive, a, b)
 
     function.__name__ = function.__qualname__ = name
@@ -120,7 +119,7 @@ pow = _numeric("pow", "pow", "x to the power y; integers to a negative power giv
 
 def _any_dtype(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
     def function(x: ArrayLike, y: ArrayLike) -> Array:
-        return bind(primitive, *promoted(x, y))
+        return bind(primitive, *promoted(x, y, what=name))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{name}(x, y): {meaning}, elementwise with broadcasting and promotion."
@@ -139,13 +138,13 @@ greater_equal = _any_dtype("greater_equal", "ge", "whether x >= y")
 
 def atan2(y: ArrayLike, x: ArrayLike) -> Array:
     """The angle of the point (x, y), in radians from -pi to pi."""
-    a, b = promoted(y, x)
+    a, b = promoted(y, x, what="atan2")
     return bind("atan2", a, b) if a.dtype.is_inexact else bind("atan2", to_float(a), to_float(b))
 
 
 def hypot(x: ArrayLike, y: ArrayLike) -> Array:
     """sqrt(x² + y²) without undue overflow or underflow."""
-    a, b = (to_float(v) for v in promoted(x, y))
+    a, b = (to_float(v) for v in promoted(x, y, what="hypot"))
     a, b = absolute(a), absolute(b)
     large, small = maximum(a, b), minimum(a, b)
     ratio = divide(small, where(equal(large, 0.0), 1.0, large))
@@ -156,7 +155,7 @@ def hypot(x: ArrayLike, y: ArrayLike) -> Array:
 
 def logaddexp(x: ArrayLike, y: ArrayLike) -> Array:
     """log(exp(x) + exp(y)) without overflow."""
-    a, b = (to_float(v) for v in promoted(x, y))
+    a, b = (to_float(v) for v in promoted(x, y, what="logaddexp"))
     large = maximum(a, b)
     difference = negative(absolute(subtract(a, b)))
     return where(equal(a, b), add(large, float.fromhex("0x1.62e42fefa39efp-1")), add(large, log1p(exp(difference))))
@@ -165,13 +164,17 @@ def logaddexp(x: ArrayLike, y: ArrayLike) -> Array:
 def negative(x: ArrayLike) -> Array:
     """-x. Raises DTypeError for bools, as NumPy does."""
     array = lift(x)
-    _no_bool("negative", array)
+    if array.dtype is bool_:
+        raise _not_for_bools("negative")
     return bind("neg", array)
 
 
 def positive(x: ArrayLike) -> Array:
-    """+x, a new array."""
-    return astype(lift(x), lift(x).dtype)
+    """+x: the same numbers in memory of their own. Raises DTypeError for bools, as NumPy does."""
+    array = lift(x)
+    if array.dtype is bool_:
+        raise _not_for_bools("positive")
+    return context_of((array,)).copy(array)
 
 
 def absolute(x: ArrayLike) -> Array:
@@ -183,7 +186,8 @@ def absolute(x: ArrayLike) -> Array:
 def sign(x: ArrayLike) -> Array:
     """-1, 0 or 1 by the sign of x; NaN for NaN."""
     array = lift(x)
-    _no_bool("sign", array)
+    if array.dtype is bool_:
+        raise _not_for_bools("sign")
     return bind("sign", array)
 
 
@@ -225,17 +229,17 @@ def _as_bool(x: ArrayLike) -> Array:
 
 def logical_and(x: ArrayLike, y: ArrayLike) -> Array:
     """Whether both are true (nonzero)."""
-    return bind("bitwise_and", *promoted(_as_bool(x), _as_bool(y)))
+    return bind("bitwise_and", *promoted(_as_bool(x), _as_bool(y), what="logical_and"))
 
 
 def logical_or(x: ArrayLike, y: ArrayLike) -> Array:
     """Whether either is true (nonzero)."""
-    return bind("bitwise_or", *promoted(_as_bool(x), _as_bool(y)))
+    return bind("bitwise_or", *promoted(_as_bool(x), _as_bool(y), what="logical_or"))
 
 
 def logical_xor(x: ArrayLike, y: ArrayLike) -> Array:
     """Whether exactly one is true (nonzero)."""
-    return bind("bitwise_xor", *promoted(_as_bool(x), _as_bool(y)))
+    return bind("bitwise_xor", *promoted(_as_bool(x), _as_bool(y), what="logical_xor"))
 
 
 def logical_not(x: ArrayLike) -> Array:
@@ -245,7 +249,7 @@ def logical_not(x: ArrayLike) -> Array:
 
 def _bitwise(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
     def function(x: ArrayLike, y: ArrayLike) -> Array:
-        a, b = promoted(x, y)
+        a, b = promoted(x, y, what=name)
         if a.dtype.is_floating:
             raise DTypeError(f"{name} takes integers or bools, not {a.dtype.name}")
         return bind(primitive, a, b)
@@ -273,22 +277,15 @@ def bitwise_invert(x: ArrayLike) -> Array:
 def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
     """x where ``condition`` is true (nonzero), else y; all three broadcast together."""
     context = context_of((condition, x, y))
-    a, b = converted(context, (x, y))
-    c, a, b = promoted_shapes(_as_bool(condition), a, b)
-    return bind("select", c, a, b)
-
-
-def promoted_shapes(*arrays: Array) -> tuple[Array, ...]:
-    """``arrays`` broadcast to their common shape, dtypes kept."""
-    context = context_of(arrays)
-    return tuple(broadcast_arrays_in(context, *(context.lift(a) for a in arrays)))
+    a, b = converted(context, (x, y), what="where")
+    return bind("select", *broadcast_arrays_in(context, context.lift(_as_bool(condition)), a, b, what="where"))
 
 
 def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:
     """x limited to [min, max]; either may be None. NaN stays NaN."""
     array = lift(x)
     if min is not None and max is not None:
-        low, value, high = promoted(min, array, max)
+        low, value, high = promoted(min, array, max, what="clip")
         return bind("clamp", low, value, high)
     if min is not None:
         return maximum(array, min)
@@ -297,8 +294,73 @@ def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = Non
 
 def isclose(x: ArrayLike, y: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:
     """Whether |x - y| <= atol + rtol * |y|, infinities being close to themselves only."""
-    a, b = (to_float(v) for v in promoted(x, y))
+    a, b = (to_float(v) for v in promoted(x, y, what="isclose"))
     close = less_equal(absolute(subtract(a, b)), add(multiply(absolute(b), rtol), atol))
     close = logical_and(close, logical_and(isfinite(a), isfinite(b)))
     result = logical_or(close, equal(a, b))
     return logical_or(result, logical_and(isnan(a), isnan(b))) if equal_nan else result
+
+
+def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:
+    """x with NaN replaced by ``nan`` and infinities by ``posinf`` and ``neginf`` (the largest finite numbers by default)."""
+    array = lift(x)
+    if not array.dtype.is_floating:
+        return array
+    largest = largest_finite(array.dtype)
+    result = where(isnan(array), nan, array)
+    result = where(equal(array, float("inf")), largest if posinf is None else posinf, result)
+    return where(equal(array, float("-inf")), -largest if neginf is None else neginf, result)
+
+
+def largest_finite(dtype: DType) -> float:
+    """The largest finite number of a floating dtype."""
+    bits, exponent = {"f16": (10, 15), "bf16": (7, 127), "f32": (23, 127), "f64": (52, 1023)}[dtype.short]
+    return (2.0 - 2.0**-bits) * 2.0**exponent
+
+
+def signbit(x: ArrayLike) -> Array:
+    """Whether x is negative, -0.0 included. NaN counts as positive, whatever its sign bit."""
+    array = lift(x)
+    if not array.dtype.is_floating:
+        return less(array, 0)
+    return logical_or(less(array, 0), less(divide(1.0, array), 0))
+
+
+def copysign(x: ArrayLike, y: ArrayLike) -> Array:
+    """The magnitude of x with the sign of y (see :func:`signbit`)."""
+    a, b = (to_float(v) for v in promoted(x, y, what="copysign"))
+    magnitude = absolute(a)
+    return where(signbit(b), negative(magnitude), magnitude)
+
+
+def xlogy(x: ArrayLike, y: ArrayLike) -> Array:
+    """x * log(y), which is 0 where x is 0 (its gradient too) unless y is NaN."""
+    a, b = (to_float(v) for v in promoted(x, y, what="xlogy"))
+    nothing = logical_and(equal(a, 0.0), logical_not(isnan(b)))
+    return where(nothing, 0.0, multiply(a, log(where(nothing, 1.0, b))))
+
+
+def logit(x: ArrayLike) -> Array:
+    """log(x / (1 - x)), the inverse of sigmoid."""
+    array = to_float(x)
+    return subtract(log(array), log1p(negative(array)))
+
+
+def lerp(start: ArrayLike, end: ArrayLike, weight: ArrayLike) -> Array:
+    """start + weight * (end - start), exact at both ends."""
+    a, b, w = (to_float(v) for v in promoted(start, end, weight, what="lerp"))
+    near, far = add(a, multiply(w, subtract(b, a))), subtract(b, multiply(subtract(1.0, w), subtract(b, a)))
+    return where(less(absolute(w), 0.5), near, far)
+
+
+def real(x: ArrayLike) -> Array:
+    """The real part: x itself, as there are no complex numbers."""
+    return lift(x)
+
+
+def conj(x: ArrayLike) -> Array:
+    """The complex conjugate: x itself, as there are no complex numbers."""
+    return lift(x)
+
+
+abs = absolute

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from typing import Any
 
 from graphc.dtypes import DType, as_dtype, bool_, int64, uint64
 from graphc.errors import ArgumentError, ShapeError
 from graphc.frontends.array.core import (
-    ArrayLike, astype, lift, normalize_axes, normalize_axis, show_shape, to_float,
+    ArrayLike, astype, computed_wide, lift, normalize_axes, normalize_axis, show_shape, to_float,
 )  # fmt: skip
 from graphc.frontends.array.elementwise import (
-    absolute, add, divide, exp, isinf, log, maximum, not_equal, pow as power_of, sqrt, square, subtract, where,
+    absolute, add, divide, equal, exp, isclose, isinf, isnan, log, logical_not, maximum, not_equal, sqrt, square, subtract,
+    where,
 )  # fmt: skip
+from graphc.frontends.array.elementwise import pow as power_of
 from graphc.frontends.array.movement import expand_dims, ravel, reshape
-from graphc.frontends.dispatch import Array, bind
+from graphc.frontends.dispatch import Array, bind, context_of
 from graphc.ir.dims import Dim, DimExpr, product
 
 Axis = int | Sequence[int] | None
 
 
-def _reduce(op: str, x: Array, axis: Axis, keepdims: bool, what: str) -> Array:
+def reduce_over(op: str, x: Array, axis: Axis, keepdims: bool, what: str) -> Array:
+    """The reduction primitive ``op`` over ``axis``; errors name ``what``."""
     axes = normalize_axes(axis, len(x.shape), what)
     result = bind(op, x, axes=axes) if axes else x
     if keepdims and axes:
@@ -39,12 +43,12 @@ def _sum_dtype(x: Array, dtype: Any) -> Array:
 
 def sum(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
     """The sum over ``axis`` (all axes by default). Small integers and bools are summed in 64 bits. Empty: 0."""
-    return _reduce("reduce_sum", _sum_dtype(lift(x), dtype), axis, keepdims, "sum")
+    return reduce_over("reduce_sum", _sum_dtype(lift(x), dtype), axis, keepdims, "sum")
 
 
 def prod(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
     """The product over ``axis``. Small integers and bools are multiplied in 64 bits. Empty: 1."""
-    return _reduce("reduce_prod", _sum_dtype(lift(x), dtype), axis, keepdims, "prod")
+    return reduce_over("reduce_prod", _sum_dtype(lift(x), dtype), axis, keepdims, "prod")
 
 
 def _nonempty(x: Array, axis: Axis, what: str) -> None:
@@ -57,26 +61,26 @@ def max(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The largest element over ``axis``; NaN if any is. Raises ShapeError where there is none."""
     array = lift(x)
     _nonempty(array, axis, "max")
-    return _reduce("reduce_max", array, axis, keepdims, "max")
+    return reduce_over("reduce_max", array, axis, keepdims, "max")
 
 
 def min(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The smallest element over ``axis``; NaN if any is. Raises ShapeError where there is none."""
     array = lift(x)
     _nonempty(array, axis, "min")
-    return _reduce("reduce_min", array, axis, keepdims, "min")
+    return reduce_over("reduce_min", array, axis, keepdims, "min")
 
 
 def any(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """Whether any element over ``axis`` is true (nonzero)."""
     array = lift(x)
-    return _reduce("reduce_any", array if array.dtype is bool_ else not_equal(array, 0), axis, keepdims, "any")
+    return reduce_over("reduce_any", array if array.dtype is bool_ else not_equal(array, 0), axis, keepdims, "any")
 
 
 def all(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """Whether all elements over ``axis`` are true (nonzero)."""
     array = lift(x)
-    return _reduce("reduce_all", array if array.dtype is bool_ else not_equal(array, 0), axis, keepdims, "all")
+    return reduce_over("reduce_all", array if array.dtype is bool_ else not_equal(array, 0), axis, keepdims, "all")
 
 
 def size_as_number(sizes: Sequence[Dim], dtype: DType) -> Any:
@@ -86,35 +90,45 @@ def size_as_number(sizes: Sequence[Dim], dtype: DType) -> Any:
 
 
 def mean(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The arithmetic mean over ``axis``, as a float. NaN where there are no elements."""
-    array = to_float(x) if dtype is None else astype(lift(x), as_dtype(dtype))
+    """The arithmetic mean over ``axis``, as a float. NaN where there are no elements.
+
+    16-bit floats are averaged in float32, so that the sum does not overflow.
+    """
+    return _mean(lift(x) if dtype is None else astype(lift(x), as_dtype(dtype)), axis, keepdims)
+
+
+@computed_wide
+def _mean(array: Array, axis: Axis, keepdims: bool) -> Array:
     axes = normalize_axes(axis, len(array.shape), "mean")
     total = sum(array, axis, keepdims=keepdims)
     return divide(total, size_as_number([array.shape[a] for a in axes], array.dtype))
 
 
-def var(x: ArrayLike, axis: Axis = None, *, correction: float = 0, keepdims: bool = False) -> Array:
-    """The variance over ``axis``: mean squared distance from the mean, divided by n - ``correction``."""
-    array = to_float(x)
+@computed_wide
+def var(x: Array, axis: Axis = None, *, correction: float = 0, keepdims: bool = False) -> Array:
+    """The variance over ``axis``: the squared distances from the mean, summed and divided by n - ``correction``."""
+    array = x
     axes = normalize_axes(axis, len(array.shape), "var")
     centered = subtract(array, mean(array, axis, keepdims=True))
     count = size_as_number([array.shape[a] for a in axes], array.dtype)
     total = sum(square(centered), axis, keepdims=keepdims)
     if isinstance(count, float):
-        divisor: Any = builtin_max(count - correction, 0.0)
+        divisor: Any = builtins.max(count - correction, 0.0)
     else:
         divisor = maximum(subtract(count, correction), 0.0)
     return divide(total, divisor)
 
 
-def builtin_max(a: float, b: float) -> float:
-    """Python's own max, whose name this module gives to the array function."""
-    return a if a >= b else b
-
-
 def std(x: ArrayLike, axis: Axis = None, *, correction: float = 0, keepdims: bool = False) -> Array:
-    """The standard deviation over ``axis``, the square root of :func:`var`."""
-    return sqrt(var(x, axis, correction=correction, keepdims=keepdims))
+    """The standard deviation over ``axis``, the square root of :func:`var`. Its gradient is 0 where all elements agree."""
+    return root_of_sum(var(x, axis, correction=correction, keepdims=keepdims), 2.0)
+
+
+def root_of_sum(total: Array, order: float) -> Array:
+    """The root of a sum of powers, with the gradient 0 where the sum is 0 (a subgradient; the formula gives NaN)."""
+    nothing = equal(total, 0.0)
+    positive = where(nothing, 1.0, total)
+    return where(nothing, 0.0, sqrt(positive) if order == 2 else power_of(positive, 1.0 / order))
 
 
 def argmax(x: ArrayLike, axis: int | None = None, *, keepdims: bool = False) -> Array:
@@ -173,10 +187,11 @@ def count_nonzero(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) ->
     return sum(astype(not_equal(lift(x), 0), int64), axis, keepdims=keepdims)
 
 
-def logsumexp(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
+@computed_wide
+def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over ``axis``, without overflow: the largest element is subtracted first."""
-    array = to_float(x)
-    largest = _reduce("reduce_max", array, axis, True, "logsumexp")
+    array = x
+    largest = reduce_over("reduce_max", array, axis, True, "logsumexp")
     largest = where(isinf(largest), 0.0, largest)
     shift = bind("stop_gradient", largest)
     total = log(sum(exp(subtract(array, shift)), axis, keepdims=True))
@@ -187,23 +202,55 @@ def logsumexp(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Arr
     return reshape(result, tuple(s for i, s in enumerate(array.shape) if i not in axes))
 
 
-def norm(x: ArrayLike, ord: float | str | None = None, axis: Axis = None, *, keepdims: bool = False) -> Array:
-    """A vector norm over ``axis`` (all axes, raveled, by default): ``ord`` 2 (default), 1, inf, -inf, 0 or any p > 0."""
-    array = to_float(x)
+@computed_wide
+def norm(x: Array, ord: float | str | None = None, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """A vector norm over ``axis`` (all axes, raveled, by default): ``ord`` 2 (default), 1, inf, -inf, 0 or any p > 0.
+
+    The gradient of a norm at 0 is 0.
+    """
     if ord is None or ord in (2, "fro"):
-        return sqrt(sum(square(array), axis, keepdims=keepdims))
+        return root_of_sum(sum(square(x), axis, keepdims=keepdims), 2.0)
     if isinstance(ord, str):
         raise ArgumentError(f"norm: unknown order {ord!r}", hint="use None, 'fro', or a number")
-    magnitude = absolute(array)
+    magnitude = absolute(x)
     if ord == float("inf"):
         return max(magnitude, axis, keepdims=keepdims)
     if ord == float("-inf"):
         return min(magnitude, axis, keepdims=keepdims)
     if ord == 0:
-        return astype(count_nonzero(array, axis, keepdims=keepdims), array.dtype)
+        return astype(count_nonzero(x, axis, keepdims=keepdims), x.dtype)
     if ord == 1:
         return sum(magnitude, axis, keepdims=keepdims)
-    return power_of(sum(power_of(magnitude, float(ord)), axis, keepdims=keepdims), 1.0 / float(ord))
+    nothing = equal(magnitude, 0.0)  # its power would have an infinite gradient for orders below 1
+    powers = where(nothing, 0.0 if ord > 0 else float("inf"), power_of(where(nothing, 1.0, magnitude), float(ord)))
+    return root_of_sum(sum(powers, axis, keepdims=keepdims), float(ord))
+
+
+def allclose(x: ArrayLike, y: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:
+    """Whether all elements of x and y are close (see ``isclose``), as a scalar bool array."""
+    return all(isclose(x, y, rtol, atol, equal_nan))
+
+
+def array_equal(x: ArrayLike, y: ArrayLike) -> Array:
+    """Whether x and y have one shape and equal elements, as a scalar bool array. NaN equals nothing."""
+    first, second = lift(x, y), lift(y, x)
+    if first.shape != second.shape:
+        return context_of((first, second)).literal(False, bool_)
+    return all(equal(first, second))
+
+
+def nansum(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """The sum over ``axis`` with NaN counted as 0."""
+    array = lift(x)
+    return sum(where(isnan(array), 0, array), axis, keepdims=keepdims)
+
+
+@computed_wide
+def nanmean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """The mean over ``axis`` of the elements that are not NaN; NaN where there are none."""
+    missing = isnan(x)
+    counted = astype(sum(logical_not(missing), axis, keepdims=keepdims), x.dtype)
+    return divide(sum(where(missing, 0.0, x), axis, keepdims=keepdims), counted)
 
 
 def median(x: ArrayLike, axis: int | None = None, *, keepdims: bool = False) -> Array:
@@ -224,9 +271,3 @@ def median(x: ArrayLike, axis: int | None = None, *, keepdims: bool = False) -> 
     has_nan = any(not_equal(array, array), place, keepdims=keepdims)
     result = where(has_nan, float("nan"), result)
     return reshape(result, (1,) * len(from_float.shape)) if axis is None and keepdims else result
-
-
-__all__ = [
-    "all", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum", "cumulative_max", "cumulative_min",
-    "cumulative_prod", "cumulative_sum", "logsumexp", "max", "mean", "median", "min", "norm", "prod", "std", "sum", "var",
-]  # fmt: skip

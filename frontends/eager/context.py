@@ -13,12 +13,13 @@ from graphc.frontends.array.core import is_scalar, scalar_dtype
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.execute import as_numpy, execute
-from graphc.frontends.eager.recording import Leaf, Record, Reference, emit_reference, recorders
+from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, emit_reference, recorders
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.storage import ViewStep, write_through
 from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim
+from graphc.ir.graph import Graph
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import current_location
@@ -136,6 +137,53 @@ class EagerContext:
                 written = Reference(leaf, 0)
             storage.value = written
             storage.written += 1
+
+    def call(self, graph: Graph, run: Any, sources: Sequence[Any], kept: Sequence[int]) -> list[Tensor]:
+        """Run a compiled ``graph`` on ``sources`` (tensors, ndarrays, scalars) as one recorded op.
+
+        ``kept``: positions of sources that the caller will overwrite, of which a recording keeps a copy.
+        """
+        tensors = [s if isinstance(s, Tensor) else None for s in sources]
+        arrays = [
+            s if t is None else t._array for s, t in zip(sources, tensors, strict=True)
+        ]
+        references = [None if t is None else t.reference() for t in tensors]
+        needed = [r is not None and r.requires_grad for r in references]
+        needs = mode.enabled and any(needed) and any(t.dtype.is_inexact for t in graph.output_types)
+        originals = {i: np.array(arrays[i]) for i in kept} if needs else {}
+        results = [Tensor.wrap(r) for r in run(*arrays)]
+        if needs or recorders.active:
+            self._record_call(graph, sources, references, results, needs, originals)
+        return results
+
+    def _record_call(
+        self,
+        graph: Graph,
+        sources: Sequence[Any],
+        references: Sequence[Reference | None],
+        results: Sequence[Tensor],
+        needs: bool,
+        originals: dict[int, Any],
+    ) -> None:
+        location = current_location()
+        inputs: list[Reference | TensorType] = []
+        saved: list[tuple[int, Saved]] = []
+        for position, (source, reference, type_) in enumerate(
+            zip(sources, references, graph.parameter_types, strict=True)
+        ):
+            tensor = source if isinstance(source, Tensor) else Tensor.wrap(np.asarray(source, type_.dtype.numpy))
+            if reference is None and recorders.active:
+                reference = tensor.recorded(location)
+            inputs.append(type_ if reference is None else reference)
+            original = originals.get(position)
+            saved.append((position, tensor.saved() if original is None else Tensor.wrap(original).saved()))
+        types = tuple([t.type for t in results])
+        record = Record(get_primitive("call"), {"graph": graph}, tuple(inputs), types, needs, location)
+        if needs:
+            record.saved_operands = tuple(saved)
+        for index, tensor in enumerate(results):
+            if tensor.dtype.is_inexact or recorders.active:
+                tensor._reference = Reference(record, index)
 
     def _check_writable(self, x: Tensor) -> None:
         if any(step.op == "broadcast_in_dim" for step in x._chain) and not _is_permutation_free(x):

@@ -1,0 +1,155 @@
+"""The context that traces one call of a function, and what it learns about the graph's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.dtypes import as_dtype, float32, float64, int64
+from graphc.frontends.array.core import is_scalar
+from graphc.frontends.dispatch import Array
+from graphc.frontends.spec import Spec
+from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.tracing.signature import is_dynamic, shared_memory
+from graphc.ir.types import TensorType
+from graphc.locations import current_location
+
+
+class Input:
+    """One parameter of a traced graph: where its array comes from at a call, and the tracer that stood for it.
+
+    ``kind``: "argument" (leaf ``index`` of the arguments), "base" (the memory that argument is a view of), "captured"
+    (``source``), "captured base", or "gradient" (``.grad`` of the input at position ``index``).
+    """
+
+    __slots__ = ("index", "kind", "source", "tracer")
+
+    def __init__(self, kind: str, tracer: Tracer, index: int = -1, source: Any = None) -> None:
+        self.kind = kind
+        self.tracer = tracer
+        self.index = index
+        self.source = source
+
+
+class TraceContext(GraphContext):
+    """Builds the graph of one traced function."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.inputs: list[Input] = []
+        self.without_gradient: set[int] = set()  # positions of inputs whose .grad was read as None
+
+    def describe(self) -> str:
+        return "traced"
+
+    def arguments(self, leaves: Sequence[Any], names: Sequence[str]) -> list[Any]:
+        """What the function is called with: tracers for arrays and numbers, static leaves as they are."""
+        shared = {p: group for group in shared_memory(leaves) for p in group}
+        result: list[Any] = []
+        for position, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
+            if not is_dynamic(leaf):
+                result.append(leaf)
+            elif isinstance(leaf, Spec):
+                result.append(self._argument(position, leaf.type, name))
+            elif isinstance(leaf, Array):
+                result.append(self._tensor_argument(position, leaf, name, shared.get(position), result))
+            elif is_scalar(leaf):
+                result.append(self._scalar_argument(position, leaf, name))
+            else:
+                result.append(self._argument(position, TensorType(as_dtype(leaf.dtype), leaf.shape), name))
+                if isinstance(leaf, np.ndarray):
+                    self.remember(leaf, result[-1])
+        return result
+
+    def _argument(self, position: int, type_: TensorType, name: str) -> Tracer:
+        tracer = Tracer(self, self.builder.parameter(type_, name, current_location()))
+        self.inputs.append(Input("argument", tracer, position))
+        return tracer
+
+    def _tensor_argument(
+        self, position: int, leaf: Any, name: str, group: list[int] | None, made: Sequence[Any]
+    ) -> Tracer:
+        if group is None or all(p == position for p in group):
+            tracer = self._argument(position, leaf.type, name)
+            self._mark_leaf(tracer, leaf)
+            self.remember(leaf, tracer)
+            return tracer
+        known = self._lifted.get(id(leaf))
+        if known is not None:  # one object passed twice
+            return known
+        storage = leaf.storage()
+        base = self._bases.get(id(storage))
+        if base is None:
+            base = Tracer(self, self.builder.parameter(storage.base_type, name, current_location()))
+            self.inputs.append(Input("base" if leaf._chain else "argument", base, position))
+            self._bases[id(storage)] = base
+        tracer = self.seen_through(base, leaf)
+        self.remember(leaf, tracer)
+        return tracer
+
+    def _scalar_argument(self, position: int, leaf: int | float, name: str) -> Tracer:
+        """A Python number: a run-time scalar, and, if its value is needed while tracing, a guard on it."""
+        wide = self._argument(position, TensorType(int64 if isinstance(leaf, int) else float64, ()), name)
+        tracer = wide
+        if isinstance(leaf, float):
+            narrow = self.emit("convert_element_type", wide.value, dtype=float32)
+            tracer = Tracer(self, narrow)
+            tracer._wide = wide.value
+            self.inputs[-1].tracer = tracer
+        tracer.weak = True
+        tracer._concrete = leaf
+        tracer._roots = (tracer,)
+        return tracer
+
+    def _add_captured(self, source: Any, parameter: Any, is_base: bool) -> Tracer:
+        tracer = super()._add_captured(source, parameter, is_base)
+        self.inputs.append(Input("captured base" if is_base else "captured", tracer, source=source))
+        return tracer
+
+    # .grad of the function's inputs
+
+    def gradient_of(self, array: Any) -> Any:
+        tracer = self.lift(array)
+        if id(tracer) in self._gradients:
+            return self._gradients[id(tracer)]
+        position = self._position(tracer)
+        if position is None:
+            return None
+        present = self.present_gradient(position)
+        if present is None:
+            self.without_gradient.add(position)
+            return None
+        gradient = Tracer(self, self.builder.parameter(present.type, "", current_location()))
+        self.inputs.append(Input("gradient", gradient, position))
+        self._gradients[id(tracer)] = gradient
+        return gradient
+
+    def present_gradient(self, position: int) -> Any:
+        """``.grad`` of the tensor given for an input, when tracing began."""
+        source = self.inputs[position].source
+        if self.inputs[position].kind == "argument":
+            source = self.leaves[self.inputs[position].index]
+        return getattr(source, "_grad", None)
+
+    leaves: Sequence[Any] = ()
+
+    def _position(self, tracer: Tracer) -> int | None:
+        for position, entry in enumerate(self.inputs):
+            if entry.tracer is tracer:
+                return position
+        return None
+
+    def final_gradients(self) -> list[tuple[int, Any]]:
+        """For each input whose gradient was set: its position, and the tracer or None."""
+        result: list[tuple[int, Any]] = []
+        for position, entry in enumerate(self.inputs):
+            if entry.kind in ("argument", "captured") and id(entry.tracer) in self._gradients:
+                gradient = self._gradients[id(entry.tracer)]
+                if not (isinstance(gradient, Tracer) and self._is_untouched(gradient)):
+                    result.append((position, gradient))
+        return result
+
+    def _is_untouched(self, gradient: Tracer) -> bool:
+        return any(e.kind == "gradient" and e.tracer is gradient and not gradient._storage.written for e in self.inputs)

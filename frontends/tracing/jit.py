@@ -1,0 +1,242 @@
+"""``@gc.jit``: trace a Python function once per kind of call, and run its graph from then on."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from graphc.errors import ArgumentError
+from graphc.frontends.dispatch import active_trace, tracing
+from graphc.frontends.pytree import flatten, paths, unflatten
+from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracing.context import TraceContext
+from graphc.frontends.tracing.lowered import Lowered
+from graphc.frontends.tracing.program import TracedProgram
+from graphc.frontends.tracing.signature import Static, signature
+from graphc.ir.graph import Graph
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_MAX_SIGNATURES = 4096  # kept per function; the least recently used go first
+
+
+class StaticArgument:
+    """Wraps an argument named in ``static_argnames`` so that it is a leaf, however it is nested."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class JitFunction(Generic[P, R]):
+    """A function that is traced into a graph. Made by :func:`jit`."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        static_argnums: Sequence[int] = (),
+        static_argnames: Sequence[str] = (),
+        name: str | None = None,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self._static_names = frozenset(static_argnames)
+        self._static_positions = _static_positions(function, static_argnums, static_argnames)
+        self._programs: OrderedDict[Any, list[TracedProgram]] = OrderedDict()
+        self._lock = threading.RLock()
+        self._traces = 0
+        _functions.add(self)
+
+    @property
+    def trace_count(self) -> int:
+        """How often the function has been traced."""
+        return self._traces
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if active_trace() is not None or _eager_mode():
+            return self.function(*args, **kwargs)
+        leaves, tree = flatten(self._wrap_static(args, kwargs))
+        if any(isinstance(leaf, Tracer) for leaf in leaves):  # arrays of a static graph: become part of it
+            return self.function(*args, **kwargs)
+        key = signature(tree, [_key_leaf(leaf) for leaf in leaves])
+        with self._lock:
+            programs = self._programs.get(key)
+            if programs is not None:
+                self._programs.move_to_end(key)
+            for program in programs or ():
+                sources = program.match(leaves)
+                if sources is not None:
+                    break
+            else:
+                program = self._trace(tree, leaves)
+                self._remember(key, program)
+                sources = program.match(leaves)
+                assert sources is not None
+        return cast("R", program.run(sources))
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        return BoundJit(self, instance)
+
+    def graph(self, *args: Any, **kwargs: Any) -> Graph:
+        """The graph of a call with these arguments; arrays may be given as specs: ``f.graph(gc.spec("f32[batch, 784]"))``."""
+        leaves, tree = flatten(self._wrap_static(args, kwargs))
+        with self._lock:
+            return self._trace(tree, leaves).graph
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The traced, uncompiled form of a call with these arguments (or specs)."""
+        return Lowered(self.graph(*args, **kwargs))
+
+    def clear_cache(self) -> None:
+        """Forget all traces."""
+        with self._lock:
+            self._programs.clear()
+
+    def __repr__(self) -> str:
+        return f"<jit {self.name}: {self._traces} traces>"
+
+    def _remember(self, key: Any, program: TracedProgram) -> None:
+        self._programs.setdefault(key, []).insert(0, program)
+        while len(self._programs) > _MAX_SIGNATURES:
+            self._programs.popitem(last=False)
+
+    def _wrap_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self._static_positions and not self._static_names:
+            return (args, dict(sorted(kwargs.items())) if len(kwargs) > 1 else kwargs)
+        wrapped = tuple(StaticArgument(a) if i in self._static_positions else a for i, a in enumerate(args))
+        return (wrapped, {k: StaticArgument(v) if k in self._static_names else v for k, v in sorted(kwargs.items())})
+
+    def _trace(self, tree: Any, leaves: list[Any]) -> TracedProgram:
+        self._traces += 1
+        context = TraceContext(self.name)
+        context.leaves = leaves
+        plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
+        with tracing(context):
+            inputs = context.arguments(leaves, _parameter_names(self.function, tree))
+            inputs = [p if isinstance(leaf, StaticArgument) else i for i, p, leaf in zip(inputs, plain, leaves, strict=True)]
+            args, kwargs = unflatten(tree, inputs)
+            result = self.function(*args, **kwargs)
+            program = TracedProgram(context, result, self.function, plain)
+        context.closed = True
+        return program
+
+
+class BoundJit:
+    """A jitted method on its instance. The instance is a static argument, and its tensors are captured state."""
+
+    def __init__(self, function: JitFunction[Any, Any], instance: Any) -> None:
+        self._function = function
+        self._instance = instance
+        functools.update_wrapper(self, function.function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(self._instance, *args, **kwargs)
+
+    def graph(self, *args: Any, **kwargs: Any) -> Graph:
+        """See :meth:`JitFunction.graph`."""
+        return self._function.graph(self._instance, *args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """See :meth:`JitFunction.lower`."""
+        return self._function.lower(self._instance, *args, **kwargs)
+
+    @property
+    def trace_count(self) -> int:
+        """See :attr:`JitFunction.trace_count`."""
+        return self._function.trace_count
+
+    def __repr__(self) -> str:
+        return f"<bound {self._function!r} of {self._instance!r}>"
+
+
+def jit(function: Any = None, **options: Any) -> Any:
+    """Trace ``function`` into a graph at its first call, compile it, and run the compiled graph from then on.
+
+    Use as ``@gc.jit`` or ``@gc.jit(static_argnames=("n",))``. Arguments and results are nested structures of arrays. Arrays and
+    Python floats are run-time inputs; a Python int is one too until its value is needed (then a guard retraces for another
+    value); bools, strings, None and other objects are static. Tensors that the function reads from closures, globals or
+    ``self`` are inputs with their contents at each call. In-place writes and views keep their eager meaning, and
+    ``backward()`` works within and through it.
+
+    ``static_argnums``, ``static_argnames``: arguments the graph may depend on. ``name``: of the graph. With GRAPHC_MODE=eager in
+    the environment the function runs op by op, for debugging.
+
+    >>> @gc.jit
+    ... def f(x, scale):
+    ...     return (x * scale).sum()
+    """
+    if function is None:
+        return functools.partial(jit, **options)
+    if not callable(function):
+        raise ArgumentError(f"jit needs a function, not {function!r}", hint="use it as @gc.jit or gc.jit(f)")
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        raise ArgumentError(f"jit cannot trace the generator or coroutine {function.__name__}",
+                            hint="return arrays from an ordinary function")  # fmt: skip
+    return JitFunction(function, **options)
+
+
+def _eager_mode() -> bool:
+    return os.environ.get("GRAPHC_MODE") == "eager"
+
+
+def _key_leaf(leaf: Any) -> Any:
+    return Static(leaf.value) if isinstance(leaf, StaticArgument) else leaf
+
+
+def _static_positions(function: Any, numbers: Sequence[int], names: Sequence[str]) -> frozenset[int]:
+    numbers = (numbers,) if isinstance(numbers, int) else numbers
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        parameters = []
+    unknown = [n for n in names if parameters and n not in parameters and "kwargs" not in parameters]
+    if unknown:
+        raise ArgumentError(f"static_argnames: the function has no parameter {unknown[0]!r}; it has {parameters}")
+    count = len(parameters)
+    positions = {n + count if n < 0 else n for n in numbers}
+    return frozenset(positions | {i for i, p in enumerate(parameters) if p in names})
+
+
+def _parameter_names(function: Any, tree: Any) -> list[str]:
+    """A readable name for each leaf of the arguments: ``x``, ``params_w``."""
+    args, kwargs = tree.children
+    try:
+        names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    except (TypeError, ValueError):
+        names = []
+    result: list[str] = []
+    for index, child in enumerate(args.children):
+        result += paths(child, names[index] if index < len(names) else f"arg{index}")
+    for key, child in zip(kwargs.keys, kwargs.children, strict=True):
+        result += paths(child, str(key))
+    return [_identifier(name) for name in result]
+
+
+def _identifier(path: str) -> str:
+    cleaned = "".join(c if c.isalnum() else "_" for c in path)
+    while "__" in cleaned:
+        cleaned = cleaned.replace("__", "_")
+    return cleaned.strip("_") or "x"
+
+
+_functions: weakref.WeakSet[JitFunction[Any, Any]] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a forked child the thread that held a lock is gone."""
+    for function in _functions:
+        function._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)

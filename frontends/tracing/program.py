@@ -1,0 +1,229 @@
+"""One traced call as a program: the graph, where its inputs come from, and what becomes of its outputs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphc.compile import compile_graph
+from graphc.dtypes import as_dtype
+from graphc.frontends.dispatch import Array, bind_view, eager_context
+from graphc.frontends.grad_mode import set_grad_enabled
+from graphc.frontends.pytree import flatten, unflatten
+from graphc.frontends.storage import Chain
+from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracing.captures import Getter, function_roots, locate
+from graphc.frontends.tracing.context import Input, TraceContext
+from graphc.frontends.tracing.signature import Static, is_dynamic
+from graphc.ir.graph import Graph, Value
+from graphc.ir.types import TensorType
+from graphc.locations import Location
+
+
+class ValueGuard(NamedTuple):
+    """The graph holds only for this value of a Python argument, because ``location`` needed it."""
+
+    leaf: int
+    value: Any
+    location: Location
+
+
+class _Output(NamedTuple):
+    """What one leaf of the function's result is: output ``index`` of the graph, a view of input ``index`` through ``chain``,
+    or (``index`` None) the object itself."""
+
+    index: int | None
+    of_input: bool
+    chain: Chain
+    weak: bool
+    value: Any
+
+
+class TracedProgram:
+    """The result of tracing one call; :meth:`match` finds whether a call may use it, :meth:`run` runs it."""
+
+    def __init__(
+        self, context: TraceContext, result: Any, function: Callable[..., Any], leaves: Sequence[Any]
+    ) -> None:
+        outputs: list[Value] = []
+        found: list[_Output] = []
+        result_leaves, self._result_tree = flatten(result)
+        for leaf in result_leaves:
+            found.append(_output_of(leaf, context, outputs))
+        self._outputs = tuple(found)
+        self._inputs = tuple(context.inputs)
+        gradients = context.final_gradients()
+        self._written: list[tuple[int, int, bool]] = []  # input, output, whether gradients flow into the new value
+        aliases: dict[int, int] = {}
+        for position, entry in enumerate(self._inputs):
+            storage = entry.tracer._storage
+            if storage.written and not (entry.kind == "gradient"):
+                aliases[len(outputs)] = position
+                flows = entry.tracer._requires_grad and not entry.tracer._is_leaf
+                self._written.append((position, len(outputs), flows))
+                outputs.append(storage.value)
+        self._gradients: list[tuple[int, int | None]] = []
+        for position, gradient in gradients:
+            self._gradients.append((position, None if gradient is None else len(outputs)))
+            if gradient is not None:
+                outputs.append(context.lift(gradient).value)
+        self._without_gradient = frozenset(context.without_gradient)
+        self.graph: Graph = context.builder.finish(outputs, aliases=aliases)
+        self.guards = tuple(
+            ValueGuard(context.inputs[position].index, tracer._concrete, location)
+            for tracer, location in context.specialized.values()
+            if (position := context._position(tracer)) is not None
+        )
+        self._captured = _find_captures(self._inputs, function, leaves)
+        self._executable: Any = None
+        self._lock = threading.Lock()
+
+    def match(self, leaves: Sequence[Any]) -> list[Any] | None:
+        """The object behind each input for a call with these argument leaves; None where the graph is not for that call."""
+        for guard in self.guards:
+            value = leaves[guard.leaf]
+            if value != guard.value or (value != value) != (guard.value != guard.value):
+                return None
+        sources: list[Any] = []
+        for position, entry in enumerate(self._inputs):
+            if entry.kind in ("argument", "base"):
+                source = leaves[entry.index]
+            elif entry.kind == "gradient":
+                source = getattr(sources[entry.index], "_grad", None)
+                if source is None or source.type != entry.tracer.type:
+                    return None
+            else:
+                source = self._captured[position]()
+                if source is not entry.source and not _interchangeable(source, entry):
+                    return None
+            if position in self._without_gradient and getattr(source, "_grad", None) is not None:
+                return None
+            sources.append(source)
+        return sources
+
+    def run(self, sources: Sequence[Any]) -> Any:
+        """Run the graph on ``sources`` (from :meth:`match`), write back what it changed, and build the result."""
+        eager: Any = eager_context()
+        arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
+        written = [position for position, _, _ in self._written]
+        results = eager.call(self.graph, self.executable(), arguments, written)
+        for position, output, flows in self._written:
+            self._write_back(arguments[position], results[output], flows)
+        for position, output in self._gradients:
+            sources[position]._grad = None if output is None else _without_history(results[output])
+        return unflatten(self._result_tree, [self._result(o, arguments, results) for o in self._outputs])
+
+    def executable(self) -> Any:
+        """The compiled graph; compiled at first need."""
+        if self._executable is None:
+            with self._lock:
+                if self._executable is None:
+                    self._executable = compile_graph(self.graph)
+        return self._executable
+
+    def _write_back(self, target: Any, value: Any, flows: bool) -> None:
+        if isinstance(target, Array):
+            with set_grad_enabled(flows):
+                eager_context().write(target, value)
+        else:
+            np.copyto(target, value._array)
+
+    def _result(self, output: _Output, sources: Sequence[Any], results: Sequence[Any]) -> Any:
+        if output.index is None:
+            return output.value
+        if not output.of_input:
+            results[output.index].weak = output.weak
+            return results[output.index]
+        array = sources[output.index]
+        if not output.chain:
+            return array
+        view: Any = eager_context().lift(array)
+        for step in output.chain:
+            view = bind_view(step.op, view, **dict(step.attributes))
+        return view
+
+
+def _output_of(leaf: Any, context: TraceContext, outputs: list[Value]) -> _Output:
+    if not isinstance(leaf, Array):
+        return _Output(None, False, (), False, leaf)
+    tracer = leaf if isinstance(leaf, Tracer) else context.lift(leaf)
+    for position, entry in enumerate(context.inputs):
+        is_array = entry.kind != "gradient" and (entry.tracer._concrete is _NO_VALUE)
+        if is_array and tracer._storage is entry.tracer._storage:
+            return _Output(position, True, tracer._chain, False, None)
+    outputs.append(context.lift(tracer).value)
+    return _Output(len(outputs) - 1, False, (), tracer.weak, None)
+
+
+_NO_VALUE = Tracer.NO_VALUE
+
+
+def _argument(source: Any, entry: Input) -> Any:
+    if entry.kind in ("base", "captured base"):
+        storage = source.storage()
+        return eager_context().lift(source) if not source._chain else _base_tensor(source, storage)
+    if isinstance(source, (int, float)) and not isinstance(source, np.generic):
+        return np.asarray(source, entry.tracer.parameter_dtype.numpy)
+    return source
+
+
+def _base_tensor(view: Any, storage: Any) -> Any:
+    """A tensor over the whole memory that ``view`` is a part of, sharing its history."""
+    tensor = type(view).wrap(storage.base_array)
+    tensor._storage = storage
+    tensor._seen = -1
+    return tensor
+
+
+def _without_history(tensor: Any) -> Any:
+    tensor._reference = None
+    return tensor
+
+
+def _interchangeable(source: Any, entry: Input) -> bool:
+    """Whether another object found where a captured one was may be used instead of it."""
+    traced = entry.source
+    if isinstance(traced, Array):
+        return (
+            isinstance(source, Array)
+            and not isinstance(source, Tracer)
+            and source.type == traced.type
+            and source.requires_grad == entry.tracer._requires_grad  # type: ignore[attr-defined]
+            and (entry.kind == "captured" or source._chain == traced._chain)  # type: ignore[attr-defined]
+        )
+    return (
+        isinstance(source, np.ndarray)
+        and TensorType(as_dtype(source.dtype), source.shape) == TensorType(as_dtype(traced.dtype), traced.shape)
+    )
+
+
+def _find_captures(
+    inputs: Sequence[Input], function: Callable[..., Any], leaves: Sequence[Any]
+) -> dict[int, Getter]:
+    captured = {p: e.source for p, e in enumerate(inputs) if e.kind.startswith("captured")}
+    if not captured:
+        return {}
+    roots = function_roots(function)
+    for leaf in leaves:
+        if not is_dynamic(leaf):
+            static = Static(leaf)
+            roots.append((lambda s=static: s.value, leaf))  # type: ignore[misc]
+    found = locate(roots, {id(source) for source in captured.values()})
+    return {p: _guarded(found.get(id(source)), source) for p, source in captured.items()}
+
+
+def _guarded(getter: Getter | None, source: Any) -> Getter:
+    """What ``getter`` finds; the captured object itself where the way to it is gone."""
+    if getter is None:
+        return lambda: source
+
+    def get() -> Any:
+        try:
+            return getter()
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+            return source
+
+    return get
