@@ -200,6 +200,8 @@ class Captured(NamedTuple):
 class GraphContext:
     """Builds one graph from array operations."""
 
+    array_class: ClassVar[type[Tracer]] = Tracer  # what its arrays are
+
     def __init__(self, name: str) -> None:
         self.builder = gradient_builder(name)
         self.builder.location = None
@@ -259,7 +261,7 @@ class GraphContext:
     def seen_through(self, base: Tracer, tensor: Any) -> Tracer:
         """``tensor`` as the view of ``base`` that it is."""
         chain: Chain = tensor._chain
-        tracer = Tracer(self, apply_chain(base.value, chain, self.emit), base._storage, chain)
+        tracer = self.array_class(self, apply_chain(base.value, chain, self.emit), base._storage, chain)
         self._mark_leaf(tracer, tensor)
         return tracer
 
@@ -269,7 +271,7 @@ class GraphContext:
         self._kept.append(source)
 
     def _add_captured(self, source: Any, parameter: Value, is_base: bool) -> Tracer:
-        tracer = Tracer(self, parameter)
+        tracer = self.array_class(self, parameter)
         self.captured.append(Captured(source, parameter, tracer, is_base))
         if not is_base and isinstance(source, Array):
             self._mark_leaf(tracer, source)
@@ -289,7 +291,7 @@ class GraphContext:
     def literal(self, value: Any, dtype: DType, weak: bool = False) -> Tracer:
         with np.errstate(all="ignore"):
             array = np.asarray(value).astype(dtype.numpy)
-        tracer = Tracer(self, self.builder.constant(array))
+        tracer = self.array_class(self, self.builder.constant(array))
         tracer.weak = weak
         if not array.shape:
             tracer._concrete = array.item() if array.dtype.kind != "V" else float(array)
@@ -308,7 +310,7 @@ class GraphContext:
         if op.name == "convert_element_type" and operands[0]._wide is not None:
             values = [operands[0]._wide]
             if values[0].dtype is attributes["dtype"]:
-                return (Tracer(self, values[0]),)
+                return (self.array_class(self, values[0]),)
         results = self.builder.emit(op, *values, **attributes)
         tracers = tuple([self._result(r, operands) for r in results])
         if operands and all([t.weak for t in operands]) and op.name != "convert_element_type":
@@ -323,7 +325,7 @@ class GraphContext:
         if flows and not mode.enabled:
             value = self.emit("stop_gradient", value)
             flows = False
-        tracer = Tracer(self, value)
+        tracer = self.array_class(self, value)
         tracer._requires_grad = flows
         return tracer
 
@@ -337,9 +339,9 @@ class GraphContext:
         value = self.builder.emit_one(op, x.value, **attributes)
         step = ViewStep.of(op.name, complete_attributes(op, attributes), x.type)
         if op.name == "reshape" and not _reshapes_in_place(x, value.shape):
-            result = Tracer(self, value)
+            result = self.array_class(self, value)
         else:
-            result = Tracer(self, value, x._storage, (*x._chain, step))
+            result = self.array_class(self, value, x._storage, (*x._chain, step))
         result.weak = x.weak
         result._requires_grad = x._requires_grad and op.name != "stop_gradient"
         if not value.shape and not x.shape:
@@ -347,7 +349,7 @@ class GraphContext:
         return result
 
     def copy(self, x: Any) -> Tracer:
-        result = Tracer(self, x.value)
+        result = self.array_class(self, x.value)
         result._requires_grad = x._requires_grad
         return result
 
@@ -408,7 +410,7 @@ class GraphContext:
             if flow is None:
                 continue
             previous = self.gradient_of(leaf)
-            self._gradients[id(leaf)] = Tracer(
+            self._gradients[id(leaf)] = self.array_class(
                 self, flow if previous is None else self.emit("add", self.lift(previous).value, flow)
             )
 

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from graphc.frontends.storage import Version
 
 
+class _Recorders(threading.local):
+    def __init__(self) -> None:
+        self.active: list[Any] = []
+
+
+recorders = _Recorders()
+
+
 class Saved(NamedTuple):
     """A residual: the memory, and the write count it had when it was saved."""
 
@@ -93,6 +101,8 @@ class Record:
         self.freed = False
         self.retained: dict[int, weakref.ref[Tensor]] | None = None  # results whose .grad is wanted
         self.hooks: dict[int, dict[int, Any]] | None = None  # result → handle → function
+        for recorder in recorders.active:
+            recorder.records.append(self)
 
 
 class Reference(NamedTuple):
@@ -112,14 +122,6 @@ class Reference(NamedTuple):
     @property
     def requires_grad(self) -> bool:
         return self.source.requires_grad
-
-
-class _Recorders(threading.local):
-    def __init__(self) -> None:
-        self.active: list[Any] = []
-
-
-recorders = _Recorders()
 
 
 def emit_reference(op: str, *operands: Reference, **attributes: Any) -> Reference:
