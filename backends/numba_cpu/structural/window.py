@@ -1,8 +1,9 @@
 """reduce_window_sum, _max, _min, _argmax, _argmin: pooling.
 
-All of them go over one row of the result at a time and, for each element of the window, over the part of the row whose
-windows have that element inside the array. That inner loop is branch-free and vectorizes, whether the last axis is
-pooled or holds channels.
+They go over one row of the result at a time and, for each element of the window, over the part of the row whose windows
+have that element inside the array. That inner loop is branch-free and vectorizes, whether the last axis is pooled or
+holds channels. Only argmax and argmin along the last axis go over the windows one by one: their rows are short, and two
+running values are better kept in registers.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class _Windows:
     def __init__(self, text: KernelText, x: TensorType, result: TensorType, attributes: Mapping[str, Any]) -> None:
         self.text = text
         self.rank = max(1, x.ndim)
+        self.one_by_one = False
         lifted = x.ndim == 0  # a scalar is treated as one row of one element
         shape = (1,) if lifted else x.shape
         self.out_shape = (1,) if lifted else result.shape
@@ -43,21 +45,23 @@ class _Windows:
             self.gap.append(text.small_size(f"gap{axis}", per_axis("window_dilation")[axis]))
             self.base.append(text.small_size(f"base{axis}", per_axis("base_dilation")[axis]))
 
-    def walk(self, begin: Callable[[], None], visit: Callable[[str, str], None], end: Callable[[], None]) -> None:
+    def walk(self, begin: Callable[[], None], visit: Callable[[str], None], end: Callable[[], None]) -> None:
         """Write the loops around three pieces of text.
 
-        ``begin`` and ``end`` write what is done to a row of the result, which begins at ``start``; ``visit(to, at)``
-        what an element at the position ``at`` does to the result at ``to``.
+        ``begin`` and ``end`` write what is done to a row of the result, which begins at ``start``; ``visit(at)`` what
+        an element at the position ``at`` does to the result at ``start + t``. With :attr:`one_by_one`, ``begin`` and
+        ``end`` write what is done to the result at ``start + t`` instead.
         """
         outer = range(self.rank - 1)
         with self.text.block("for row in range(lo, hi):"):
             self.text.unravel("row", [f"out{a}" for a in outer], [f"o{a}" for a in outer])
             self.text.line(f"start = row * out{self.rank - 1}")
-            begin()
-            self._axis(0, "0", visit)
-            end()
+            with self.text.block(*([f"for t in range(out{self.rank - 1}):"] if self.one_by_one else [])):
+                begin()
+                self._axis(0, "0", visit)
+                end()
 
-    def _axis(self, axis: int, flat: str, visit: Callable[[str, str], None]) -> None:
+    def _axis(self, axis: int, flat: str, visit: Callable[[str], None]) -> None:
         """The loop over the window in ``axis``; ``flat`` is the position so far, in rows of this axis."""
         text = self.text
         single = self.window[axis] == "1"
@@ -68,25 +72,21 @@ class _Windows:
                 self._last(axis, flat, inside.lstrip(), visit)
                 return
             text.line(f"p{axis} = o{axis} * {self.stride[axis]} {'+ ' if not single else ''}{inside}")
-            condition = f"p{axis} >= 0 and p{axis} < in{axis}"
-            if self.base[axis] != "1":
-                base = self.base[axis]
-                condition = f"p{axis} >= 0 and p{axis} % {base} == 0 and p{axis} // {base} < in{axis}"
-            with text.block(f"if {condition}:"):
+            with text.block(f"if {self._is_inside(axis, f'p{axis}')}:"):
                 here = f"p{axis}" if self.base[axis] == "1" else f"p{axis} // {self.base[axis]}"
                 text.line(f"at{axis} = {here if flat == '0' else f'{flat} * in{axis} + {here}'}")
                 self._axis(axis + 1, f"at{axis}", visit)
 
-    def _last(self, axis: int, flat: str, inside: str, visit: Callable[[str, str], None]) -> None:
+    def _last(self, axis: int, flat: str, inside: str, visit: Callable[[str], None]) -> None:
         text, stride = self.text, self.stride[axis]
         text.line(f"shift = {inside}")
         line = "" if flat == "0" else f"{flat} * in{axis}"
-        if self.base[axis] != "1":
+        if self.one_by_one or self.base[axis] != "1":
             text.line(f"line = {line or '0'}")
-            with text.block(f"for t in range(out{axis}):"):
+            with text.block(*([] if self.one_by_one else [f"for t in range(out{axis}):"])):
                 text.line(f"p = t * {stride} + shift")
-                with text.block(f"if p >= 0 and p % {self.base[axis]} == 0 and p // {self.base[axis]} < in{axis}:"):
-                    visit("start + t", f"line + p // {self.base[axis]}")
+                with text.block(f"if {self._is_inside(axis, 'p')}:"):
+                    visit("line + p" if self.base[axis] == "1" else f"line + p // {self.base[axis]}")
             return
         text.line(f"line = {line} + shift" if line else "line = shift")
         if stride == "1":
@@ -97,7 +97,14 @@ class _Windows:
                 f"first = max(0, -(shift // {stride}))", f"stop = min(out{axis}, -((shift - in{axis}) // {stride}))"
             )
         with text.block("for t in range(first, stop):"):
-            visit("start + t", "line + t" if stride == "1" else f"line + t * {stride}")
+            visit("line + t" if stride == "1" else f"line + t * {stride}")
+
+    def _is_inside(self, axis: int, position: str) -> str:
+        """The condition that there is an element of the array at ``position`` of the dilated ``axis``."""
+        base = self.base[axis]
+        if base == "1":
+            return f"{position} >= 0 and {position} < in{axis}"
+        return f"{position} >= 0 and {position} % {base} == 0 and {position} // {base} < in{axis}"
 
 
 def _lower_reduce(operation: str) -> Lowering:
@@ -121,8 +128,9 @@ def _lower_reduce(operation: str) -> Lowering:
             with text.block(row):
                 text.line(f"total[t] = {element.identity(operation)}")
 
-        def visit(to: str, at: str) -> None:
-            text.line(total.store("total", to, total.combine(operation, f"total[{to}]", element.load("x", at))))
+        def visit(at: str) -> None:
+            value = total.combine(operation, "total[start + t]", element.load("x", at))
+            text.line(total.store("total", "start + t", value))
 
         def end() -> None:
             if element.is_half:
@@ -177,39 +185,68 @@ def _lower_position(operation: str) -> Lowering:
         )
         text.buffer("x", 0, x.dtype)
         text.buffer("result", 1, int64)
-        text.buffer("best", 2, element.held)
         windows = _Windows(text, x, result, attributes)
+        windows.one_by_one = windows.window[-1] != "1"
         order = ">" if operation == "argmax" else "<"
+        found, best = ("found", "best") if windows.one_by_one else ("result[start + t]", "bests[start + t]")
+        if not windows.one_by_one:
+            text.buffer("bests", 2, element.held)
 
         def begin() -> None:
-            with text.block(f"for t in range(start, start + out{windows.rank - 1}):"):
-                text.line("result[t] = -1", f"best[t] = {element.literal(0)}")
+            with text.block(*([] if windows.one_by_one else [f"for t in range(out{windows.rank - 1}):"])):
+                text.line(f"{found} = -1", f"{best} = {element.literal(0)}")
 
-        def visit(to: str, at: str) -> None:
-            text.line(f"value = {element.load('x', at)}", f"old = best[{to}]")
+        def visit(at: str) -> None:
+            text.line(f"value = {element.load('x', at)}", f"old = {best}")
             better = f"value {order} old"
             if element.held.is_floating:
                 better = f"((old == old) & (({better}) | (value != value)))"
             else:
                 better = f"({better})"
-            text.line(f"better = (result[{to}] < 0) | {better}")
-            text.line(f"best[{to}] = value if better else old")
-            text.line(f"result[{to}] = {at} if better else result[{to}]")
+            text.line(f"better = ({found} < 0) | {better}")
+            text.line(f"{best} = value if better else old")
+            text.line(f"{found} = {at} if better else {found}")
 
-        windows.walk(begin, visit, lambda: None)
-        return text.finish(product(windows.out_shape[:-1]), (TensorType(element.held, result.shape),))
+        def end() -> None:
+            if windows.one_by_one:
+                text.line("result[start + t] = found")
+
+        windows.walk(begin, visit, end)
+        scratch = () if windows.one_by_one else (TensorType(element.held, result.shape),)
+        return text.finish(product(windows.out_shape[:-1]), scratch)
 
     lower.__name__ = f"lower_reduce_window_{operation}"
-    lower.__doc__ = f"""``reduce_window_{operation}``: the walk of reduce_window, the best values so far in scratch.
+    lower.__doc__ = f"""``reduce_window_{operation}``, in parallel over rows of the result.
 
-    The innermost loop of ``reduce_window_argmax`` on float32, whose ``result`` starts as -1::
+    For ``reduce_window_argmax`` with 2×2 windows over a float32 matrix, strides 2::
 
-        for t in range(first, stop):
-            value = x[line + t * 2]
-            old = best[start + t]
-            better = (result[start + t] < 0) | ((old == old) & ((value > old) | (value != value)))
-            best[start + t] = value if better else old
-            result[start + t] = line + t * 2 if better else result[start + t]
+        def reduce_window_argmax(buffers, sizes, lo, hi, status):
+            x = pointer_f32(buffers[0])
+            result = pointer_i64(buffers[1])
+            ...
+            for row in range(lo, hi):
+                o0 = row
+                start = row * out1
+                for t in range(out1):
+                    found = -1
+                    best = np.float32(0)
+                    for w0 in range(2):
+                        p0 = o0 * 2 + w0 * 1 - low0
+                        if p0 >= 0 and p0 < in0:
+                            at0 = p0
+                            for w1 in range(2):
+                                shift = w1 * 1 - low1
+                                line = at0 * in1
+                                p = t * 2 + shift
+                                if p >= 0 and p < in1:
+                                    value = x[line + p]
+                                    old = best
+                                    better = (found < 0) | ((old == old) & ((value > old) | (value != value)))
+                                    best = value if better else old
+                                    found = line + p if better else found
+                    result[start + t] = found
+
+    Where the window is 1 wide in the last axis, ``found`` and ``best`` are rows in memory and t is the innermost loop.
     """
     return lower
 
