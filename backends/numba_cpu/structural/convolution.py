@@ -151,22 +151,24 @@ def _table_kernel(geometry: _Geometry) -> KernelSource:
 def _padding_kernel(geometry: _Geometry) -> KernelSource:
     """The padded copy of the input, in parallel over its channels. For one spatial axis::
 
-    def conv_pad(buffers, sizes, lo, hi, status):
-        x = pointer_f32(buffers[0])
-        padded = pointer_f32(buffers[4])
-        ...
-        first = max(0, -(low0 // base0))
-        stop = min(in0, -((low0 - padded0) // base0))
-        for job in range(lo, hi):
-            start = job * channel
-            for t in range(start, start + channel):
-                padded[t] = np.float32(0)
-            for begin in range(first, min(first + q0, stop)):
-                p0 = begin * base0 + low0
-                to = start + p0 % q0 * phase0 + p0 // q0 * pitch0
-                source = job * in0 + begin
-                for t in range((stop - begin + q0 - 1) // q0):
-                    padded[to + t * base0] = x[source + t * q0]
+        def conv_pad(buffers, sizes, lo, hi, status):
+            x = pointer_f32(buffers[0])
+            padded = pointer_f32(buffers[4])
+            ...
+            first = max(0, -(low0 // base0))
+            stop = min(in0, -((low0 - padded0) // base0))
+            for job in range(lo, hi):
+                start = job * channel
+                for t in range(start, start + channel):
+                    padded[t] = np.float32(0)
+                for begin in range(first, min(first + q0, stop)):
+                    p0 = begin * base0 + low0
+                    to = start + p0 % q0 * phase0 + p0 // q0 * pitch0
+                    source = job * in0 + begin
+                    for t in range((stop - begin + q0 - 1) // q0):
+                        padded[to + t * base0] = x[source + t * q0]
+
+    The last axis is filled phase by phase, each phase in one loop.
     """
     element = geometry.element
     text = KernelText("conv_pad", f"Pad {element.dtype} for a convolution, {len(geometry.axes)} spatial axes.")

@@ -68,10 +68,12 @@ def _along_columns(operation: str, x: TensorType, axis: int, reverse: bool) -> K
             while at < hi:
                 column = at % inner
                 stop = min(inner, column + hi - at)
+                lane = at - column
                 base = at // inner * (n * inner)
                 if n > 0:
-                    for t in range(base + column, base + stop):
-                        result[t] = x[t]
+                    row = base
+                    for t in range(column, stop):
+                        result[row + t] = x[row + t]
                 for step in range(1, n):
                     row = base + step * inner
                     for t in range(column, stop):
@@ -93,7 +95,7 @@ def _along_columns(operation: str, x: TensorType, axis: int, reverse: bool) -> K
         text.line("column = at % inner", "stop = min(inner, column + hi - at)", "lane = at - column")
         text.line("base = at // inner * (n * inner)")
         with text.block("if n > 0:"):
-            text.line(f"row = base + {'(n - 1) * inner' if reverse else '0'}")
+            text.line(f"row = base{' + (n - 1) * inner' if reverse else ''}")
             with text.block("for t in range(column, stop):"):
                 text.line("result[row + t] = x[row + t]")
                 if element.is_half:

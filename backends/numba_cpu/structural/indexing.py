@@ -12,6 +12,7 @@ from graphc.backends.numba_cpu.structural.template import (
     carrier,
     convert_kernel,
     copy_kernel,
+    flattened,
     linear,
     row_major_strides,
 )
@@ -85,13 +86,8 @@ class _Indexed:
     @property
     def in_block(self) -> str:
         """The position in the gathered array or the updates, inside the loops."""
-        flat = "s * block"
-        if self.runs:
-            inner = "r0"
-            for number in range(1, len(self.runs)):
-                inner = f"({inner}) * run{number} + r{number}"
-            flat += f" + {inner}"
-        return flat
+        inner = flattened([f"r{n}" for n in range(len(self.runs))], [f"run{n}" for n in range(len(self.runs))])
+        return f"s * block + {inner}" if self.runs else "s * block"
 
 
 def lower_gather(
@@ -99,26 +95,28 @@ def lower_gather(
 ) -> KernelSource:
     """``gather``, in parallel over the indices. For rows of a matrix (a lookup of embeddings)::
 
-    def gather(buffers, sizes, lo, hi, status):
-        x = pointer_u32(buffers[0])
-        result = pointer_u32(buffers[2])
-        indices0 = pointer_i64(buffers[1])
-        size0 = sizes[0]
-        stride0 = sizes[1]
-        block = sizes[2]
-        run0 = sizes[3]
-        for s in range(lo, hi):
-            k0 = indices0[s]
-            if k0 < 0 or k0 >= size0:
-                if status[0] == 0:
-                    status[0] = 1
-                    status[1] = k0
-                    status[2] = 0
-                    status[3] = size0
-                continue
-            base = k0 * stride0
-            for r0 in range(run0):
-                result[s * block + r0] = x[base + r0]
+        def gather(buffers, sizes, lo, hi, status):
+            x = pointer_u32(buffers[0])
+            result = pointer_u32(buffers[2])
+            indices0 = pointer_i64(buffers[1])
+            size0 = sizes[0]
+            stride0 = sizes[1]
+            block = sizes[2]
+            run0 = sizes[3]
+            for s in range(lo, hi):
+                k0 = indices0[s]
+                if k0 < 0 or k0 >= size0:
+                    if status[0] == 0:
+                        status[0] = 1
+                        status[1] = k0
+                        status[2] = 0
+                        status[3] = size0
+                    continue
+                base = k0 * stride0
+                for r0 in range(run0):
+                    result[s * block + r0] = x[base + r0]
+
+    Axes that are not indexed and lie side by side are walked by one loop.
     """
     x, *indices = operand_types
     text = KernelText("gather", f"Gather elements of {carrier(x.dtype).bits} bits at {len(indices)} indices each.")
@@ -232,11 +230,8 @@ def _slice_rows(text: KernelText, whole: Sequence[Dim], part: Sequence[Dim], cop
     outer = range(last)
     with text.block("for line in range(lo, hi):"):
         text.unravel("line", [f"part{a}" for a in outer], [f"i{a}" for a in outer])
-        flat = "0"
-        for axis in outer:
-            here = f"start{axis} + i{axis}"
-            flat = here if flat == "0" else f"({flat}) * whole{axis} + {here}"
-        begin = f"({flat}) * whole{last} + start{last}" if last else f"start{last}"
+        at = [*(f"start{a} + i{a}" for a in outer), f"start{last}"]
+        begin = flattened([f"({x})" if " " in x else x for x in at], [f"whole{a}" for a in range(last + 1)])
         text.line(f"outside = ({begin}) * inner", "inside = line * row")
         with text.block("for j in range(row):"):
             text.line(copy)
@@ -248,20 +243,22 @@ def lower_dynamic_slice(
 ) -> KernelSource:
     """``dynamic_slice``, in parallel over rows; trailing axes that are taken whole make one long row. For a matrix::
 
-    def dynamic_slice(buffers, sizes, lo, hi, status):
-        x = pointer_u32(buffers[0])
-        result = pointer_u32(buffers[3])
-        ...
-        start0 = at0[0]
-        if start0 < 0 or start0 > whole0 - part0:
+        def dynamic_slice(buffers, sizes, lo, hi, status):
+            x = pointer_u32(buffers[0])
+            result = pointer_u32(buffers[3])
             ...
-            return
-        for line in range(lo, hi):
-            i0 = line
-            outside = ((start0 + i0) * whole1 + start1) * inner
-            inside = line * row
-            for j in range(row):
-                result[inside + j] = x[outside + j]
+            start0 = at0[0]
+            if start0 < 0 or start0 > whole0 - part0:
+                ...
+                return
+            for line in range(lo, hi):
+                i0 = line
+                outside = ((start0 + i0) * whole1 + start1) * inner
+                inside = line * row
+                for j in range(row):
+                    result[inside + j] = x[outside + j]
+
+    A slice that is not wholly inside is reported with its start.
     """
     x, (result,) = operand_types[0], result_types
     text = KernelText(
@@ -281,7 +278,9 @@ def lower_dynamic_update_slice(
 ) -> tuple[KernelSource, ...]:
     """``dynamic_update_slice``: a copy of the array, then the rows of the update, as in `lower_dynamic_slice`, with::
 
-    result[outside + j] = update[inside + j]
+        result[outside + j] = update[inside + j]
+
+    A slice that is not wholly inside is reported, and nothing is written over the copy.
     """
     x, update = operand_types[:2]
     target = len(operand_types)

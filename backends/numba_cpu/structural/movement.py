@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from graphc.backends.numba_cpu.structural.template import KernelText, carrier
+from graphc.backends.numba_cpu.structural.template import KernelText, carrier, flattened
 from graphc.ir.dims import Dim, product
 from graphc.ir.types import TensorType
 from graphc.loops.source import KernelSource, Lowering
@@ -16,31 +16,35 @@ def lower_pad(
 ) -> KernelSource:
     """``pad``, in parallel over the rows of the result. For a matrix with interior padding of the first axis::
 
-    def pad(buffers, sizes, lo, hi, status):
-        x = pointer_u32(buffers[0])
-        value = pointer_u32(buffers[1])[0]
-        result = pointer_u32(buffers[2])
-        out0 = sizes[0]
-        ...
-        begin = min(max(low1, 0), out1)
-        end = max(begin, min(low1 + in1, out1))
-        for row in range(lo, hi):
-            i0 = row
-            i0 = i0 - low0
-            inside = i0 >= 0 and i0 // step0 < in0 and i0 % step0 == 0
-            i0 = i0 // step0
-            target = row * out1
-            if inside:
-                source = i0 * in1 - low1
-                for j in range(0, begin):
-                    result[target + j] = value
-                for j in range(begin, end):
-                    result[target + j] = x[source + j]
-                for j in range(end, out1):
-                    result[target + j] = value
-            else:
-                for j in range(out1):
-                    result[target + j] = value
+        def pad(buffers, sizes, lo, hi, status):
+            x = pointer_u32(buffers[0])
+            values = pointer_u32(buffers[1])
+            result = pointer_u32(buffers[2])
+            out0 = sizes[0]
+            ...
+            value = values[0]
+            begin = min(max(low1, 0), out1)
+            end = max(begin, min(low1 + in1, out1))
+            for row in range(lo, hi):
+                i0 = row
+                inside = True
+                i0 = i0 - low0
+                inside = inside and i0 >= 0 and i0 // step0 < in0 and i0 % step0 == 0
+                i0 = i0 // step0
+                target = row * out1
+                if inside:
+                    source = (i0) * in1 - low1
+                    for j in range(0, begin):
+                        result[target + j] = value
+                    for j in range(begin, end):
+                        result[target + j] = x[source + j]
+                    for j in range(end, out1):
+                        result[target + j] = value
+                else:
+                    for j in range(out1):
+                        result[target + j] = value
+
+    Interior padding of the last axis fills the row first and then puts the elements in, a step apart.
     """
     x, result = operand_types[0], result_types[0]
     interior: tuple[int, ...] = attributes["interior"]
@@ -79,17 +83,15 @@ def lower_pad(
                 text.line(f"inside = inside and i{a} >= 0 and i{a} < in{a}")
         text.line(f"target = row * out{last}")
         with text.block("if inside:"):
-            flat = "0"
-            for a in outer:
-                flat = f"i{a}" if flat == "0" else f"({flat}) * in{a} + i{a}"
-            text.line(f"source = ({flat}) * in{last}")
+            skipped = "0" if interior[last] else f"low{last}"
+            line = flattened([f"i{a}" for a in outer], [f"in{a}" for a in outer])
+            text.line(f"source = ({line}) * in{last} - {skipped}")
             if interior[last]:
                 with text.block(f"for j in range(out{last}):"):
                     text.line("result[target + j] = value")
                 with text.block("for j in range(begin, end):"):
                     text.line(f"result[target + low{last} + j * step{last}] = x[source + j]")
             else:
-                text.line(f"source = source - low{last}")
                 with text.block("for j in range(0, begin):"):
                     text.line("result[target + j] = value")
                 with text.block("for j in range(begin, end):"):

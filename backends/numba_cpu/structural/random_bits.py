@@ -30,11 +30,14 @@ def lower_random_bits(
     elements before the first and after the last whole block one by one. For uint32::
 
         def random_bits(buffers, sizes, lo, hi, status):
-            key = pointer_u64(buffers[0])[0]
-            counter = pointer_u64(buffers[1])[0]
+            keys = pointer_u64(buffers[0])
+            counters = pointer_u64(buffers[1])
             result = pointer_u32(buffers[2])
+            key = keys[0]
+            counter = counters[0]
             half = np.uint64(32)
             low_word = np.uint64(4294967295)
+            last_block = np.uint64(4611686018427387903)
             begin = min(hi, lo + np.int64((np.uint64(0) - counter - np.uint64(lo)) & np.uint64(3)))
             blocks = (hi - begin) // 4
             first = (counter + np.uint64(begin)) >> np.uint64(2)
@@ -52,8 +55,10 @@ def lower_random_bits(
                 result[to + 3] = np.uint32(c3)
             head = begin - lo
             for edge in range(hi - lo - blocks * 4):
-                to = lo + edge if edge < head else edge + lo + blocks * 4
+                to = lo + edge if edge < head else lo + edge + blocks * 4
                 ...
+
+    Positions in the stream wrap at 2**64.
     """
     (result,) = result_types
     wide = result.dtype is uint64

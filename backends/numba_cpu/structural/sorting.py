@@ -117,45 +117,47 @@ def lower_sort(
 ) -> KernelSource:
     """``sort``: a merge sort of every row along the axis, in parallel over rows. For float32, ascending::
 
-    def sort(buffers, sizes, lo, hi, status):
-        x = pointer_f32(buffers[0])
-        result = pointer_f32(buffers[1])
-        scratch_a = pointer_f32(buffers[2])
-        scratch_b = pointer_f32(buffers[3])
-        n = sizes[0]
-        inner = sizes[1]
-        for row in range(lo, hi):
-            base = row // inner * (n * inner) + row % inner
-            a = offset_pointer(scratch_a, row * n)
-            b = offset_pointer(scratch_b, row * n)
-            for j in range(n):
-                a[j] = x[base + j * inner]
-            for start in range(0, n, 16):
-                for j in range(start + 1, min(start + 16, n)):
-                    key = a[j]
-                    k = j
-                    while k > start and (key < a[k - 1] or (a[k - 1] != a[k - 1] and key == key)):
-                        a[k] = a[k - 1]
-                        k -= 1
-                    a[k] = key
-            width = 16
-            while width < n:
-                for start in range(0, n, 2 * width):
-                    middle = min(start + width, n)
-                    stop = min(start + 2 * width, n)
-                    left = start
-                    right = middle
-                    for to in range(start, stop):
-                        if left < middle and (right >= stop or not (a[right] < a[left] or (...))):
-                            b[to] = a[left]
-                            left += 1
-                        else:
-                            b[to] = a[right]
-                            right += 1
-                a, b = b, a
-                width = 2 * width
-            for j in range(n):
-                result[base + j * inner] = a[j]
+        def sort(buffers, sizes, lo, hi, status):
+            x = pointer_f32(buffers[0])
+            result = pointer_f32(buffers[1])
+            scratch_a = pointer_f32(buffers[2])
+            scratch_b = pointer_f32(buffers[3])
+            n = sizes[0]
+            inner = sizes[1]
+            for row in range(lo, hi):
+                base = row // inner * (n * inner) + row % inner
+                a = offset_pointer(scratch_a, row * n)
+                b = offset_pointer(scratch_b, row * n)
+                for j in range(n):
+                    a[j] = x[base + j * inner]
+                for start in range(0, n, 16):
+                    for j in range(start + 1, min(start + 16, n)):
+                        key = a[j]
+                        k = j
+                        while k > start and (key < a[k - 1] or (a[k - 1] != a[k - 1] and key == key)):
+                            a[k] = a[k - 1]
+                            k -= 1
+                        a[k] = key
+                width = 16
+                while width < n:
+                    for start in range(0, n, 2 * width):
+                        middle = min(start + width, n)
+                        stop = min(start + 2 * width, n)
+                        left = start
+                        right = middle
+                        for to in range(start, stop):
+                            if left < middle and (right >= stop or not (a[right] < a[left] or (...))):
+                                b[to] = a[left]
+                                left += 1
+                            else:
+                                b[to] = a[right]
+                                right += 1
+                    a, b = b, a
+                    width = 2 * width
+                for j in range(n):
+                    result[base + j * inner] = a[j]
+
+    ``descending`` turns the comparisons round; elements that tie stay in order either way.
     """
     return _lower_sort(attributes, operand_types[0], positions=False)
 
@@ -165,8 +167,10 @@ def lower_argsort(
 ) -> KernelSource:
     """``argsort``: as `lower_sort`, with a table of positions that moves along with each table of keys::
 
-    b[to] = a[left]
-    b_positions[to] = a_positions[left]
+        b[to] = a[left]
+        b_positions[to] = a_positions[left]
+
+    The result is the last table of positions.
     """
     return _lower_sort(attributes, operand_types[0], positions=True)
 
@@ -183,9 +187,16 @@ def lower_top_k(
             while 2 * root + 1 < count:
                 worst = 2 * root + 1
                 other = worst + 1
-                if other < count and (<other comes after worst>):
-                    worst = other
-                if not (<worst comes after root>):
+                if other < count:
+                    x = v[other]
+                    y = v[worst]
+                    after = y > x or (y != y and x == x)
+                    tie = not after and not (x > y or (x != x and y == y))
+                    after = after or (tie and p[other] > p[worst])
+                    if after:
+                        worst = other
+                ...
+                if not after:
                     break
                 v[root], v[worst] = v[worst], v[root]
                 p[root], p[worst] = p[worst], p[root]
@@ -218,6 +229,8 @@ def lower_top_k(
                     v[0], v[last] = v[last], v[0]
                     p[0], p[last] = p[last], p[0]
                     sift(v, p, 0, last)
+
+    Of elements that tie the one at the higher position counts as worse.
     """
     (x,) = operand_types
     element = Element(x.dtype)

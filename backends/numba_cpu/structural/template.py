@@ -184,6 +184,22 @@ def linear(terms: Sequence[tuple[str, str]], *more: str) -> str:
     return " + ".join(parts) if parts else "0"
 
 
+def flattened(coordinates: Sequence[str], extents: Sequence[str]) -> str:
+    """The text of the row-major position of ``coordinates`` in a shape ``extents``.
+
+    >>> flattened(["i", "j", "k"], ["a", "b", "c"])
+    '(i * b + j) * c + k'
+    """
+    text = ""
+    for number, (coordinate, extent) in enumerate(zip(coordinates, extents, strict=True)):
+        if number == 0:
+            text = coordinate
+        else:
+            outer = text if number == 1 else f"({text})"
+            text = f"{outer} * {extent} + {coordinate}"
+    return text or "0"
+
+
 def row_major_strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
     """The elements that one step along each axis of a contiguous array of ``shape`` skips."""
     return tuple(product(shape[axis + 1 :]) for axis in range(len(shape)))
@@ -192,12 +208,14 @@ def row_major_strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
 def copy_kernel(dtype: DType, size: Dim, source: int, target: int, scratch: Sequence[TensorType] = ()) -> KernelSource:
     """A kernel that copies all elements of one buffer to another, or does nothing where both are the same memory::
 
-    def copy(buffers, sizes, lo, hi, status):
-        x = pointer_u32(buffers[0])
-        result = pointer_u32(buffers[2])
-        if buffers[0] != buffers[2]:
-            for i in range(lo, hi):
-                result[i] = x[i]
+        def copy(buffers, sizes, lo, hi, status):
+            x = pointer_u32(buffers[0])
+            result = pointer_u32(buffers[2])
+            if buffers[0] != buffers[2]:
+                for i in range(lo, hi):
+                    result[i] = x[i]
+
+    The text depends on the width of the elements only.
     """
     text = KernelText("copy", f"Copy elements of {max(8, dtype.bits)} bits.")
     text.buffer("x", source, carrier(dtype))
@@ -212,11 +230,13 @@ def convert_kernel(
 ) -> KernelSource:
     """A kernel that widens a 16-bit float buffer to f32, or narrows an f32 buffer to 16 bits::
 
-    def widen(buffers, sizes, lo, hi, status):
-        x = pointer_f16(buffers[0])
-        result = pointer_f32(buffers[3])
-        for i in range(lo, hi):
-            result[i] = f16_to_f32(x[i])
+        def widen(buffers, sizes, lo, hi, status):
+            x = pointer_f16(buffers[0])
+            result = pointer_f32(buffers[3])
+            for i in range(lo, hi):
+                result[i] = f16_to_f32(x[i])
+
+    Narrowing rounds to nearest, ties to even.
     """
     name = "widen" if Element(from_dtype).is_half else "narrow"
     text = KernelText(name, f"Convert {from_dtype} to {to_dtype}.")
