@@ -1,4 +1,4 @@
-"""The driver: it reaches the fixed point, keeps types, finds loops, keeps effects, and is linear and never recursive."""
+"""The driver: it reaches the fixed point, keeps types, finds loops, keeps effects, is linear and never recursive."""
 
 import itertools
 import sys

@@ -229,7 +229,7 @@ def div_power_of_two(b: Builder, x: Value, c: Value) -> Value:
     return b.emit_one("mul", x, map_literal(b, c, lambda a: 1 / a))
 
 
-@rule(x / c, exact=never, when=lambda c: every(c, lambda a: (a != 0) & (a - a == 0)))
+@rule(x / c, exact=never, when=lambda c: every(c, lambda a: np.isfinite(a) & np.isfinite(1 / a)))
 def div_literal(b: Builder, x: Value, c: Value) -> Value:
     """x / c → x · (1 / c)"""
     return b.emit_one("mul", x, map_literal(b, c, lambda a: 1 / a))

@@ -45,18 +45,22 @@ def slice_twice(b: Builder, root: Node, inner: Value, x: Value) -> Value | None:
     """slice(slice(x)) → slice(x)"""
     if not (bounds_are_known(root) and bounds_are_known(inner.node)):
         return None
-    starts, limits, strides = [], [], []
+    starts: list[Dim] = []
+    limits: list[Dim] = []
+    strides: list[int] = []
     for axis, size in enumerate(root.types[0].shape):
         start, limit, stride = _bounds(inner.node, axis)
         start2, limit2, stride2 = _bounds(root, axis)
-        starts.append(start + start2 * stride)
-        strides.append(stride * stride2)
+        first, step = start + start2 * stride, stride * stride2
         if start2 == 0 and limit2 == inner.shape[axis]:
-            limits.append(limit)
+            last = limit
         elif size == 0:
-            limits.append(start + start2 * stride)
+            first, last, step = 0, 0, 1
         else:
-            limits.append(start + start2 * stride + (size - 1) * stride * stride2 + 1)
+            last = first + (size - 1) * step + 1
+        starts.append(first)
+        limits.append(last)
+        strides.append(step)
     return b.emit_one("slice", x, starts=tuple(starts), limits=tuple(limits), strides=tuple(strides))
 
 
