@@ -9,8 +9,55 @@ from typing import Final
 
 from graphc.version import __version__
 
+_DTYPES: Final = (
+    "bool_", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32",
+    "float64",
+)  # fmt: skip
+
 # Public name -> the module that defines it. Where the module's own last name is the public name, the module is meant.
-_EXPORTS: Final[dict[str, str]] = {}
+_EXPORTS: Final[dict[str, str]] = {
+    **{name: "graphc.dtypes" for name in (*_DTYPES, "DType")},
+    "errors": "graphc.errors",
+    "dtypes": "graphc.dtypes",
+    "GraphcError": "graphc.errors",
+    # eager
+    "Tensor": "graphc.frontends.eager.tensor",
+    "tensor": "graphc.frontends.eager.create",
+    "from_numpy": "graphc.frontends.eager.create",
+    "from_dlpack": "graphc.frontends.eager.create",
+    "is_tensor": "graphc.frontends.eager.create",
+    "gradients_of": "graphc.frontends.eager.tensor",
+    "record": "graphc.frontends.eager.record",
+    "no_grad": "graphc.frontends.grad_mode",
+    "enable_grad": "graphc.frontends.grad_mode",
+    "set_grad_enabled": "graphc.frontends.grad_mode",
+    "is_grad_enabled": "graphc.frontends.grad_mode",
+    # tracing and transforms
+    "jit": "graphc.frontends.tracing.jit",
+    "spec": "graphc.frontends.spec",
+    "grad": "graphc.frontends.transforms.gradient",
+    "value_and_grad": "graphc.frontends.transforms.gradient",
+    "vjp": "graphc.frontends.transforms.gradient",
+    "register_pytree": "graphc.frontends.pytree",
+    "tree_map": "graphc.frontends.pytree",
+    # static
+    **{
+        name: "graphc.frontends.static"
+        for name in (
+            "Graph", "Session", "Variable", "placeholder", "gradients", "assign", "assign_add", "assign_sub", "group",
+            "name_scope", "get_default_graph", "reset_default_graph", "global_variables_initializer", "trainable_variables",
+            "global_variables",
+        )
+    },  # fmt: skip
+    # shared
+    "random": "graphc.frontends.random",
+    "optim": "graphc.frontends.optim",
+    # the compiler
+    "compile_graph": "graphc.compile",
+    "parse": "graphc.ir.parser",
+    "parse_file": "graphc.ir.parser",
+    "testing": "graphc.testing",
+}
 
 __all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604
 
@@ -18,8 +65,13 @@ __all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604
 def __getattr__(name: str) -> object:
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_EXPORTS[name])
-    value: object = module if _EXPORTS[name].endswith(f".{name}") else getattr(module, name)
+    path = _EXPORTS[name]
+    if path.startswith(("graphc.frontends.", "graphc.ir.")):
+        import_module("graphc.ops")  # primitives are known before anything is built of them
+    if path.startswith("graphc.frontends."):
+        import_module("graphc.frontends.eager.context")  # array functions have somebody who executes them
+    module = import_module(path)
+    value: object = module if path.endswith(f".{name}") else getattr(module, name)
     globals()[name] = value
     return value
 

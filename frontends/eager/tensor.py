@@ -416,7 +416,7 @@ class HookHandle:
         self._functions.pop(id(self), None)
 
 
-def gradients(
+def gradients_of(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
     grad_outputs: Any = None,

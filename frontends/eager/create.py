@@ -1,0 +1,56 @@
+"""Making eager tensors from data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.dtypes import as_dtype
+from graphc.errors import DTypeError
+from graphc.frontends.array.creation import asarray, check_device
+from graphc.frontends.dispatch import Array, active_trace
+from graphc.frontends.eager.execute import as_numpy
+from graphc.frontends.eager.tensor import Tensor
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+    """A new tensor holding a copy of ``data``: numbers, nested sequences, an ndarray or another tensor.
+
+    Python floats become float32, ints int64, bools bool; arrays keep their dtype unless ``dtype`` is given. Raises ShapeError
+    for ragged sequences, DTypeError for data that is not numbers, GradientError for ``requires_grad`` on integers.
+
+    >>> gc.tensor([[1, 2], [3, 4]], dtype=gc.float32)
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    check_device(device)
+    array: Any = asarray(data, dtype=dtype, copy=True)
+    if active_trace() is None and isinstance(array, Tensor):
+        array = Tensor.wrap(array._array)
+    array.weak = False
+    return array.requires_grad_() if requires_grad else array
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor over the memory of ``array``: a write through either is seen by both.
+
+    Raises DTypeError for an object that is not an ndarray, or whose dtype graphc does not have.
+    """
+    if not isinstance(array, np.ndarray):
+        raise DTypeError(f"from_numpy takes an ndarray, not {type(array).__name__}", hint="use gc.tensor(data)")
+    as_dtype(array.dtype)
+    return Tensor.wrap(as_numpy(array))
+
+
+def from_dlpack(source: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor over the memory of any object that speaks DLPack (a NumPy, PyTorch or JAX array on the CPU), without copying."""
+    check_device(device)
+    array = np.from_dlpack(source)
+    as_dtype(array.dtype)
+    return Tensor.wrap(array.copy() if copy else array)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether ``value`` is an array of graphc's, eager or symbolic."""
+    return isinstance(value, Array)
