@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
+
 from graphc.errors import BackendError
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan

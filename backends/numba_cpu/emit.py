@@ -143,12 +143,13 @@ class _Region:
         self.names: list[str] = []
         self.levels: list[int] = []
         self.reduced, self.reduced_depth = reduced, reduced_depth
-        used = _used(instructions, [s.value for s in stores] + list(needed))
+        stored = [_unrounded(instructions, s) for s in stores]
+        used = _used(instructions, [*stored, *needed])
         for number, instruction in enumerate(instructions):
             self._place(number, instruction, number in used)
-        for s in stores:
+        for s, value in zip(stores, stored, strict=True):
             name = self.text.buffers[s.buffer]
-            line = store(name, self.position(s.position), self.names[s.value], s.dtype)
+            line = store(name, self.position(s.position), self.names[value], s.dtype)
             self.at[self.innermost].append(line)
 
     def _place(self, number: int, instruction: Instruction, is_used: bool) -> None:
@@ -196,7 +197,7 @@ class _Region:
                 self.at[self._level(outer)].append(f"{name} = {base}")
                 base = name
             self.bases[outer] = base
-        return f"{base} + {_affine_text(inner)}"
+        return f"{base} + {_affine_text(inner)}".replace("+ -", "- ")
 
     def write(self, depth: int) -> None:
         for line in self.at[depth]:
@@ -204,6 +205,12 @@ class _Region:
 
     def value(self, number: int) -> str:
         return self.names[number]
+
+
+def _unrounded(instructions: Sequence[Instruction], s: Store) -> int:
+    """What to store: the store rounds to its dtype itself."""
+    made = instructions[s.value]
+    return made.operands[0] if made.kind == "round" and made.detail is s.dtype else s.value
 
 
 def _used(instructions: Sequence[Instruction], roots: Sequence[int]) -> set[int]:
@@ -446,7 +453,13 @@ def _emit_columns(kernel: Kernel, inner: int, annotate: bool) -> KernelSource:
 
 
 def _column_loops(
-    text: _Text, body: _Region, loops: Sequence[int], depth: int, columns: str, inner: int, slots: Sequence[tuple[str, str]]
+    text: _Text,
+    body: _Region,
+    loops: Sequence[int],
+    depth: int,
+    columns: str,
+    inner: int,
+    slots: Sequence[tuple[str, str]],
 ) -> None:
     if loops:
         with text.block(f"for i{loops[0]} in range({text.kernel.loops[loops[0]].extent}):"):

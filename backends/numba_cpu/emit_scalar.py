@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
+
 from graphc.dtypes import DType
 from graphc.errors import BackendError
 from graphc.loops.body import Instruction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from graphc.dtypes import float32
 from graphc.ir.graph import Node
 

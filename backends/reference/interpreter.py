@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from graphc.errors import ArgumentError, DTypeError
 from graphc.ir.graph import Graph
 from graphc.ops.core import evaluate_graph

@@ -88,10 +88,15 @@ class Recorder:
         """``x`` rounded to ``dtype`` where that is a 16-bit float; ``x`` itself for any other."""
         if dtype.compute is dtype:
             return x
-        made = self.instructions[x.id]
-        if (made.kind == "round" and made.detail is dtype) or (made.kind == "load" and made.detail[2] is dtype):
-            return x
-        return self.emit("round", float32, (x,), dtype)
+        return x if self._is_rounded(x.id, dtype) else self.emit("round", float32, (x,), dtype)
+
+    def _is_rounded(self, number: int, dtype: DType) -> bool:
+        made = self.instructions[number]
+        # A select gives one of its arms as it is; nests of them are not looked into.
+        sources = [self.instructions[i] for i in made.operands[1:]] if made.kind == "select" else [made]
+        return all(
+            (m.kind == "round" and m.detail is dtype) or (m.kind == "load" and m.detail[2] is dtype) for m in sources
+        )
 
     def binary(self, op: str, x: Ref, y: Ref) -> Ref:
         return self.emit("binary", x.dtype, (x, y), op)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from graphc.ir.dims import Dim, product, substitute, symbol
 from graphc.ir.graph import Node, Value
 from graphc.ir.types import Shape
-from graphc.locations import UNKNOWN
 from graphc.loops.affine import INDEX_MAPS, Affine, Index, linear, loop_index, operand_index
 from graphc.loops.body import Instruction, Recorder, Ref
 from graphc.loops.fusion import REDUCTIONS, Cluster, is_literal
@@ -68,9 +66,7 @@ class _Expansion:
         results = [value for value, *_ in pending]
         kernel = Kernel(
             name="_".join(["map" if is_map else "reduce", *list(self.op_names)[:_NAME_PARTS]]),
-            loops=tuple(
-                Loop(1 if size == 1 else symbol(f"n{i}"), i in reduced) for i, size in enumerate(self.space)
-            ),
+            loops=tuple(Loop(1 if size == 1 else symbol(f"n{i}"), i in reduced) for i, size in enumerate(self.space)),
             operands=tuple(v.type for v in operands),
             results=tuple(v.type for v in results),
             body=tuple(self.body.instructions),

@@ -30,8 +30,40 @@ CHEAP_OPS = 4
 CHEAP_SCALAR_OPS = 16
 #: Ops that count as several: a polynomial of a dozen terms is not cheap.
 _COSTLY = frozenset(
-    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc lgamma digamma "
-    "polygamma logistic pow atan2 remainder floor_divide div sqrt rsqrt".split()
+    [
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log2",
+        "log10",
+        "log1p",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "asinh",
+        "acosh",
+        "atanh",
+        "erf",
+        "erfc",
+        "lgamma",
+        "digamma",
+        "polygamma",
+        "logistic",
+        "pow",
+        "atan2",
+        "remainder",
+        "floor_divide",
+        "div",
+        "sqrt",
+        "rsqrt",
+    ]
 )
 _COSTLY_WEIGHT = 8
 

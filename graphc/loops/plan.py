@@ -91,9 +91,5 @@ def make_plan(graph: Graph, separate: frozenset[str] = frozenset()) -> Plan:
             steps.append(KernelStep(kernel, tuple(operands), tuple(results)))
         else:
             steps.append(ViewStep(unit.node) if unit.is_view else OpStep(unit.node))
-    literals = {
-        value: value.node.attributes["value"]
-        for value in parts.home
-        if value.node.op.name == "constant"
-    }
+    literals = {value: value.node.attributes["value"] for value in parts.home if value.node.op.name == "constant"}
     return Plan(graph, tuple(steps), literals)

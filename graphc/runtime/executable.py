@@ -11,12 +11,20 @@ from typing import Any
 import numpy as np
 
 from graphc.dtypes import as_dtype
-from graphc.errors import ArgumentError, BackendError, CheckError, DTypeError, OutOfBoundsError, ShapeError
+from graphc.errors import (
+    ArgumentError,
+    BackendError,
+    CheckError,
+    DTypeError,
+    GraphcError,
+    OutOfBoundsError,
+    ShapeError,
+)
 from graphc.ir.dims import evaluate_dim
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, Node
 from graphc.ir.types import Bindings, TensorType, bind_shape, check_shape
 from graphc.locations import UNKNOWN
-from graphc.ops.core import check_guards
+from graphc.ops.core import check_guards, concrete_attributes
 from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 
 #: How many combinations of input shapes an executable remembers the sizes of.
@@ -54,6 +62,7 @@ class Executable:
         self.program = program
         self._names = [p.node.name or f"input {i}" for i, p in enumerate(graph.parameters)]
         self._types = graph.parameter_types
+        self._sized = [node for node in graph.nodes() if _depends_on_sizes(node)]
         self._frames: OrderedDict[tuple[tuple[int, ...], ...], _Frame] = OrderedDict()
         self._releases = _last_uses(program)
 
@@ -96,7 +105,7 @@ class Executable:
         checked: list[np.ndarray] = []
         for name, type_, given in zip(self._names, self._types, arrays, strict=True):
             array = np.asarray(given)
-            if array.dtype != type_.dtype.numpy:
+            if array.dtype != type_.dtype.numpy and array.dtype.newbyteorder("=") != type_.dtype.numpy:
                 raise DTypeError(
                     f"{name} has dtype {array.dtype}, but {type_} was declared",
                     hint=f"convert it: .astype({str(type_.dtype)!r})" if _is_known(array) else None,
@@ -110,7 +119,10 @@ class Executable:
         key = tuple([array.shape for array in inputs])
         frame = self._frames.get(key)
         if frame is None:
-            frame = _Frame(self.graph, self.program, self._bind(inputs))
+            bindings = self._bind(inputs)
+            for node in self._sized:
+                _check_node(node, bindings)
+            frame = _Frame(self.program, bindings)
             self._frames[key] = frame
             while len(self._frames) > MAX_FRAMES:
                 self._frames.popitem(last=False)
@@ -141,6 +153,23 @@ class Executable:
 
     def __repr__(self) -> str:
         return f"<Executable of {self.graph!r}>"
+
+
+def _depends_on_sizes(node: Node) -> bool:
+    """Whether sizes that only a call knows may be wrong for ``node``: a slice out of bounds, the argmax of nothing."""
+    if node.op.elementwise or node.op.name in ("parameter", "constant", "reshape"):
+        return False
+    return not all(t.is_concrete for t in (*node.types, *(v.type for v in node.inputs)))
+
+
+def _check_node(node: Node, bindings: Bindings) -> None:
+    """Infer the types of ``node`` again, with the sizes of this call."""
+    operands = tuple([v.type.substitute(bindings) for v in node.inputs])
+    try:
+        node.op.infer(operands, **concrete_attributes(node.attributes, bindings))
+    except GraphcError as error:
+        error.location = node.location if node.location.line else error.location
+        raise
 
 
 def _is_known(array: np.ndarray) -> bool:
@@ -199,7 +228,7 @@ class _PreparedStep:
 class _Frame:
     """Everything that depends on the sizes of one call: shapes of slots, size arguments and extents of kernels."""
 
-    def __init__(self, graph: Graph, program: Program, bindings: Bindings) -> None:
+    def __init__(self, program: Program, bindings: Bindings) -> None:
         self.shapes = [_concrete(type_, bindings) for type_ in program.slots]
         self.dtypes = [type_.dtype.numpy for type_ in program.slots]
         self.prepared: list[Any] = [_prepare(instruction, bindings) for instruction in program.instructions]
