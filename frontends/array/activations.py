@@ -7,8 +7,26 @@ import math
 from graphc.errors import ArgumentError, ShapeError
 from graphc.frontends.array.core import ArrayLike, computed_wide, lift, normalize_axis, show_shape
 from graphc.frontends.array.elementwise import (
-    absolute, add, divide, equal, erfc, exp, expm1, greater, greater_equal, isinf, less_equal, log, log1p, maximum, multiply,
-    negative, sigmoid, subtract, tanh, where,
+    absolute,
+    add,
+    divide,
+    equal,
+    erfc,
+    exp,
+    expm1,
+    greater,
+    greater_equal,
+    isinf,
+    less_equal,
+    log,
+    log1p,
+    maximum,
+    multiply,
+    negative,
+    sigmoid,
+    subtract,
+    tanh,
+    where,
 )  # fmt: skip
 from graphc.frontends.array.movement import split
 from graphc.frontends.array.reduction import reduce_over

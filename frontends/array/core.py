@@ -181,7 +181,7 @@ def broadcast_to_shape(x: Array, shape: Shape) -> Array:
         return x
     offset = len(shape) - len(x.shape)
     matched = tuple(
-        target if size != 1 and size != target else size for size, target in zip(x.shape, shape[offset:], strict=True)
+        size if size in (1, target) else target for size, target in zip(x.shape, shape[offset:], strict=True)
     )
     if matched != x.shape:  # sizes that a guard says are equal
         x = bind_view("reshape", x, shape=matched)

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from graphc.dtypes import DType, bool_
 from graphc.errors import DTypeError
 from graphc.frontends.array.core import (
-    ArrayLike, broadcast_arrays_in, converted, is_scalar, lift, promoted, to_float,
+    ArrayLike,
+    broadcast_arrays_in,
+    converted,
+    is_scalar,
+    lift,
+    promoted,
+    to_float,
 )  # fmt: skip
 from graphc.frontends.dispatch import Array, bind, context_of
 

@@ -16,7 +16,14 @@ import numpy as np
 from graphc.dtypes import as_dtype, bool_, int64
 from graphc.errors import ArgumentError, AxisError, DTypeError, OutOfBoundsError, ShapeError
 from graphc.frontends.array.core import (
-    ArrayLike, astype, broadcast_arrays_in, broadcast_shapes, broadcast_to_shape, converted, lift, show_shape,
+    ArrayLike,
+    astype,
+    broadcast_arrays_in,
+    broadcast_shapes,
+    broadcast_to_shape,
+    converted,
+    lift,
+    show_shape,
 )  # fmt: skip
 from graphc.frontends.array.elementwise import add, less, where
 from graphc.frontends.array.movement import permute_dims, reshape
@@ -58,7 +65,7 @@ def _expand_key(x: Array, key: Any) -> list[Any]:
             continue
         elif isinstance(item, (bool, np.bool_)):
             raise ArgumentError("indexing with a Python bool is not supported", hint="use gc.where, or an array mask")
-        elif isinstance(item, str) or isinstance(item, float):
+        elif isinstance(item, (str, float)):
             raise DTypeError(f"{item!r} is not an index", hint="use ints, slices, None, ..., or integer or bool arrays")
         elif not isinstance(item, slice) and not _is_int(item) and _is_mask(item):
             consumed += max(1, np.ndim(item) if not isinstance(item, Array) else item.ndim)

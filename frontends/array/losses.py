@@ -12,7 +12,21 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.activations import log_softmax, softplus
 from graphc.frontends.array.core import ArrayLike, astype, broadcast_shapes, computed_wide, lift, show_shape
 from graphc.frontends.array.elementwise import (
-    absolute, add, divide, equal, exp, greater, less, log, log1p, logical_not, multiply, negative, square, subtract, where,
+    absolute,
+    add,
+    divide,
+    equal,
+    exp,
+    greater,
+    less,
+    log,
+    log1p,
+    logical_not,
+    multiply,
+    negative,
+    square,
+    subtract,
+    where,
     xlogy,
 )  # fmt: skip
 from graphc.frontends.array.movement import moveaxis, reshape

@@ -530,6 +530,5 @@ class ArrayMethods(Array):
 
 
 _DTYPE_NAMES = frozenset(
-    "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 "
-    "u8 u16 u32 u64 i8 i16 i32 i64 f16 bf16 f32 f64".split()
+    ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"]
 )

@@ -10,7 +10,14 @@ import numpy as np
 from graphc.dtypes import int64 as _INT64
 from graphc.errors import ArgumentError, AxisError, ShapeError
 from graphc.frontends.array.core import (
-    ArrayLike, broadcast_shapes, broadcast_to_shape, converted, lift, normalize_axes, normalize_axis, show_shape,
+    ArrayLike,
+    broadcast_shapes,
+    broadcast_to_shape,
+    converted,
+    lift,
+    normalize_axes,
+    normalize_axis,
+    show_shape,
 )  # fmt: skip
 from graphc.frontends.dispatch import Array, bind, bind_view, context_of
 from graphc.ir.dims import Dim, DimExpr, product
@@ -21,7 +28,7 @@ def as_shape(shape: Any) -> Shape:
     """A tuple of sizes from an int, a sequence or separate arguments given as a tuple."""
     if isinstance(shape, DimExpr):
         return (shape,)
-    if isinstance(shape, (int, np.integer)) or hasattr(shape, "__index__") and not isinstance(shape, (list, tuple)):
+    if isinstance(shape, (int, np.integer)) or (hasattr(shape, "__index__") and not isinstance(shape, (list, tuple))):
         return (_size(shape),)
     try:
         items = list(shape)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from graphc.errors import DTypeError
-from graphc.frontends.array import creation, elementwise, indexing, linalg, movement, reduction
+from graphc.frontends.array.names import PUBLIC
 
 # NumPy's name → ours, where they differ.
 _RENAMED: Mapping[str, str] = {
@@ -15,16 +16,13 @@ _RENAMED: Mapping[str, str] = {
     "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "conjugate": "positive", "fabs": "absolute",
     "around": "round", "amax": "max", "amin": "min", "concatenate": "concat", "cumulative_sum": "cumsum",
 }  # fmt: skip
-_MODULES = (elementwise, movement, reduction, creation, indexing, linalg)
+# NumPy's keyword → ours, where they differ.
+_KEYWORDS: Mapping[str, str] = {"ddof": "correction", "a_min": "min", "a_max": "max"}
 
 
 def _ours(name: str) -> Callable[..., Any] | None:
     wanted = _RENAMED.get(name, name)
-    for module in _MODULES:
-        function = getattr(module, wanted, None)
-        if callable(function):
-            return function  # type: ignore[no-any-return]
-    return None
+    return getattr(import_module(PUBLIC[wanted]), wanted) if wanted in PUBLIC else None
 
 
 def apply_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping[str, Any]) -> Any:
@@ -52,4 +50,4 @@ def apply_function(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ours = _ours(function.__name__)
     if ours is None:
         raise DTypeError(f"np.{function.__name__} has no counterpart in graphc", hint="use x.detach().numpy()")
-    return ours(*args, **kwargs)
+    return ours(*args, **{_KEYWORDS.get(k, k): v for k, v in kwargs.items()})

@@ -208,7 +208,7 @@ def avg_pool3d(
     return _avg_pool(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, 3)
 
 
-def _adaptive_sizes(x: Array, output_size: int | None | Sequence[int | None], what: str) -> list[int | None]:
+def _adaptive_sizes(x: Array, output_size: int | Sequence[int | None] | None, what: str) -> list[int | None]:
     """The sizes to pool to; None where the axis keeps its own."""
     spatial = len(x.shape) - 2
     sizes = list(output_size) if isinstance(output_size, Sequence) else [output_size] * spatial
@@ -255,7 +255,7 @@ def adaptive_avg_pool1d(x: ArrayLike, output_size: int) -> Array:
     return _adaptive_avg(x, output_size, 1)
 
 
-def adaptive_avg_pool2d(x: ArrayLike, output_size: int | None | Sequence[int | None]) -> Array:
+def adaptive_avg_pool2d(x: ArrayLike, output_size: int | Sequence[int | None] | None) -> Array:
     """x [N, C, H, W] averaged down (or up) to ``output_size``; PyTorch's ``adaptive_avg_pool2d``.
 
     Window i of n spans elements floor(i H / n) to ceil((i + 1) H / n). None keeps a size.
@@ -263,7 +263,7 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: int | None | Sequence[int | N
     return _adaptive_avg(x, output_size, 2)
 
 
-def adaptive_avg_pool3d(x: ArrayLike, output_size: int | None | Sequence[int | None]) -> Array:
+def adaptive_avg_pool3d(x: ArrayLike, output_size: int | Sequence[int | None] | None) -> Array:
     """x [N, C, D, H, W] averaged to ``output_size``. See :func:`adaptive_avg_pool2d`."""
     return _adaptive_avg(x, output_size, 3)
 
@@ -293,12 +293,12 @@ def adaptive_max_pool1d(x: ArrayLike, output_size: int) -> Array:
     return _adaptive_max(x, output_size, 1)
 
 
-def adaptive_max_pool2d(x: ArrayLike, output_size: int | None | Sequence[int | None]) -> Array:
+def adaptive_max_pool2d(x: ArrayLike, output_size: int | Sequence[int | None] | None) -> Array:
     """x [N, C, H, W] reduced to ``output_size`` by maxima, the windows being those of :func:`adaptive_avg_pool2d`."""
     return _adaptive_max(x, output_size, 2)
 
 
-def adaptive_max_pool3d(x: ArrayLike, output_size: int | None | Sequence[int | None]) -> Array:
+def adaptive_max_pool3d(x: ArrayLike, output_size: int | Sequence[int | None] | None) -> Array:
     """x [N, C, D, H, W] reduced to ``output_size`` by maxima. See :func:`adaptive_avg_pool2d`."""
     return _adaptive_max(x, output_size, 3)
 

@@ -9,10 +9,31 @@ from typing import Any
 from graphc.dtypes import DType, as_dtype, bool_, int64, uint64
 from graphc.errors import ArgumentError, ShapeError
 from graphc.frontends.array.core import (
-    ArrayLike, astype, computed_wide, lift, normalize_axes, normalize_axis, show_shape, to_float,
+    ArrayLike,
+    astype,
+    computed_wide,
+    lift,
+    normalize_axes,
+    normalize_axis,
+    show_shape,
+    to_float,
 )  # fmt: skip
 from graphc.frontends.array.elementwise import (
-    absolute, add, divide, equal, exp, isclose, isinf, isnan, log, logical_not, maximum, not_equal, sqrt, square, subtract,
+    absolute,
+    add,
+    divide,
+    equal,
+    exp,
+    isclose,
+    isinf,
+    isnan,
+    log,
+    logical_not,
+    maximum,
+    not_equal,
+    sqrt,
+    square,
+    subtract,
     where,
 )  # fmt: skip
 from graphc.frontends.array.elementwise import pow as power_of
