@@ -14,7 +14,10 @@ _DTYPES: Final = (
     "float64",
 )  # fmt: skip
 
-# Public name -> the module that defines it. Where the module's own last name is the public name, the module is meant.
+# Public names that are modules themselves.
+_MODULES: Final = frozenset({"errors", "dtypes", "random", "optim", "testing"})
+
+# Public name -> the module that defines it (or that it is).
 _EXPORTS: Final[dict[str, str]] = {
     **{name: "graphc.dtypes" for name in (*_DTYPES, "DType")},
     "errors": "graphc.errors",
@@ -71,7 +74,7 @@ def __getattr__(name: str) -> object:
     if path.startswith("graphc.frontends."):
         import_module("graphc.frontends.eager.context")  # array functions have somebody who executes them
     module = import_module(path)
-    value: object = module if path.endswith(f".{name}") else getattr(module, name)
+    value: object = module if name in _MODULES else getattr(module, name)
     globals()[name] = value
     return value
 
