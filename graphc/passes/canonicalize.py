@@ -5,7 +5,7 @@ The forms:
 * A literal that repeats one number is ``broadcast_in_dim(constant scalar)``.
 * Literals are the right operands of commutative ops and of comparisons (``c < x`` is ``x > c``).
 * Subtracting a literal is adding its negative; dividing by a power of two is multiplying; ``x ** 2`` is ``x * x``.
-* ``x + -y`` is ``x - y``; a sign goes into a literal factor.
+* ``x + -y`` is ``x - y``; a sign goes into a literal factor, and else to the outside of products and quotients.
 * Of nested complements none is left where a comparison or De Morgan's laws absorb it. A select has no negated
   predicate, and is no select where ``&`` or ``|`` of bools says it.
 * Integers are divided by powers of two with shifts and masks.

@@ -184,6 +184,12 @@ def neg_mul_literal(b: Builder, x: Value, c: Value) -> Value:
     return b.emit_one("mul", x, map_literal(b, c, np.negative))
 
 
+@rule((-x).once() * y)
+def mul_negative(b: Builder, x: Value, y: Value) -> Value:
+    """-x · y → -(x · y)"""
+    return b.emit_one("neg", b.emit_one("mul", x, y))
+
+
 @rule((x * c) * d, exact=integers)
 def mul_literals(b: Builder, x: Value, c: Value, d: Value) -> Value:
     """(x · c) · d → x · (c · d)"""
@@ -221,6 +227,18 @@ def div_minus_one(b: Builder, x: Value) -> Value:
 def div_negatives(b: Builder, x: Value, y: Value) -> Value:
     """-x / -y → x / y"""
     return b.emit_one("div", x, y)
+
+
+@rule((-x).once() / y)
+def div_negative(b: Builder, x: Value, y: Value) -> Value:
+    """-x / y → -(x / y)"""
+    return b.emit_one("neg", b.emit_one("div", x, y))
+
+
+@rule(x / (-y).once())
+def div_by_negative(b: Builder, x: Value, y: Value) -> Value:
+    """x / -y → -(x / y)"""
+    return b.emit_one("neg", b.emit_one("div", x, y))
 
 
 @rule(x / c, when=has_exact_reciprocal)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphc.ir.dims import product
-from graphc.rewrite.pattern import RuleList, Var, integers, op
+from graphc.rewrite.pattern import Const, RuleList, Var, integers, op, splat_of
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -124,6 +124,19 @@ def _without_repeated(b: Builder, root: Node, inner: Value, x: Value) -> tuple[V
     count = product(repeated.values())
     assert isinstance(count, int)
     return b.emit_one(root.op, smaller, axes=axes), count
+
+
+@rule(op("reduce_sum", (-x).once()), exact=integers)
+def sum_of_negative(b: Builder, root: Node, x: Value) -> Value:
+    """reduce_sum(-x) → -reduce_sum(x)"""
+    return b.emit_one("neg", b.emit_one("reduce_sum", x, **root.attributes))
+
+
+@rule(op("reduce_sum", (x * Const("c")).once()), exact=integers, when=lambda c: splat_of(c) is not None)
+def sum_of_scaled(b: Builder, root: Node, x: Value, c: Value) -> Value:
+    """reduce_sum(x · c) → reduce_sum(x) · c, for one number c"""
+    total = b.emit_one("reduce_sum", x, **root.attributes)
+    return b.emit_one("mul", total, b.full_like(total, splat_of(c)))
 
 
 @rule(~(op("reduce_any", ~x).once().as_("inner")))
