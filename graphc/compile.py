@@ -24,8 +24,9 @@ def compile_graph(
 ) -> Compiled:
     """``graph`` made to run on ``target``: "cpu" (Numba) or "reference" (NumPy, node by node).
 
-    ``optimize=False`` lowers the graph as it is, with calls inlined. ``pipeline`` replaces the passes that ``target`` has by
-    default; ``trace`` collects what they did. ``fast_math`` allows changes that alter rounding, NaN or infinities.
+    ``optimize=False`` lowers the graph as it is, with calls inlined. ``pipeline`` replaces the passes that ``target``
+    has by default; ``trace`` collects what they did. ``fast_math`` allows changes that alter rounding, NaN or
+    infinities.
 
     Raises BackendError for an unknown target or what the target cannot do.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
+from graphc.dtypes import ALL, float32, float64
 
 from graphc.errors import BackendError
 from graphc.ir.graph import Graph, Node, Value
@@ -29,16 +30,10 @@ NAMESPACE: Final[dict[str, object]] = {
     **ARITHMETIC,
     **POINTERS,
     "noalias": noalias,
-    **{
-        short: getattr(np, name)
-        for short, name in {
-            "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8", "u16": "uint16", "u32": "uint32",
-            "u64": "uint64", "f32": "float32", "f64": "float64",
-        }.items()
-    },
+    **{dtype.short: dtype.numpy.type for dtype in ALL if dtype.kind in ("int", "uint") or dtype in (float32, float64)},
     "inf": float("inf"),
     "nan": float("nan"),
-}  # fmt: skip
+}
 """What the text of a kernel may name: scalar functions, typed pointers, casts (``f32(x)``), ``inf`` and ``nan``."""
 
 

@@ -20,12 +20,13 @@ A map over rows, with a broadcast operand that is read once a row::
 How loops are arranged depends on the kernel's structure alone, never on sizes:
 
 * a **map**: the outer loops are one parallel range, the last loop is inside;
-* a reduction whose last contiguous loop is reduced, by **rows**: the kept loops are the parallel range. Float sums go through
-  chunks of 1024, which vectorize (``add_reassoc``), and are totalled in float64: the error stays below that of pairwise sums;
-* a reduction whose last contiguous loop is kept, by **columns**: accumulators in memory for 512 columns at a time, so that the
-  innermost loop runs over neighbours;
-* a reduction of **everything**: a first kernel makes one partial result for each block (or each iteration of the outermost
-  loop), a second combines them. Blocks depend on the size only, so results repeat however the work is split.
+* a reduction whose last contiguous loop is reduced, by **rows**: the kept loops are the parallel range. Float sums go
+  through chunks of 1024, which vectorize (``add_reassoc``), and are totalled in float64: the error stays below that
+  of pairwise sums;
+* a reduction whose last contiguous loop is kept, by **columns**: accumulators in memory for 512 columns at a time, so
+  that the innermost loop runs over neighbours;
+* a reduction of **everything**: a first kernel makes one partial result for each block (or each iteration of the
+  outermost loop), a second combines them. Blocks depend on the size only, so results repeat however the work is split.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def emit(kernel: Kernel, *, annotate: bool = False) -> tuple[KernelSource, ...]:
 
 
 def _contiguous_loop(kernel: Kernel) -> int | None:
-    """The loop along which most loads of the body run through memory without gaps; the last loop if that is undecided."""
+    """The loop along which most loads of the body run through memory without gaps, the last one on ties."""
     unit_strides = [0] * len(kernel.loops)
     for instruction in kernel.body:
         if instruction.kind == "load":
@@ -534,7 +535,7 @@ def _emit_partials(
 
 
 def _emit_combination(kernel: Kernel, blocks: Dim, scratch: Sequence[TensorType], annotate: bool) -> KernelSource:
-    counted = kernel.sizes + (("blocks", blocks),)
+    counted = (*kernel.sizes, ("blocks", blocks))
     text = _Text(_with_sizes(kernel, counted), f"{kernel.name}_total", annotate, scratch)
     epilogue = _Region(
         text, "w", kernel.epilogue, kernel.epilogue_stores, {},

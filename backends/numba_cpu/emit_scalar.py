@@ -53,7 +53,7 @@ def store(buffer: str, position: str, value: str, dtype: DType) -> str:
 
 
 def expression(instruction: Instruction, operands: Sequence[str], dtypes: Sequence[DType]) -> str:
-    """The right-hand side for ``instruction``, given the names and dtypes of its operands. Not for loads and indices."""
+    """The right-hand side for ``instruction`` (not a load or index), given the names and dtypes of its operands."""
     return _KINDS[instruction.kind](instruction, operands, dtypes)
 
 
@@ -131,7 +131,7 @@ def identity(op: str, dtype: DType) -> str:
 
 
 def combine(op: str, accumulator: str, value: str, dtype: DType) -> str:
-    """A reduction's accumulator after one more value. Sums and products of floats may be reassociated: they vectorize."""
+    """A reduction's accumulator after one more value. Sums and products of floats may be reassociated."""
     if op in ("any", "all") or dtype.is_bool:
         return f"{accumulator} {'|' if op in ('any', 'max') else '&'} {value}"
     if op in ("sum", "prod"):

@@ -1,4 +1,5 @@
-"""What the outer function of a kernel unpacks its arguments with: typed pointers, and an inner function without aliasing.
+"""What the outer function of a kernel unpacks its arguments with: typed pointers, and an inner function without
+aliasing.
 
 A kernel's text is two functions::
 
@@ -39,7 +40,7 @@ _ELEMENTS: Final = {
 
 
 def noalias(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` for a kernel to call: its pointer parameters never overlap, no checks, no reference counts."""
+    """Compile ``function`` for a kernel to call; its pointer parameters never overlap."""
     dispatcher = njit(
         fastmath={"contract"}, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False
     )(function)

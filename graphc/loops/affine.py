@@ -1,8 +1,8 @@
 """Affine functions of loop indices, and what an index-mapping op does to an index.
 
-An index of a value is one :class:`Affine` an axis, over the loops of the kernel that reads it. Coefficients and offsets are
-dimensions over the kernel's own size names (``s0``, ``s1``, …), never the sizes of one call: two programs that differ only in
-sizes then get the same kernel.
+An index of a value is one :class:`Affine` an axis, over the loops of the kernel that reads it. Coefficients and
+offsets are dimensions over the kernel's own size names (``s0``, ``s1``, …), never the sizes of one call: two programs
+that differ only in sizes then get the same kernel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from graphc.ir.graph import Node
 
 @dataclass(frozen=True)
 class Affine:
-    """``offset + sum(coefficient * loop index)``; ``terms`` are (loop, coefficient) by loop, without zero coefficients."""
+    """``offset + sum(coefficient * loop index)``; ``terms`` are (loop, coefficient), by loop, without zeros."""
 
     offset: Dim = 0
     terms: tuple[tuple[int, Dim], ...] = ()
@@ -25,7 +25,7 @@ class Affine:
         total = dict(self.terms)
         for loop, coefficient in other.terms:
             total[loop] = total.get(loop, 0) + coefficient
-        return Affine(self.offset + other.offset, tuple(sorted((l, c) for l, c in total.items() if c != 0)))
+        return Affine(self.offset + other.offset, tuple(sorted((loop, c) for loop, c in total.items() if c != 0)))
 
     def scaled(self, factor: Dim) -> Affine:
         """This function times ``factor``."""
@@ -36,7 +36,7 @@ class Affine:
         return Affine(self.offset * factor, tuple((loop, c * factor) for loop, c in self.terms))
 
     def coefficient(self, loop: int) -> Dim:
-        return next((c for l, c in self.terms if l == loop), 0)
+        return next((c for index, c in self.terms if index == loop), 0)
 
     @property
     def loop(self) -> int | None:
@@ -70,7 +70,8 @@ def loop_index(loop: int) -> Affine:
     return Affine(0, ((loop, 1),))
 
 
-#: Names a size: (what it is, the size itself, the index that runs over it, if any) → a dimension over kernel size names.
+#: Names a size: (what it is, the size itself, the index that runs over it, if any) → a dimension over kernel size
+#: names.
 NameSize = Callable[[object, Dim, Affine | None], Dim]
 
 

@@ -1,4 +1,4 @@
-"""Scalar code of a kernel: instructions in single-assignment form, recorded by running ``scalar`` rules on a handler."""
+"""Scalar code of a kernel: instructions in single-assignment form, recorded by running ``scalar`` rules."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Ref:
 class Instruction:
     """``kind`` with ``operands`` gives a scalar of ``dtype``; ``detail`` is what ``kind`` needs beyond operands.
 
-    kinds: constant (detail: the value), load (detail: (buffer, Affine, dtype in memory)), index (detail: Affine), size (detail: Dim over kernel
-    size names), convert, binary / compare (detail: the operator), select, invert, math (detail: the function), round (detail:
-    the 16-bit dtype that the value is rounded to), reduced (detail: position in ``Kernel.reductions``).
+    The kinds and their details: constant (the value); load (buffer, Affine, dtype in memory); index (Affine); size (a kernel
+    size); convert, select, invert (none); binary and compare (the operator); math (the function); round (the 16-bit dtype
+    that the value is rounded to); reduced (the position in ``Kernel.reductions``).
     """
 
     kind: str

@@ -53,10 +53,10 @@ class _Expansion:
             result = self.point.emit("reduced", value.dtype.compute, (), number)
             memo[value, at_point] = self.point.rounded(result, value.dtype) if name in ("sum", "prod") else result
         pending: list[tuple[Value, str, Index, Ref]] = []
-        for value, region in cluster.stored.items():
-            index = at_point if region == "point" else full
-            recorder, known = (self.point, memo) if region == "point" else (self.body, in_body)
-            pending.append((value, region, index, self._expand(value, index, recorder, known)))
+        for value, where in cluster.stored.items():
+            index = at_point if where == "point" else full
+            recorder, known = (self.point, memo) if where == "point" else (self.body, in_body)
+            pending.append((value, where, index, self._expand(value, index, recorder, known)))
         stores: dict[str, list[Store]] = {"point": [], "body": []}
         operands = list(self.buffers)
         for number, (value, region, index, ref) in enumerate(pending):
@@ -202,7 +202,7 @@ def _map_functions(kernel: Kernel, change: Callable[[Affine], Affine]) -> Kernel
 
 
 def _name_sizes(kernel: Kernel, values: dict[str, Dim]) -> Kernel:
-    """Give every extent, stride and offset that is not 0, 1 or -1 a name of its own: s0, s1, … in order of appearance."""
+    """Give every extent, stride and offset that is not 0, 1 or -1 a name: s0, s1, … in order of appearance."""
     names: dict[Dim, Dim] = {}
     sizes: list[tuple[str, Dim]] = []
 

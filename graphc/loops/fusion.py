@@ -1,16 +1,19 @@
 """Which values are computed together: a graph becomes clusters (kernels to be) and single ops, in an order that works.
 
-The walk goes from the outputs to the parameters, so that when a value is met, everything that reads it has a place already.
+The walk goes from the outputs to the parameters, so that when a value is met, everything that reads it has a place
+already.
 
-* *Index maps* (broadcast_in_dim, transpose, slice, reverse, reshapes that split or drop axes), iota, sizes and scalar literals
-  are free: each reader looks through them.
-* An elementwise value that one cluster reads at one index is computed there. One that must be in memory, because it is an
-  output or other clusters or ops read it, is stored by a cluster that computes it anyway, or gets a cluster of its own.
+* *Index maps* (broadcast_in_dim, transpose, slice, reverse, reshapes that split or drop axes), iota, sizes and scalar
+  literals are free: each reader looks through them.
+* An elementwise value that one cluster reads at one index is computed there. One that must be in memory, because it
+  is an output or other clusters or ops read it, is stored by a cluster that computes it anyway, or gets a cluster of
+  its own.
 * What is cheap (:func:`_is_cheap`) is computed again by each reader instead of being stored.
 * A reduction whose result one cluster reads point by point takes that cluster as its epilogue.
 
-Cycles cannot arise: every cluster and op has a *level*, one more than the highest level of what reads it, and a value joins a
-cluster only if all its other readers are below that cluster's level. The walk is linear in the size of the graph.
+Cycles cannot arise: every cluster and op has a *level*, one more than the highest level of what reads it, and a value
+joins a cluster only if all its other readers are below that cluster's level. The walk is linear in the size of the
+graph.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.types import Shape
 from graphc.loops.affine import INDEX_MAPS, split_groups
 
-#: At most this many elementwise ops in a kernel: what LLVM compiles in a fraction of a second, in registers for the most part.
+#: At most this many elementwise ops in a kernel: what LLVM compiles in a fraction of a second, in registers for the
+#: most part.
 MAX_OPS = 200
 #: A value is computed again by each reader, not stored, up to this many ops …
 CHEAP_OPS = 4
@@ -109,7 +113,7 @@ Unit = Cluster | Single
 
 @dataclass
 class Partition:
-    """The units in execution order, and which unit makes each value that is in memory (parameters and literals: None)."""
+    """The units in execution order, and which unit makes each value in memory (parameters and literals: None)."""
 
     units: list[Unit]
     home: dict[Value, Unit | None]
@@ -303,10 +307,10 @@ class _Partitioner:
     def _epilogue_host(self, value: Value, body_shape: Shape, axes: tuple[int, ...]) -> Cluster | None:
         for cluster, paths in self.readers.get(value, {}).items():
             fits = cluster.body_shape is None or (cluster.body_shape == body_shape and cluster.axes == axes)
-            if paths == {_POINT} and cluster.shape == value.shape and fits and cluster.ops < MAX_OPS:
-                if self._level(value, cluster) <= cluster.level:
-                    cluster.why.append(f"is the epilogue of {_label(value.node)}: it reads the result point by point")
-                    return cluster
+            fits = fits and paths == {_POINT} and cluster.shape == value.shape and cluster.ops < MAX_OPS
+            if fits and self._level(value, cluster) <= cluster.level:
+                cluster.why.append(f"is the epilogue of {_label(value.node)}: it reads the result point by point")
+                return cluster
         return None
 
     def _place_index_map(self, node: Node) -> None:

@@ -24,7 +24,7 @@ from graphc.loops.body import Instruction
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over ``[0, extent)``; ``extent`` is the kernel size that names it. ``reduced``: values are combined over it."""
+    """A loop over ``[0, extent)``, a kernel size. ``reduced``: values are combined over it."""
 
     extent: Dim
     reduced: bool = False
@@ -57,7 +57,8 @@ class Reduction:
 class Kernel:
     """See the module. ``sizes``: (name, value for the graph at hand) in the order of the kernel's size arguments.
 
-    Buffers are numbered: operands first, then results. ``why`` says for each fusion decision what was decided and the reason.
+    Buffers are numbered: operands first, then results. ``why`` says for each fusion decision what was decided and the
+    reason.
     """
 
     name: str

@@ -19,13 +19,14 @@ class KernelSource:
         def NAME(buffers, sizes, lo, hi, status): ...
 
     ``buffers`` is an i64 array of addresses: operands in order, then results, then scratch, all C-contiguous. bool is
-    stored as u8 (0 or 1), f16 and bf16 as u16. ``sizes`` is an i64 array that holds the values of :attr:`sizes` in order;
-    no size is a constant in the text (except ranks, axis numbers and windows up to 16). The kernel does the part
-    ``[lo, hi)`` of its parallel range ``[0, extent)``, and may be called on any split of it into pieces, in any order and
-    at the same time. ``status`` is an i64 array: a failing check sets, only where ``status[0] == 0``, ``status[0] = 1``
-    (index out of range), ``status[1]`` = the index, ``status[2]`` = the axis and ``status[3]`` = the axis's size.
+    stored as u8 (0 or 1), f16 and bf16 as u16. ``sizes`` is an i64 array that holds the values of :attr:`sizes` in
+    order; no size is a constant in the text (except ranks, axis numbers and windows up to 16). The kernel does the part
+    ``[lo, hi)`` of its parallel range ``[0, extent)``, and may be called on any split of it into pieces, in any order
+    and at the same time. ``status`` is an i64 array: a failing check sets, only where ``status[0] == 0``, ``status[0]
+    = 1`` (index out of range), ``status[1]`` = the index, ``status[2]`` = the axis and ``status[3]`` = the axis's size.
 
-    The outer function unpacks its arguments and calls an inner one, decorated ``@noalias``, whose pointers never overlap::
+    The outer function unpacks its arguments and calls an inner one, decorated ``@noalias``, whose pointers never
+    overlap::
 
         @noalias
         def double_loop(x, out, lo, hi):
@@ -44,8 +45,8 @@ class KernelSource:
     scratch: tuple[TensorType, ...] = ()
 
 
-#: How a backend lowers one structural op: (attributes, operand types, result types) → kernels that run in order, each with
-#: the same buffers.
+#: How a backend lowers one structural op: (attributes, operand types, result types) → kernels that run in order, each
+#: with the same buffers.
 Lowering: TypeAlias = Callable[
     [Mapping[str, Any], Sequence[TensorType], Sequence[TensorType]], "KernelSource | tuple[KernelSource, ...]"
 ]

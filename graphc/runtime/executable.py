@@ -6,6 +6,7 @@ import ctypes
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,12 @@ class Stages(Mapping[str, str]):
 class Executable:
     """A graph that runs: ``executable(*arrays)`` gives a list of arrays, one an output.
 
-    Inputs must have the dtypes and shapes of the graph's parameters; symbolic sizes are bound by them. The results are new
-    arrays that share memory with no input, no constant and not with each other. Safe to call from several threads at once.
+    Inputs must have the dtypes and shapes of the graph's parameters; symbolic sizes are bound by them. The results
+    are new arrays that share memory with no input, no constant and not with each other. Safe to call from several
+    threads at once.
 
-    Raises ArgumentError, DTypeError or ShapeError, naming the parameter, for wrong inputs; OutOfBoundsError or CheckError, with
-    the line of the user's that made the op, for what fails while running.
+    Raises ArgumentError, DTypeError or ShapeError, naming the parameter, for wrong inputs; OutOfBoundsError or
+    CheckError, with the line of the user's that made the op, for what fails while running.
     """
 
     def __init__(self, graph: Graph, program: Program) -> None:
@@ -86,7 +88,7 @@ class Executable:
         """Stage → text: "kernels" (the kernel IR), "source", "llvm" and "asm"; each is made when it is looked at."""
         makers = dict(self.program.texts)
         for stage in ("source", "llvm", "asm"):
-            makers.setdefault(stage, lambda stage=stage: self._kernel_texts(stage))
+            makers.setdefault(stage, partial(self._kernel_texts, stage))
         return Stages(makers)
 
     def kernels(self) -> list[NativeKernel]:

@@ -1,4 +1,4 @@
-"""Random graphs of what kernels fuse: elementwise ops, index maps, reductions, in a few dtypes, with a symbolic size."""
+"""Random graphs of what kernels fuse: elementwise ops, index maps, reductions, with a symbolic size."""
 
 import numpy as np
 

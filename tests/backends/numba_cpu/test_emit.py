@@ -1,6 +1,7 @@
 """The text of kernels, kept in golden files, and what Numba makes of it."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def test_a_split_range_gives_the_same_bits(function: Callable[..., Any]) -> None
             extent = _value(source.extent, 300, 401)
             edges = np.linspace(0, extent, min(pieces, extent) + 1).astype(int)
             status = np.zeros(4, np.int64)
-            for lo, hi in zip(edges[:-1], edges[1:], strict=True):
+            for lo, hi in pairwise(edges):
                 kernel.call(buffers.ctypes.data, sizes.ctypes.data, int(lo), int(hi), status.ctypes.data)
         return out
 
