@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-from graphc.dtypes import ALL, float32, float64
 
+from graphc.dtypes import ALL, float32, float64
 from graphc.errors import BackendError
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan

@@ -23,9 +23,9 @@ class Ref:
 class Instruction:
     """``kind`` with ``operands`` gives a scalar of ``dtype``; ``detail`` is what ``kind`` needs beyond operands.
 
-    The kinds and their details: constant (the value); load (buffer, Affine, dtype in memory); index (Affine); size (a kernel
-    size); convert, select, invert (none); binary and compare (the operator); math (the function); round (the 16-bit dtype
-    that the value is rounded to); reduced (the position in ``Kernel.reductions``).
+    The kinds and their details: constant (the value); load (buffer, Affine, dtype in memory); index (Affine); size (a
+    kernel size); convert, select, invert (none); binary and compare (the operator); math (the function); round (the
+    16-bit dtype that the value is rounded to); reduced (the position in ``Kernel.reductions``).
     """
 
     kind: str
