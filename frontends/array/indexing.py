@@ -81,7 +81,7 @@ def _expand_key(x: Array, key: Any) -> list[Any]:
     fill = [slice(None)] * (ndim - consumed)
     if ellipses:
         place = next(i for i, item in enumerate(items) if item is Ellipsis)
-        return [*items[:place], *fill, *items[place + 1 :]]
+        return [*items[: place + 1], *fill, *items[place + 1 :]]
     return items + fill
 
 
@@ -126,6 +126,8 @@ def _basic_view(x: Array, items: Sequence[Any]) -> tuple[Array, list[tuple[int, 
     arrays: list[tuple[int, Any]] = []
     axis = 0
     for item in items:
+        if item is Ellipsis:
+            continue
         if item is None:
             kept.append(1)
             continue
@@ -181,7 +183,17 @@ def _checked_int(item: Any, size: Dim, axis: int, x: Array) -> Dim:
     return index + size if index < 0 else index
 
 
-def _advanced(view: Array, arrays: Sequence[tuple[int, Any]]) -> _Advanced:
+def _is_slicing(item: Any) -> bool:
+    return item is None or item is Ellipsis or isinstance(item, slice)
+
+
+def _stand_together(items: Sequence[Any]) -> bool:
+    """Whether no slice, None or ellipsis stands between index arrays; ints beside them count as arrays (NumPy's rule)."""
+    places = [place for place, item in enumerate(items) if not _is_slicing(item)]
+    return places[-1] - places[0] + 1 == len(places)
+
+
+def _advanced(view: Array, arrays: Sequence[tuple[int, Any]], items: Sequence[Any]) -> _Advanced:
     axes: list[int] = []
     indices: list[Array] = []
     for axis, item in arrays:
@@ -192,9 +204,9 @@ def _advanced(view: Array, arrays: Sequence[tuple[int, Any]]) -> _Advanced:
         else:
             axes.append(axis)
             indices.append(_normalized_index(view, axis, item))
-    shape = broadcast_shapes(context_of((view, *indices)), *(i.shape for i in indices))
-    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
-    return _Advanced(tuple(axes), tuple(broadcast_to_shape(i, shape) for i in indices), axes[0] if adjacent else 0)
+    shape = broadcast_shapes(context_of((view, *indices)), *(i.shape for i in indices), what="index arrays")
+    first = axes[0] if _stand_together(items) else 0
+    return _Advanced(tuple(axes), tuple(broadcast_to_shape(i, shape) for i in indices), first)
 
 
 def _normalized_index(view: Array, axis: int, item: Any) -> Array:
@@ -250,10 +262,11 @@ def getitem(x: ArrayLike, key: Any) -> Array:
     Raises OutOfBoundsError for an index out of range, ShapeError where index arrays do not broadcast.
     """
     array = lift(x)
-    view, arrays = _basic_view(array, _expand_key(array, key))
+    items = _expand_key(array, key)
+    view, arrays = _basic_view(array, items)
     if not arrays:
         return view if view is not array else _fresh_view(array)
-    advanced = _advanced(view, arrays)
+    advanced = _advanced(view, arrays, items)
     gathered = bind("gather", view, *advanced.indices, axes=advanced.axes)
     return _place(gathered, len(advanced.indices[0].shape), advanced.first)
 
@@ -286,7 +299,8 @@ def update(x: Array, key: Any, value: ArrayLike, mode: str, combine: Callable[[A
     """Change ``x[key]`` in place: ``mode`` is "set", "add", "max" or "min"; ``combine`` does the same to basic views."""
     context = context_of((x, value))
     target = context.lift(x)
-    view, arrays = _basic_view(target, _expand_key(target, key))
+    items = _expand_key(target, key)
+    view, arrays = _basic_view(target, items)
     (new,) = converted(context, [value], target.dtype)
     if not arrays:
         new = _fit(new, view, view.shape)
@@ -297,7 +311,7 @@ def update(x: Array, key: Any, value: ArrayLike, mode: str, combine: Callable[[A
         if masked is not None:
             context.write(view, masked)
             return
-    advanced = _advanced(view, arrays)
+    advanced = _advanced(view, arrays, items)
     count = len(advanced.indices[0].shape)
     rest = [s for i, s in enumerate(view.shape) if i not in advanced.axes]
     shape = (*rest[: advanced.first], *advanced.indices[0].shape, *rest[advanced.first :])
