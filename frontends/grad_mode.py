@@ -47,7 +47,7 @@ class set_grad_enabled:
 
 
 class no_grad(set_grad_enabled):
-    """``with gc.no_grad():`` or ``@gc.no_grad()``: nothing in it takes part in differentiation (parameter updates, evaluation)."""
+    """``with gc.no_grad():`` or ``@gc.no_grad()``: nothing in it takes part in differentiation (updates, evaluation)."""
 
     def __init__(self, enabled: bool = False) -> None:
         super().__init__(False)

@@ -1,6 +1,6 @@
 """Arrays that stand for values of a graph under construction, and the context that builds the graph.
 
-A jitted function being traced and a static graph are both built here: array functions, operators, views and in-place writes on a
+A jitted function being traced and a static graph are both built here: functions, operators, views and writes on a
 :class:`Tracer` emit IR nodes. Eager tensors and ndarrays that are met become inputs of the graph, with their contents at
 each run, never constants.
 """
@@ -39,7 +39,7 @@ class Tracer(ArrayMethods):
         "_wide", "context", "location", "weak",
     )  # fmt: skip
     __array_priority__ = 2000
-    context: GraphContext  # type: ignore[assignment]
+    context: GraphContext
     NO_VALUE: ClassVar[Any] = _UNKNOWN  # what `_concrete` is for all but Python arguments and literals
 
     def __init__(self, context: GraphContext, value: Value, storage: Storage | None = None, chain: Chain = ()) -> None:
@@ -86,7 +86,7 @@ class Tracer(ArrayMethods):
     @property
     def parameter_dtype(self) -> DType:
         """The dtype in which the graph takes it: Python floats come in float64."""
-        return self.dtype if self._wide is None else self._wide.dtype  # type: ignore[no-any-return]
+        return self.dtype if self._wide is None else self._wide.dtype
 
     # Autograd inside a graph
 
@@ -313,7 +313,7 @@ class GraphContext:
                 return (self.array_class(self, values[0]),)
         results = self.builder.emit(op, *values, **attributes)
         tracers = tuple([self._result(r, operands) for r in results])
-        if operands and all([t.weak for t in operands]) and op.name != "convert_element_type":
+        if operands and all(t.weak for t in operands) and op.name != "convert_element_type":
             for tracer in tracers:
                 tracer.weak = True
         if operands and len(tracers) == 1 and op.elementwise and all(t._concrete is not _UNKNOWN for t in operands):
@@ -321,7 +321,7 @@ class GraphContext:
         return tracers
 
     def _result(self, value: Value, operands: Sequence[Tracer]) -> Tracer:
-        flows = value.dtype.is_inexact and any([t._requires_grad for t in operands])
+        flows = value.dtype.is_inexact and any(t._requires_grad for t in operands)
         if flows and not mode.enabled:
             value = self.emit("stop_gradient", value)
             flows = False

@@ -14,12 +14,17 @@ _DTYPES: Final = (
     "float64",
 )  # fmt: skip
 
+_STATIC: Final = (
+    "Graph", "Session", "Variable", "placeholder", "gradients", "assign", "assign_add", "assign_sub", "group", "name_scope",
+    "get_default_graph", "reset_default_graph", "global_variables_initializer", "trainable_variables", "global_variables",
+)  # fmt: skip
+
 # Public names that are modules themselves.
 _MODULES: Final = frozenset({"errors", "dtypes", "random", "optim", "testing"})
 
 # Public name -> the module that defines it (or that it is).
 _EXPORTS: Final[dict[str, str]] = {
-    **{name: "graphc.dtypes" for name in (*_DTYPES, "DType")},
+    **dict.fromkeys((*_DTYPES, "DType"), "graphc.dtypes"),
     "errors": "graphc.errors",
     "dtypes": "graphc.dtypes",
     "GraphcError": "graphc.errors",
@@ -44,14 +49,7 @@ _EXPORTS: Final[dict[str, str]] = {
     "register_pytree": "graphc.frontends.pytree",
     "tree_map": "graphc.frontends.pytree",
     # static
-    **{
-        name: "graphc.frontends.static"
-        for name in (
-            "Graph", "Session", "Variable", "placeholder", "gradients", "assign", "assign_add", "assign_sub", "group",
-            "name_scope", "get_default_graph", "reset_default_graph", "global_variables_initializer", "trainable_variables",
-            "global_variables",
-        )
-    },  # fmt: skip
+    **dict.fromkeys(_STATIC, "graphc.frontends.static"),
     # shared
     "random": "graphc.frontends.random",
     "optim": "graphc.frontends.optim",

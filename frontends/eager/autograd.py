@@ -18,7 +18,6 @@ import numpy as np
 from graphc.compile import compile_graph
 from graphc.errors import GradientError, InPlaceError
 from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, ordered_sources, record_to_node, recorders
-from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Node, Value, cut
 from graphc.ir.primitive import ALL, Residuals, get_primitive
 from graphc.ir.types import TensorType
@@ -43,7 +42,7 @@ class _Source(NamedTuple):
 
     source: int
     is_operand: bool
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
 
 
 class Plan:
@@ -73,7 +72,7 @@ _lock = threading.Lock()
 
 
 def _renew_lock() -> None:
-    global _lock
+    global _lock  # noqa: PLW0603 - the child of a fork needs a lock that nobody holds
     _lock = threading.Lock()
 
 

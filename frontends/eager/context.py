@@ -56,7 +56,7 @@ class EagerContext:
             op.infer(tuple([t.type for t in operands]), **attributes)
         results = execute(op, [t._array for t in operands], attributes)
         tensors = tuple([Tensor.wrap(r) for r in results])
-        if operands and all([t.weak for t in operands]) and op.name != "convert_element_type":
+        if operands and all(t.weak for t in operands) and op.name != "convert_element_type":
             for tensor in tensors:
                 tensor.weak = True
         if mode.enabled or recorders.active:
@@ -124,7 +124,8 @@ class EagerContext:
         np.copyto(x._array, value._array)
         storage.version.count += 1
         graded = mode.enabled and not detached
-        if graded and ((base is not None and base.requires_grad) or (new is not None and new.requires_grad)) or recording:
+        flows = graded and ((base is not None and base.requires_grad) or (new is not None and new.requires_grad))
+        if flows or recording:
             location = current_location()
             if base is None:
                 base = x.base_recorded(location)

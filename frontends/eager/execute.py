@@ -22,11 +22,12 @@ from graphc.ir.primitive import Primitive
 from graphc.ir.types import TensorType
 
 # Ops for which NumPy's own loop is slower than a fused, vectorized kernel by enough to pay for a first compilation.
-_SLOW_IN_NUMPY = frozenset(
-    "exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf erfc lgamma "
-    "digamma logistic pow rsqrt conv_general reduce_window_sum reduce_window_max reduce_window_min reduce_window_argmax "
-    "reduce_window_argmin random_bits floor_divide remainder clamp".split()
-)
+_SLOW_IN_NUMPY = frozenset((
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
+    "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "digamma", "logistic", "pow", "rsqrt",
+    "conv_general", "reduce_window_sum", "reduce_window_max", "reduce_window_min", "reduce_window_argmax",
+    "reduce_window_argmin", "random_bits", "floor_divide", "remainder", "clamp",
+))  # fmt: skip
 THRESHOLD = 1 << 16  # elements; below it a call costs more than the arithmetic
 _MAX_CACHED = 512
 
@@ -35,7 +36,7 @@ _lock = threading.Lock()
 
 
 def _renew_lock() -> None:
-    global _lock
+    global _lock  # noqa: PLW0603 - the child of a fork needs a lock that nobody holds
     _lock = threading.Lock()
 
 
@@ -63,7 +64,7 @@ _FORCED = policy() == "always"
 
 def force_kernels(on: bool) -> None:
     """Send every op through a compiled kernel, or stop doing so (tests use it)."""
-    global _FORCED
+    global _FORCED  # noqa: PLW0603
     _FORCED = on
     os.environ["GRAPHC_EAGER_KERNELS"] = "always" if on else "auto"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from graphc.errors import ArgumentError
 from graphc.frontends.eager.recording import Leaf, Record, Reference, ordered_sources, record_to_node, recorders
 from graphc.frontends.pytree import flatten
@@ -66,8 +68,10 @@ class Recorder:
         known = nodes.get(id(leaf))
         if known is not None:
             return known
+        array = np.array(leaf.array)
+        array.setflags(write=False)
         constant = get_primitive("constant")
-        return Value(Node(constant, (), {"value": leaf.array}, leaf.types, leaf.location), 0)
+        return Value(Node(constant, (), {"value": array}, leaf.types, leaf.location), 0)
 
     def _reference(self, tensor: Any) -> Reference:
         reference = tensor.reference() if hasattr(tensor, "reference") else None
@@ -91,7 +95,10 @@ def _arranged(leaves: Sequence[Leaf], wanted: Sequence[Any] | None) -> list[Leaf
     if wanted is None:
         return list(leaves)
     by_tensor = {id(leaf.tensor): leaf for leaf in leaves if leaf.tensor is not None}
-    result = [by_tensor.pop(id(t), None) or Leaf(t.type, t, False, current_location()) for t in wanted]
+    result: list[Leaf] = []
+    for tensor in wanted:
+        known = by_tensor.pop(id(tensor), None)
+        result.append(Leaf(tensor.type, tensor, False, current_location()) if known is None else known)
     missing = [leaf for leaf in leaves if leaf not in result]
     if missing:
         raise ArgumentError(

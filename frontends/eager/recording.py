@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Saved(NamedTuple):
 
     array: Any
     version: Version
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
 
 
 class Leaf:
@@ -108,8 +108,8 @@ class Record:
 class Reference(NamedTuple):
     """A recorded value: result ``index`` of ``source``."""
 
-    source: Union[Record, Leaf]
-    index: int
+    source: Record | Leaf
+    index: int  # type: ignore[assignment]  # hides tuple.index
 
     @property
     def type(self) -> TensorType:

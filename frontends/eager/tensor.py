@@ -39,6 +39,16 @@ class Tensor(ArrayMethods):
     __array_priority__ = 1000
     context: ClassVar[Context]  # type: ignore[misc]
 
+    _array: Any  # the ndarray; every view of one memory has its own
+    _storage: Storage | None  # None until memory is shared, saved or written
+    _chain: Chain  # how this tensor sees its storage
+    _reference: Reference | None
+    _seen: int  # the storage's write count that _reference belongs to
+    _grad: Tensor | None
+    _hooks: dict[int, Callable[[Tensor], Tensor | None]] | None
+    _type: TensorType | None
+    weak: bool
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise TypeError("make tensors with gc.tensor(data), gc.from_numpy(array), gc.zeros(shape), …")
 
@@ -47,13 +57,13 @@ class Tensor(ArrayMethods):
         """A tensor over ``array`` itself (no copy); the array must have a dtype of graphc's."""
         self = cls.__new__(cls)
         self._array = array
-        self._storage: Storage | None = None
-        self._chain: Chain = ()
-        self._reference: Reference | None = None
+        self._storage = None
+        self._chain = ()
+        self._reference = None
         self._seen = 0
-        self._grad: Tensor | None = None
-        self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
-        self._type: TensorType | None = None
+        self._grad = None
+        self._hooks = None
+        self._type = None
         self.weak = False
         return self
 

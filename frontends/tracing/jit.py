@@ -48,7 +48,7 @@ class JitFunction(Generic[P, R]):
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self._static_names = frozenset(static_argnames)
         self._static_positions = _static_positions(function, static_argnums, static_argnames)
         self._programs: OrderedDict[Any, list[TracedProgram]] = OrderedDict()
@@ -169,7 +169,7 @@ def jit(function: Any = None, **options: Any) -> Any:
     ``self`` are inputs with their contents at each call. In-place writes and views keep their eager meaning, and
     ``backward()`` works within and through it.
 
-    ``static_argnums``, ``static_argnames``: arguments the graph may depend on. ``name``: of the graph. With GRAPHC_MODE=eager in
+    ``static_argnums``, ``static_argnames``: what the graph may depend on. ``name``: of the graph. Under GRAPHC_MODE=eager in
     the environment the function runs op by op, for debugging.
 
     >>> @gc.jit

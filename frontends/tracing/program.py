@@ -32,10 +32,10 @@ class ValueGuard(NamedTuple):
 
 
 class _Output(NamedTuple):
-    """What one leaf of the function's result is: output ``index`` of the graph, a view of input ``index`` through ``chain``,
-    or (``index`` None) the object itself."""
+    """What one leaf of the function's result is: output ``place`` of the graph, a view of input ``place`` through
+    ``chain``, or (``place`` None) the object itself."""
 
-    index: int | None
+    place: int | None
     of_input: bool
     chain: Chain
     weak: bool
@@ -60,7 +60,7 @@ class TracedProgram:
         aliases: dict[int, int] = {}
         for position, entry in enumerate(self._inputs):
             storage = entry.tracer._storage
-            if storage.written and not (entry.kind == "gradient"):
+            if storage.written and entry.kind != "gradient":
                 aliases[len(outputs)] = position
                 flows = entry.tracer._requires_grad and not entry.tracer._is_leaf
                 self._written.append((position, len(outputs), flows))
@@ -73,9 +73,9 @@ class TracedProgram:
         self._without_gradient = frozenset(context.without_gradient)
         self.graph: Graph = context.builder.finish(outputs, aliases=aliases)
         self.guards = tuple(
-            ValueGuard(context.inputs[position].index, tracer._concrete, location)
+            ValueGuard(context.inputs[place].index, tracer._concrete, location)
             for tracer, location in context.specialized.values()
-            if (position := context._position(tracer)) is not None
+            if (place := context._position(tracer)) is not None
         )
         self._captured = _find_captures(self._inputs, function, leaves)
         self._executable: Any = None
@@ -112,8 +112,8 @@ class TracedProgram:
         results = eager.call(self.graph, self.executable(), arguments, written)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
-        for position, output in self._gradients:
-            sources[position]._grad = None if output is None else _without_history(results[output])
+        for position, gradient in self._gradients:
+            sources[position]._grad = None if gradient is None else _without_history(results[gradient])
         return unflatten(self._result_tree, [self._result(o, arguments, results) for o in self._outputs])
 
     def executable(self) -> Any:
@@ -132,12 +132,12 @@ class TracedProgram:
             np.copyto(target, value._array)
 
     def _result(self, output: _Output, sources: Sequence[Any], results: Sequence[Any]) -> Any:
-        if output.index is None:
+        if output.place is None:
             return output.value
         if not output.of_input:
-            results[output.index].weak = output.weak
-            return results[output.index]
-        array = sources[output.index]
+            results[output.place].weak = output.weak
+            return results[output.place]
+        array = sources[output.place]
         if not output.chain:
             return array
         view: Any = eager_context().lift(array)

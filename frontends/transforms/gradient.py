@@ -119,7 +119,7 @@ def grad(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = 
 
 
 def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
-    """``(function(*primals), pullback)``: ``pullback(cotangents)`` gives the gradients of ``primals``, as often as it is called.
+    """``(function(*primals), pullback)``: ``pullback(cotangents)`` gives the gradients of ``primals``, at every call.
 
     Results and cotangents may be nested structures; integer results take None. (JAX's ``vjp``.)
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Union
 
 from graphc.dtypes import DType
 from graphc.errors import ShapeError
@@ -105,4 +104,3 @@ def symbols_in(types: Iterable[TensorType]) -> list[str]:
     return list(seen)
 
 
-TypeLike = Union[TensorType, str]

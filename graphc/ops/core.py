@@ -47,7 +47,7 @@ class Constant(Primitive):
     def infer(self, inputs: tuple[TensorType, ...], /, *, value: np.ndarray) -> tuple[TensorType, ...]:  # type: ignore[override]
         return (TensorType(as_dtype(value.dtype), value.shape),)
 
-    def evaluate(self, *arrays: Any, value: np.ndarray) -> Any:  # type: ignore[override]
+    def evaluate(self, *arrays: Any, value: np.ndarray) -> Any:
         return value
 
     def vjp(
@@ -68,7 +68,7 @@ class Dimension(Primitive):
             raise ArgumentError(f"dimension: {dim!r} is not a size")
         return (TensorType(int64, ()),)
 
-    def evaluate(self, *arrays: Any, dim: int) -> Any:  # type: ignore[override]
+    def evaluate(self, *arrays: Any, dim: int) -> Any:
         return np.asarray(dim, dtype=np.int64)
 
     def vjp(
@@ -87,7 +87,7 @@ class StopGradient(Primitive):
         (x,) = inputs
         return (x,)
 
-    def evaluate(self, x: Any) -> Any:  # type: ignore[override]
+    def evaluate(self, x: Any) -> Any:
         return x
 
     def vjp(
@@ -112,7 +112,7 @@ class Check(Primitive):
             raise ShapeError(f"check: the predicate must be a bool scalar, not {predicate}", hint="reduce it with all()")
         return ()
 
-    def evaluate(self, predicate: Any, *, message: str) -> Any:  # type: ignore[override]
+    def evaluate(self, predicate: Any, *, message: str) -> Any:
         if not bool(predicate):
             raise CheckError(message)
         return ()
@@ -140,7 +140,7 @@ class Call(Primitive):
         bindings = bind_symbols(graph.parameter_types, inputs, f"call {graph.name}")
         return tuple(t.substitute(bindings) for t in graph.output_types)
 
-    def evaluate(self, *arrays: Any, graph: Graph) -> Any:  # type: ignore[override]
+    def evaluate(self, *arrays: Any, graph: Graph) -> Any:
         return tuple(evaluate_graph(graph, arrays))
 
     def vjp(
