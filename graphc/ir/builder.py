@@ -69,7 +69,7 @@ class Builder:
         return self.full_like(x, 0)
 
     def emit(self, op: Primitive | str, *operands: Value, name: str = "", **attributes: Any) -> tuple[Value, ...]:
-        """Apply a primitive , giving its results. Types are inferred, so a wrong operand is an error at the user's line."""
+        """Apply a primitive, giving its results. Types are inferred, so a wrong operand is an error at the user's line."""
         primitive = get_primitive(op) if isinstance(op, str) else op
         attributes = complete_attributes(primitive, attributes)
         types = primitive.infer(tuple([v.type for v in operands]), **attributes)
