@@ -5,12 +5,47 @@
 """
 
 from graphc.frontends.random.generator import (
-    Generator, bernoulli, categorical, choice, default_generator, dropout, exponential, get_state, gumbel, manual_seed,
-    normal, permutation, rand, randint, randn, seed, set_state, shuffle, truncated_normal, uniform,
-)  # fmt: skip
+    Generator,
+    bernoulli,
+    categorical,
+    choice,
+    default_generator,
+    dropout,
+    exponential,
+    get_state,
+    gumbel,
+    manual_seed,
+    normal,
+    permutation,
+    rand,
+    randint,
+    randn,
+    seed,
+    set_state,
+    shuffle,
+    truncated_normal,
+    uniform,
+)
 
 __all__ = [
-    "Generator", "bernoulli", "categorical", "choice", "default_generator", "dropout", "exponential", "get_state", "gumbel",
-    "manual_seed", "normal", "permutation", "rand", "randint", "randn", "seed", "set_state", "shuffle", "truncated_normal",
+    "Generator",
+    "bernoulli",
+    "categorical",
+    "choice",
+    "default_generator",
+    "dropout",
+    "exponential",
+    "get_state",
+    "gumbel",
+    "manual_seed",
+    "normal",
+    "permutation",
+    "rand",
+    "randint",
+    "randn",
+    "seed",
+    "set_state",
+    "shuffle",
+    "truncated_normal",
     "uniform",
-]  # fmt: skip
+]

@@ -1,9 +1,10 @@
 """Continuous distributions over a stream of random bits, the same numbers in every mode.
 
-Uniforms use exact arithmetic only, so they are identical everywhere. The others take a logarithm or a cosine, which backends
-round differently in the last place. They are computed in float64 and rounded once: a float32 (or 16-bit) number differs
-between two backends by at most one unit in the last place, and that in about one draw out of 10**7. float64 numbers
-agree to 4 units in the last place of the largest factor.
+Backends may fuse a product with a sum, and round logarithms and cosines differently in the last place. So everything
+below float64 is computed in float64 and rounded once. Uniforms use products that are exact in float64, so they are
+identical everywhere; other float32 (or 16-bit) numbers differ between two backends by at most one unit in the last
+place, and that in about one draw out of 10**7. In float64 itself, uniforms in [0, 1) are identical, and others agree
+to a few units in the last place of their terms.
 """
 
 from __future__ import annotations
@@ -14,11 +15,28 @@ from typing import Any
 from graphc.dtypes import DType, as_dtype, default_float, float64, uint32, uint64
 from graphc.errors import ArgumentError, DTypeError
 from graphc.frontends.array.core import (
-    ArrayLike, astype, broadcast_shapes, common_dtype, is_scalar, lift, show_shape,
-)  # fmt: skip
+    ArrayLike,
+    astype,
+    broadcast_shapes,
+    common_dtype,
+    is_scalar,
+    lift,
+    show_shape,
+)
 from graphc.frontends.array.elementwise import (
-    add, bitwise_and, bitwise_right_shift, clip, cos, less, log, multiply, negative, sqrt, subtract, where,
-)  # fmt: skip
+    add,
+    bitwise_and,
+    bitwise_right_shift,
+    clip,
+    cos,
+    less,
+    log,
+    multiply,
+    negative,
+    sqrt,
+    subtract,
+    where,
+)
 from graphc.frontends.array.movement import as_shape
 from graphc.frontends.dispatch import Array, context_of
 from graphc.frontends.random.quantile import normal_quantile
@@ -82,8 +100,9 @@ def _from_word(word: Array, offset: float) -> Array:
 def uniform(self: Stream, shape: Any = None, low: ArrayLike = 0.0, high: ArrayLike = 1.0, *, dtype: Any = None) -> Array:
     """Uniform numbers in [``low``, ``high``), ``low`` where the interval is empty: identical on every backend.
 
-    They are low + (high - low) u, u a multiple of 2**-24 in [0, 1) (float32; 2**-53 for float64, 2**-11 for float16, 2**-8
-    for bfloat16). Differentiable in ``low`` and ``high``. ``shape`` is by default the common one of ``low`` and ``high``.
+    They are low + (high - low) u, u a multiple of 2**-24 in [0, 1) (float32; 2**-53 for float64, 2**-11 for float16,
+    2**-8 for bfloat16). Differentiable in ``low`` and ``high``. ``shape`` is by default the common one of ``low`` and
+    ``high``.
 
     >>> gc.random.uniform((2, 3), -1, 1)
     """
@@ -92,19 +111,23 @@ def uniform(self: Stream, shape: Any = None, low: ArrayLike = 0.0, high: ArrayLi
     if is_scalar(low) and is_scalar(high) and (low, high) == (0, 1):
         return number
     first, last = (_parameter(v, wanted, number) for v in (low, high))
-    value = add(first, multiply(subtract(last, first), number))
+    width = astype(subtract(last, first), wanted)
+    value = astype(add(first, multiply(width, astype(number, float64))), wanted)
     return where(less(value, last), value, first)  # rounding may reach the excluded end
 
 
-def _parameter(value: ArrayLike, dtype: DType, number: Array) -> Any:
-    return float(value) if is_scalar(value) else astype(lift(value, number), dtype)
+def _parameter(value: ArrayLike, dtype: DType, number: Array) -> Array:
+    """A parameter as a float64 array that holds a number of ``dtype``."""
+    context = context_of((value, number))
+    array = context.literal(float(value), dtype) if is_scalar(value) else astype(context.lift(value), dtype)
+    return astype(array, float64)
 
 
 def normal(self: Stream, shape: Any = None, mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *, dtype: Any = None) -> Array:
     """Normal numbers with ``mean`` and ``std``, by the Box-Muller transform (Annals of Math. Statistics 29, 1958).
 
-    Differentiable in ``mean`` and ``std``. One uint64 makes a float32, two make a float64; the numbers lie within 6.7 (8.6)
-    standard deviations. ``shape`` is by default the common one of ``mean`` and ``std``.
+    Differentiable in ``mean`` and ``std``, whose common shape is the default. One uint64 makes a float32, two make a
+    float64; the numbers lie within 6.7 (8.6) standard deviations of the mean.
 
     >>> gc.random.normal((2, 3), std=0.02)
     """
@@ -117,14 +140,17 @@ def normal(self: Stream, shape: Any = None, mean: ArrayLike = 0.0, std: ArrayLik
         word = self.bits(sizes, uint64, near=(mean, std))
         radius = _from_word(bitwise_right_shift(word, 32), 1.0)
         turn = _from_word(bitwise_and(word, 0xFFFFFFFF), 0.0)
-    number = astype(multiply(sqrt(multiply(log(radius), -2.0)), cos(multiply(turn, 2 * math.pi))), wanted)
-    return _scaled(number, mean, std)
+    number = multiply(sqrt(multiply(log(radius), -2.0)), cos(multiply(turn, 2 * math.pi)))
+    return _scaled(number, mean, std, wanted)
 
 
-def _scaled(number: Array, mean: ArrayLike, std: ArrayLike) -> Array:
+def _scaled(number: Array, mean: ArrayLike, std: ArrayLike, dtype: DType) -> Array:
+    """The float64 ``number`` times ``std`` plus ``mean``, in ``dtype``."""
     if not is_scalar(std) or std != 1:
-        number = multiply(number, _parameter(std, number.dtype, number))
-    return number if is_scalar(mean) and mean == 0 else add(number, _parameter(mean, number.dtype, number))
+        number = multiply(number, _parameter(std, dtype, number))
+    if not is_scalar(mean) or mean != 0:
+        number = add(number, _parameter(mean, dtype, number))
+    return astype(number, dtype)
 
 
 def truncated_normal(
@@ -139,7 +165,8 @@ def truncated_normal(
 ) -> Array:
     """Normal numbers given that they lie between ``low`` and ``high`` standard deviations from the mean, by inversion.
 
-    Raises ArgumentError unless ``low`` < ``high``, or where the interval is too far out for its probability to be a float64.
+    Raises ArgumentError unless ``low`` < ``high``, or where the interval is too far out for its probability to be a
+    float64.
 
     >>> gc.random.truncated_normal((256, 128), std=0.02)
     """
@@ -157,7 +184,7 @@ def truncated_normal(
     number = open_unit(self, sizes, wanted, mean, std)
     inner = clip(add(multiply(number, until - below), below), 2.0**-1070, 1 - 2.0**-53)
     value = clip(normal_quantile(inner), max(first, -1e300), min(last, 1e300))
-    return _scaled(astype(negative(value) if mirrored else value, wanted), mean, std)
+    return _scaled(negative(value) if mirrored else value, mean, std, wanted)
 
 
 def _probability(x: float) -> float:
@@ -168,19 +195,23 @@ def exponential(self: Stream, shape: Any = None, scale: ArrayLike = 1.0, *, dtyp
     """Exponential numbers with mean ``scale``: -scale log(u)."""
     wanted = float_dtype("exponential", dtype, scale)
     number = negative(log(_positive_unit(self, drawn_shape("exponential", shape, scale), wanted, scale)))
-    return _scaled(astype(number, wanted), 0.0, scale)
+    return _scaled(number, 0.0, scale, wanted)
 
 
 def gumbel(self: Stream, shape: Any = None, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0, *, dtype: Any = None) -> Array:
     """Gumbel numbers, the limit distribution of maxima: loc - scale log(-log(u))."""
     wanted = float_dtype("gumbel", dtype, loc, scale)
     sizes = drawn_shape("gumbel", shape, loc, scale)
-    return _scaled(gumbel_noise(self, sizes, wanted, loc, scale), loc, scale)
+    return _scaled(_wide_gumbel(self, sizes, wanted, loc, scale), loc, scale, wanted)
+
+
+def _wide_gumbel(self: Stream, shape: Shape, dtype: DType, *near: ArrayLike) -> Array:
+    return negative(log(negative(log(open_unit(self, shape, dtype, *near)))))
 
 
 def gumbel_noise(self: Stream, shape: Shape, dtype: DType, *near: ArrayLike) -> Array:
     """Standard Gumbel numbers of ``shape``, in the graph of the arrays ``near``."""
-    return astype(negative(log(negative(log(open_unit(self, shape, dtype, *near))))), dtype)
+    return astype(_wide_gumbel(self, shape, dtype, *near), dtype)
 
 
 def rand(self: Stream, *size: Any, dtype: Any = None) -> Array:

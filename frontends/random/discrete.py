@@ -1,6 +1,7 @@
 """Discrete distributions, sampling and shuffling over a stream of random bits: identical on every backend.
 
-Only categorical and weighted choice without replacement go through logarithms, so a tie in the last place may fall otherwise.
+Only categorical and weighted choice without replacement go through logarithms, so a tie in the last place may fall
+otherwise.
 """
 
 from __future__ import annotations
@@ -15,8 +16,19 @@ from graphc.errors import ArgumentError, DTypeError, InPlaceError, ShapeError
 from graphc.frontends.array.core import ArrayLike, astype, integer_range, is_scalar, lift, normalize_axis, show_shape
 from graphc.frontends.array.creation import asarray
 from graphc.frontends.array.elementwise import (
-    add, bitwise_and, bitwise_right_shift, divide, less, less_equal, log, logical_and, minimum, multiply, subtract, where,
-)  # fmt: skip
+    add,
+    bitwise_and,
+    bitwise_right_shift,
+    divide,
+    less,
+    less_equal,
+    log,
+    logical_and,
+    minimum,
+    multiply,
+    subtract,
+    where,
+)
 from graphc.frontends.array.indexing import take
 from graphc.frontends.array.movement import as_shape, reshape, slice_axis
 from graphc.frontends.array.reduction import argmax, cumulative_sum
@@ -49,9 +61,10 @@ def bernoulli(self: Stream, p: ArrayLike = 0.5, shape: Any = None, *, dtype: Any
 def randint(self: Stream, low: ArrayLike, high: ArrayLike | None = None, shape: Any = None, *, dtype: Any = None) -> Array:
     """Integers from ``low`` to ``high`` - 1, int64 by default; ``randint(n)`` counts from 0.
 
-    An integer is floor(w (high - low) / 2**b) for a random b-bit word w: b = 64 where the range has at most 2**32 values,
-    else 128. No value's probability is off by more than 2**-64 (a relative 2**-32). Bounds may be integer arrays; an
-    empty range among them gives ``low``. Raises ArgumentError for an empty range of ints, or one that ``dtype`` cannot hold.
+    An integer is floor(w (high - low) / 2**b) for a random b-bit word w: b = 64 where the range has at most 2**32
+    values (else 128), so no value's probability is off by more than 2**-64, a relative 2**-32. Bounds may be integer
+    arrays; an empty range among them gives ``low``.
+    Raises ArgumentError for an empty range of ints, or one that ``dtype`` cannot hold.
 
     >>> gc.random.randint(0, 10, (3,))
     """
@@ -153,8 +166,8 @@ def choice(
 ) -> Array:
     """Random elements of ``a`` (an array, along ``axis``; or an int n for the numbers below n).
 
-    ``replace=False`` takes none twice. ``p``: the elements' probabilities, which are normalized to sum to 1; then drawn by
-    inverting their running sum, or without replacement by the Gumbel top-k trick.
+    ``replace=False`` takes none twice. ``p``: the elements' probabilities, which are normalized to sum to 1; then
+    drawn by inverting their running sum, or without replacement by the Gumbel top-k trick.
     Raises ArgumentError for an empty ``a``, too few elements to take, or a ``p`` of another length.
 
     >>> gc.random.choice(5, (3,), replace=False)
@@ -229,7 +242,8 @@ def categorical(self: Stream, logits: ArrayLike, shape: Any = (), *, axis: int =
 
 
 def dropout(self: Stream, x: ArrayLike, p: ArrayLike = 0.5, training: bool = True) -> Array:
-    """``x`` with each element zeroed with probability ``p`` and the others scaled by 1 / (1 - p); ``x`` if not ``training``.
+    """``x`` with each element zeroed with probability ``p`` and the others scaled by 1 / (1 - p); ``x`` if not
+    ``training``.
 
     N. Srivastava et al., "Dropout", JMLR 15 (2014). ``p`` may be a scalar array.
     """
@@ -246,7 +260,6 @@ def dropout(self: Stream, x: ArrayLike, p: ArrayLike = 0.5, training: bool = Tru
         chance = astype(lift(p, array), array.dtype)
         scale = where(less(chance, 1.0), divide(1.0, subtract(1.0, chance)), 0.0)
     return multiply(where(keep, array, 0.0), scale)
-
 
 
 __all__ = ["bernoulli", "categorical", "choice", "dropout", "permutation", "randint", "shuffle"]

@@ -20,10 +20,10 @@ DEFAULT_SEED = 0
 class Generator(Stream):
     """A source of random numbers: ``Generator(seed)``; without a seed, one from the operating system.
 
-    Its state is a key (the seed) and a counter, which every draw advances by the number of elements drawn. Draws are Philox
-    4x32-10 bits (Salmon et al., SC '11) at the counter's position, so one seed gives the same numbers in every mode and on
-    every backend. A traced function or static graph that draws reads the state when it runs, and advances it.
-    A generator can be pickled and copied; the copy continues the stream by itself.
+    Its state is a key (the seed) and a counter, which every draw advances by the number of elements drawn. Draws are
+    Philox 4x32-10 bits (Salmon et al., SC '11) at the counter's position, so one seed gives the same numbers in every
+    mode and on every backend. A traced function or static graph that draws reads the state when it runs, and advances
+    it. A generator can be pickled and copied; the copy continues the stream by itself.
 
     Raises ArgumentError for a seed that is not an int of 64 bits or an integer scalar array.
 

@@ -1,13 +1,25 @@
 """The quantile function of the normal distribution.
 
-M. J. Wichura, "Algorithm AS 241: The percentage points of the normal distribution", Applied Statistics 37 (1988), PPND16:
-three rational approximations with a relative error of about 1e-16.
+M. J. Wichura, "Algorithm AS 241: The percentage points of the normal distribution", Applied Statistics 37 (1988),
+PPND16: three rational approximations with a relative error of about 1e-16.
 """
 
 from __future__ import annotations
 
-from graphc.frontends.array.elementwise import absolute, add, divide, less_equal, log, minimum, multiply, negative, sqrt
-from graphc.frontends.array.elementwise import less, subtract, where
+from graphc.frontends.array.elementwise import (
+    absolute,
+    add,
+    divide,
+    less,
+    less_equal,
+    log,
+    minimum,
+    multiply,
+    negative,
+    sqrt,
+    subtract,
+    where,
+)
 from graphc.frontends.dispatch import Array
 
 # Coefficients of numerator and denominator, from the constant up.

@@ -14,18 +14,19 @@ import numpy as np
 from graphc.dtypes import DType, uint32, uint64
 from graphc.errors import ArgumentError
 from graphc.frontends.array.core import ArrayLike, astype
-from graphc.frontends.array.elementwise import add
+from graphc.frontends.array.elementwise import add, bitwise_xor
 from graphc.frontends.array.movement import as_shape, stack
 from graphc.frontends.dispatch import Array, active_trace, bind, context_of
 from graphc.ir.dims import DimExpr, product
 from graphc.ir.primitive import get_primitive
 
 _WORD = 1 << 64
+_NARROW = 0x243F6A8885A308D3  # changes a key into that of the uint32 draws: the first digits of pi's fraction
 _lock = threading.RLock()  # a draw reads the counter and advances it: two threads must not get the same numbers
 
 
 def _renew_lock() -> None:
-    global _lock
+    global _lock  # noqa: PLW0603
     _lock = threading.RLock()
 
 
@@ -79,16 +80,16 @@ class Stream:
     def bits(self, shape: Any = (), dtype: DType = uint32, *, near: Sequence[ArrayLike] = ()) -> Array:
         """Uniform random uint32 or uint64 numbers; the counter advances by how many.
 
-        ``near``: arrays that the numbers will meet, which tell what graph they belong to. An element at position p of the
-        stream is words 2p and 2p + 1 as a uint64. As a uint32 the first is word 2p and those after it follow, so that draws
-        of either width never share a word.
+        ``near``: arrays that the numbers will meet, which tell what graph they belong to. The two widths read the
+        streams of different keys, so that no word is given out twice.
         """
         sizes = as_shape(shape)
         with _lock:
             context = context_of((*near, self._key, self._counter))
             key, counter = context.lift(self._key), context.lift(self._counter)
-            first = add(counter, counter) if dtype is uint32 else counter
-            drawn = bind("random_bits", key, first, shape=sizes, dtype=dtype)
+            if dtype is uint32:
+                key = bitwise_xor(key, _NARROW)
+            drawn = bind("random_bits", key, counter, shape=sizes, dtype=dtype)
             count: Any = product(sizes)
             if isinstance(count, DimExpr):
                 (size,) = context.bind(get_primitive("dimension"), (), {"dim": count})
@@ -106,11 +107,13 @@ class Stream:
         return stack([self._key, self._counter])
 
     def set_state(self, state: ArrayLike) -> Any:
-        """Continue from ``state``. Returns the generator. Raises ArgumentError for what :meth:`get_state` did not make."""
+        """Continue from ``state``. Returns the generator. Raises ArgumentError for what :meth:`get_state` did not
+        make."""
         array = context_of((state,)).lift(np.asarray(state) if isinstance(state, (list, tuple)) else state)
         if array.dtype is not uint64 or array.shape != (2,):
             raise ArgumentError(
-                f"the state of a generator is uint64 of shape (2,), not {array.type}", hint="pass what get_state() returned"
+                f"the state of a generator is uint64 of shape (2,), not {array.type}",
+                hint="pass what get_state() returned",
             )
         self._store(array[0], array[1])  # type: ignore[index]
         return self
