@@ -8,12 +8,13 @@ one, which computes at once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from graphc.dtypes import DType
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, DimExpr
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
 
@@ -74,6 +75,7 @@ class Context(Protocol):
 class _State(threading.local):
     def __init__(self) -> None:
         self.contexts: list[Context] = []
+        self.symbolic: weakref.ref[Context] | None = None  # the context of the latest symbolic operand
 
 
 _state = _State()
@@ -130,20 +132,44 @@ def context_of(operands: Sequence[Any]) -> Context:
     eager = _eager[0]
     for operand in operands:
         if isinstance(operand, Array) and operand.context is not eager:
+            _state.symbolic = weakref.ref(operand.context)
             return operand.context
     return eager
 
 
+def context_of_sizes(sizes: Iterable[Any]) -> Context:
+    """The context in charge of an op without operands that makes an array of ``sizes`` (or of anything else that holds a size).
+
+    A symbolic size outside of any trace was taken from a symbolic array: from the latest one that this thread handled.
+    """
+    if not _state.contexts and _state.symbolic is not None and any(isinstance(size, DimExpr) for size in sizes):
+        context = _state.symbolic()
+        if context is not None:
+            return context
+    return context_of(())
+
+
+def note_symbolic(context: Context) -> None:
+    """Symbolic sizes that are met next are those of ``context``."""
+    _state.symbolic = weakref.ref(context)
+
+
+def _context_for(operands: Sequence[Any], attributes: dict[str, Any]) -> Context:
+    if operands:
+        return context_of(operands)
+    return context_of_sizes(v for value in attributes.values() for v in (value if isinstance(value, tuple) else (value,)))
+
+
 def bind(op: str, *operands: Any, **attributes: Any) -> Array:
     """Apply the one-result primitive called ``op``; operands must be of the types that it is strict about."""
-    context = context_of(operands)
+    context = _context_for(operands, attributes)
     lifted = [context.lift(x) for x in operands]
     return context.bind(get_primitive(op), lifted, attributes)[0]
 
 
 def bind_all(op: str, *operands: Any, **attributes: Any) -> tuple[Array, ...]:
     """:func:`bind` for a primitive with several results (or none)."""
-    context = context_of(operands)
+    context = _context_for(operands, attributes)
     lifted = [context.lift(x) for x in operands]
     return context.bind(get_primitive(op), lifted, attributes)
 

@@ -12,7 +12,7 @@ from graphc.errors import ArgumentError, DeviceError, ShapeError
 from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, is_scalar, lift, scalar_dtype
 from graphc.frontends.array.elementwise import add, less_equal, multiply, where
 from graphc.frontends.array.movement import as_shape, stack
-from graphc.frontends.dispatch import Array, bind, context_of
+from graphc.frontends.dispatch import Array, bind, context_of, context_of_sizes
 from graphc.ir.dims import DimExpr
 
 
@@ -84,9 +84,9 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
     sizes = as_shape(shape)
     if is_scalar(fill_value):
         wanted = scalar_dtype(fill_value) if dtype is None else as_dtype(dtype)
-        scalar = context_of(()).literal(fill_value, wanted)
+        scalar = context_of_sizes(sizes).literal(fill_value, wanted)
     else:
-        scalar = asarray(fill_value, dtype=dtype)
+        scalar = context_of_sizes(sizes).lift(asarray(fill_value, dtype=dtype))
     return context_of((scalar,)).copy(broadcast_to_shape(scalar, sizes))
 
 
