@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.dtypes import as_dtype, bool_, int64
-from graphc.errors import ArgumentError, AxisError, DTypeError, OutOfBoundsError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, OutOfBoundsError, ShapeError
 from graphc.frontends.array.core import (
     ArrayLike,
     astype,
@@ -23,6 +23,7 @@ from graphc.frontends.array.core import (
     broadcast_to_shape,
     converted,
     lift,
+    normalize_axis,
     show_shape,
 )  # fmt: skip
 from graphc.frontends.array.elementwise import add, less, where
@@ -68,7 +69,9 @@ def _expand_key(x: Array, key: Any) -> list[Any]:
         elif isinstance(item, (str, float)):
             raise DTypeError(f"{item!r} is not an index", hint="use ints, slices, None, ..., or integer or bool arrays")
         elif not isinstance(item, slice) and not _is_int(item) and _is_mask(item):
-            consumed += max(1, np.ndim(item) if not isinstance(item, Array) else item.ndim)
+            if _mask_ndim(item) == 0:
+                raise ArgumentError("indexing with a scalar bool is not supported", hint="use gc.where, or an array mask")
+            consumed += _mask_ndim(item)
         else:
             consumed += 1
     ndim = len(x.shape)
@@ -301,12 +304,14 @@ def update(x: Array, key: Any, value: ArrayLike, mode: str, combine: Callable[[A
     target = context.lift(x)
     items = _expand_key(target, key)
     view, arrays = _basic_view(target, items)
+    if mode == "set" and not arrays and _is_same_view(view, value):
+        return  # what `x[key] += v` does last: the view was already written
     (new,) = converted(context, [value], target.dtype)
     if not arrays:
         new = _fit(new, view, view.shape)
         context.write(view, new if combine is None else combine(view, new))
         return
-    if len(arrays) == 1 and _is_mask(arrays[0][1]) and mode == "set":
+    if len(arrays) == 1 and _is_mask(arrays[0][1]) and mode == "set" and (_stand_together(items) or not new.shape):
         masked = _masked_write(view, arrays[0][0], lift(arrays[0][1], target), new)
         if masked is not None:
             context.write(view, masked)
@@ -317,6 +322,15 @@ def update(x: Array, key: Any, value: ArrayLike, mode: str, combine: Callable[[A
     shape = (*rest[: advanced.first], *advanced.indices[0].shape, *rest[advanced.first :])
     updates = _unplace(_fit(new, view, shape), count, advanced.first)
     context.write(view, bind(_SCATTER[mode], view, updates, *advanced.indices, axes=advanced.axes))
+
+
+def _is_same_view(view: Array, value: Any) -> bool:
+    storage = getattr(view, "_storage", None)
+    return (
+        storage is not None
+        and getattr(value, "_storage", None) is storage
+        and getattr(value, "_chain", None) == view._chain  # type: ignore[attr-defined]
+    )
 
 
 def _fit(value: Array, view: Array, shape: tuple[Dim, ...]) -> Array:
@@ -412,9 +426,7 @@ def take(x: ArrayLike, indices: ArrayLike, axis: int | None = None) -> Array:
     array = lift(x, indices)
     if axis is None:
         array, axis = reshape(array, (-1,)), 0
-    place = axis + len(array.shape) if axis < 0 else axis
-    if not 0 <= place < len(array.shape):
-        raise AxisError(f"take: axis {axis} is out of range for {len(array.shape)} dimensions")
+    place = normalize_axis(axis, len(array.shape), "take")
     item = indices if isinstance(indices, (Array, np.ndarray)) else np.asarray(indices)
     return getitem(array, (*(slice(None) for _ in range(place)), item))
 
@@ -428,7 +440,7 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: int = -1) -> Array:
         raise ShapeError(
             f"take_along_axis: indices of shape {show_shape(index.shape)} must have the rank of {show_shape(array.shape)}"
         )
-    place = axis + len(array.shape) if axis < 0 else axis
+    place = normalize_axis(axis, len(array.shape), "take_along_axis")
     keys = _along(array, index, place)
     return bind("gather", array, *keys, axes=tuple(range(len(array.shape))))
 
@@ -449,7 +461,7 @@ def _along(array: Array, index: Array, place: int) -> list[Array]:
 def put_along_axis(x: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: int = -1) -> Array:
     """A copy of ``x`` in which the elements at ``indices`` along ``axis`` are ``values``."""
     array, index = lift(x, indices), lift(indices, x)
-    place = axis + len(array.shape) if axis < 0 else axis
+    place = normalize_axis(axis, len(array.shape), "put_along_axis")
     keys = _along(array, index, place)
     (new,) = converted(context_of((array, values)), [values], array.dtype)
     updates = broadcast_to_shape(new, keys[0].shape)

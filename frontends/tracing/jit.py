@@ -11,8 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+import numpy as np
+
 from graphc.errors import ArgumentError
-from graphc.frontends.dispatch import active_trace, tracing
+from graphc.frontends.dispatch import active_trace, context_of, tracing
 from graphc.frontends.pytree import flatten, paths, unflatten
 from graphc.frontends.symbolic import Tracer
 from graphc.frontends.tracing.context import TraceContext
@@ -62,11 +64,9 @@ class JitFunction(Generic[P, R]):
         return self._traces
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        if active_trace() is not None or _eager_mode():
-            return self.function(*args, **kwargs)
         leaves, tree = flatten(self._wrap_static(args, kwargs))
-        if any(isinstance(leaf, Tracer) for leaf in leaves):  # arrays of a static graph: become part of it
-            return self.function(*args, **kwargs)
+        if active_trace() is not None or _eager_mode() or any(isinstance(leaf, Tracer) for leaf in leaves):
+            return self._inline(tree, leaves)
         key = signature(tree, [_key_leaf(leaf) for leaf in leaves])
         with self._lock:
             programs = self._programs.get(key)
@@ -78,6 +78,7 @@ class JitFunction(Generic[P, R]):
                     break
             else:
                 program = self._trace(tree, leaves)
+                self._traces += 1
                 self._remember(key, program)
                 sources = program.match(leaves)
                 assert sources is not None
@@ -117,19 +118,28 @@ class JitFunction(Generic[P, R]):
         wrapped = tuple(StaticArgument(a) if i in self._static_positions else a for i, a in enumerate(args))
         return (wrapped, {k: StaticArgument(v) if k in self._static_names else v for k, v in sorted(kwargs.items())})
 
+    def _inline(self, tree: Any, leaves: Sequence[Any]) -> R:
+        """Run as a part of the graph that is being built, or (under GRAPHC_MODE=eager) op by op."""
+        context = context_of(leaves)
+        plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
+        args, kwargs = unflatten(tree, [context.lift(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in plain])
+        return self.function(*args, **kwargs)
+
     def _trace(self, tree: Any, leaves: list[Any]) -> TracedProgram:
-        self._traces += 1
         context = TraceContext(self.name)
         context.leaves = leaves
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
-        with tracing(context):
-            inputs = context.arguments(leaves, _parameter_names(self.function, tree))
-            inputs = [p if isinstance(leaf, StaticArgument) else i for i, p, leaf in zip(inputs, plain, leaves, strict=True)]
-            args, kwargs = unflatten(tree, inputs)
-            result = self.function(*args, **kwargs)
-            program = TracedProgram(context, result, self.function, plain)
-        context.closed = True
-        return program
+        try:
+            with tracing(context):
+                inputs = context.arguments(leaves, _parameter_names(self.function, tree))
+                inputs = [
+                    value if isinstance(leaf, StaticArgument) else tracer
+                    for tracer, value, leaf in zip(inputs, plain, leaves, strict=True)
+                ]
+                args, kwargs = unflatten(tree, inputs)
+                return TracedProgram(context, self.function(*args, **kwargs), self.function, plain)
+        finally:
+            context.closed = True
 
 
 class BoundJit:
