@@ -1,7 +1,8 @@
 """The difference of two graphs as text, in which names do not count.
 
-Many values are numbered, so that one more node changes every later line. So lines are first matched by what they compute,
-and what is left by what they say without names; then each of the latter pairs is compared under the renaming found so far.
+Many values are numbered, so that one more node changes every later line. So lines are first matched by what they
+compute, and what is left by what they say without names; then each of the latter pairs is compared under the renaming
+found so far.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _GRAPH: Final = re.compile(r'\bgraph @(?:[\w.]+|"(?:[^"\\\n]|\\.)*")\(')
 class _Line(NamedTuple):
     """A line of a graph's text.
 
-    ``said``: the text without what values and graphs are called. ``computed``: a number that stands for ``said`` and, for
-    each value read, what it is. ``results`` are declared by the line, ``parameters`` by the graph that it opens.
+    ``said``: the text without what values and graphs are called. ``computed``: a number that stands for ``said`` and,
+    for each value read, what it is. ``results`` are declared by the line, ``parameters`` by the graph that it opens.
     """
 
     text: str
@@ -105,6 +106,7 @@ def diff_texts(a: str, b: str, name_a: str, name_b: str) -> list[str]:
 
 
 Lines = Sequence[_Line]
+Run = tuple[bool, Lines, Lines]
 Edit = tuple[str, str]  # one of " -+", and the line
 
 
@@ -129,7 +131,7 @@ def _edits(a: Lines, b: Lines) -> Iterator[Edit]:
                 yield "+", other.text
 
 
-def _matched(a: Lines, b: Lines) -> Iterator[tuple[bool, Lines, Lines]]:
+def _matched(a: Lines, b: Lines) -> Iterator[Run]:
     """Runs of lines in order, alike or not: by what is computed, then by what is said."""
     for alike, part_a, part_b in _runs(a, b, [line.computed for line in a], [line.computed for line in b]):
         if alike:
@@ -138,7 +140,7 @@ def _matched(a: Lines, b: Lines) -> Iterator[tuple[bool, Lines, Lines]]:
             yield from _runs(part_a, part_b, [line.said for line in part_a], [line.said for line in part_b])
 
 
-def _runs(a: Lines, b: Lines, keys_a: Sequence[object], keys_b: Sequence[object]) -> Iterator[tuple[bool, Lines, Lines]]:
+def _runs(a: Lines, b: Lines, keys_a: Sequence[object], keys_b: Sequence[object]) -> Iterator[Run]:
     start, limit = 0, min(len(a), len(b))
     while start < limit and keys_a[start] == keys_b[start]:
         start += 1
@@ -151,7 +153,7 @@ def _runs(a: Lines, b: Lines, keys_a: Sequence[object], keys_b: Sequence[object]
     if _is_too_long(middle_a, middle_b):
         yield False, a[start:stop_a], b[start:stop_b]
     else:
-        matcher = difflib.SequenceMatcher(None, middle_a, middle_b, autojunk=False)  # type: ignore[arg-type]
+        matcher = difflib.SequenceMatcher(None, middle_a, middle_b, autojunk=False)
         for tag, i, j, k, m in matcher.get_opcodes():
             yield tag == "equal", a[start + i : start + j], b[start + k : start + m]
     yield True, a[stop_a:], b[stop_b:]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import textwrap
 from typing import Final
 
 from graphc.cli.render import add_output_options, render_graph, to_json_text, wants_color, write_result
@@ -35,12 +37,22 @@ def _epilog() -> str:
     lines = ["passes:"]
     width = max(map(len, PASSES))
     for name, cls in PASSES.items():
-        summary = (cls.__doc__ or "").strip().splitlines()
-        lines.append(f"  {name.ljust(width)}  {summary[0] if summary else ''}".rstrip())
+        lines += textwrap.wrap(
+            _first_sentence(cls.__doc__ or ""),
+            width=100,
+            initial_indent=f"  {name.ljust(width)}  ",
+            subsequent_indent=" " * (width + 4),
+        )
     lines += ["", *(f"for {target}: {str(pipeline(target)) or 'none'}" for target in PIPELINES)]
     lines += ["", "examples:", '  graphc opt model.gir --passes "inline,canonicalize{fast_math=true},dce"']
     lines += ['  graphc dump model.py:f --input "f32[3]" | graphc opt - --passes cse --trace-diff']
     return "\n".join(lines)
+
+
+def _first_sentence(docstring: str) -> str:
+    """The first sentence, without the markup for names."""
+    plain = re.sub(r"(?::\w+:)?`+([^`]*)`+", r"\1", " ".join(docstring.split()))
+    return plain.partition(". ")[0]
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -21,15 +21,16 @@ FORMATS: Final = ("text", "json", "dot")
 _GREEN, _RED, _CYAN, _BOLD, _RESET = "\x1b[32m", "\x1b[31m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
 
 
-def add_output_options(parser: argparse.ArgumentParser, *, formats: bool = True) -> None:
+def add_output_options(parser: argparse.ArgumentParser, *, formats: bool = True, color: bool = True) -> None:
     """The options that say how and where a command prints."""
     group = parser.add_argument_group("output")
     if formats:
         group.add_argument("--format", choices=FORMATS, default="text", help="text (default), json, or dot (Graphviz)")
         group.add_argument("--locations", action="store_true", help="add the user's line to each node")
-    group.add_argument(
-        "--color", choices=("auto", "always", "never"), default="auto", help="auto (default): on a terminal only"
-    )
+    if color:
+        group.add_argument(
+            "--color", choices=("auto", "always", "never"), default="auto", help="auto (default): on a terminal only"
+        )
     group.add_argument("-o", "--output", metavar="FILE", help="write to FILE, in one piece or not at all")
 
 

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fast-math", action="store_true", help="allow changes that alter rounding, NaN or infinities")
     parser.add_argument("--check", action="store_true", help="compare with the reference")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    add_output_options(parser, formats=False)
+    add_output_options(parser, formats=False, color=False)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -19,10 +19,10 @@ from graphc.cli.inputs import parse_inputs
 from graphc.errors import ArgumentError, FileError, GraphcError, ParseError
 from graphc.frontends.eager.record import record
 from graphc.frontends.tracing.jit import jit
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.parser import parse, parse_file
 from graphc.ir.verifier import verify
-from graphc.locations import UNKNOWN, TextLocation, is_internal_code
+from graphc.locations import UNKNOWN, TextLocation, current_location, is_internal_code
 
 TARGET_HELP: Final = "file.gir, - (such text on standard input), file.py:function, file.py:static_graph, or script.py"
 
@@ -51,8 +51,8 @@ def add_target_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SPEC",
-        help='what a function is traced with, once for each argument: a type such as "f32[batch, 784]", a number, true, '
-        'none, a "string", or a nested [list], (tuple) or {"key": value} of them; name=SPEC for a keyword argument',
+        help='what a function is traced with, once for each argument: a type such as "f32[batch, 784]", a number, '
+        'a "string", or a nested [list], (tuple) or {"key": value} of them; name=SPEC for a keyword argument',
     )
     group.add_argument(
         "--fetch", action="append", default=[], metavar="NAME", help="what to fetch from a static graph; repeatable"
@@ -62,8 +62,26 @@ def add_target_options(parser: argparse.ArgumentParser) -> None:
 def resolve(request: Request) -> Graph:
     """The graph that ``request`` asks for, verified. Raises a graphc error, with a hint, for whatever goes wrong."""
     graph = _resolve(request)
+    outside = current_location().filename
+    if any(node.location.filename == outside for node in graph.nodes()):
+        graph = _relocated(graph, outside)
     verify(graph)
     return graph
+
+
+def _relocated(graph: Graph, outside: str) -> Graph:
+    """``graph`` without locations in ``outside``, the program that called this one: they are not the user's."""
+    new: dict[Node, Node] = {}
+    for node in graph.nodes():
+        location = UNKNOWN if node.location.filename == outside else node.location
+        inputs = tuple([Value(new[v.node], v.index) for v in node.inputs])
+        new[node] = Node(node.op, inputs, node.attributes, node.types, location, node.name)
+    return graph.replace(
+        parameters=[Value(new[p.node], p.index) for p in graph.parameters],
+        outputs=[Value(new[o.node], o.index) for o in graph.outputs],
+        effects=[new[e] for e in graph.effects],
+        guards=[g._replace(location=UNKNOWN) if g.location.filename == outside else g for g in graph.guards],
+    )
 
 
 def _resolve(request: Request) -> Graph:
