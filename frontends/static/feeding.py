@@ -33,7 +33,8 @@ def convert_feed(value: Any, target: Value, name: str) -> np.ndarray:
         given = as_dtype(array.dtype)
     except DTypeError:
         raise FeedError(
-            f"{_described(target, name)}, and was fed {_short(value)}, which is not an array of numbers{_declared(target.node)}",
+            f"{_described(target, name)}, and was fed {_short(value)}, which is not an array of numbers"
+            f"{_declared(target.node)}",
             hint="feed an ndarray, a number or rectangular nested lists of numbers",
         ) from None
     if not array.size:
@@ -142,5 +143,3 @@ def _shape_hint(declared: Sequence[Any], shape: Sequence[int]) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-

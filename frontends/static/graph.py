@@ -259,7 +259,8 @@ class Graph(GraphContext):
         variable = self.variable_of.get(id(storage))
         if variable is not None:
             raise InPlaceError(
-                f"the Variable {variable.name!r} is changed in place, but in a static graph an update is an op that a run fetches",
+                f"the Variable {variable.name!r} is changed in place, "
+                "but in a static graph an update is an op that a run fetches",
                 hint=f"use gc.assign({variable.name}, value) or assign_add, and fetch what it returns",
             )
         before = storage.value
@@ -350,7 +351,8 @@ class Graph(GraphContext):
         return value.parameter if isinstance(value, Placeholder) else element
 
     def __repr__(self) -> str:
-        return f"<Graph {self.name!r}: {len(self.placeholders)} placeholders, {len(self.variables)} Variables, {len(self._serials)} nodes>"
+        counts = f"{len(self.placeholders)} placeholders, {len(self.variables)} Variables, {len(self._serials)} nodes"
+        return f"<Graph {self.name!r}: {counts}>"
 
 
 def _short(value: Any) -> str:

@@ -49,7 +49,8 @@ def lower(
 ) -> Lowered:
     """The function that a run of ``fetches`` computes, given values for ``feeds`` (None: for the placeholders it needs).
 
-    Raises FeedError naming a placeholder that is needed and not fed, StaticGraphError for a Variable assigned twice in no order.
+    Raises FeedError naming a placeholder that is needed and not fed, StaticGraphError for a Variable that is assigned twice in
+    no order.
     """
     fed = () if feeds is None else tuple(feeds)
     needed = reach(graph, fetches, fed)
@@ -90,9 +91,7 @@ def lower(
         len(values) + i: len(given) + parameters_of_state.index(p)
         for i, p in enumerate(updated) if p in parameters_of_state
     }  # fmt: skip
-    ir = IRGraph(
-        [*given, *parameters_of_state], order, effects=new_effects, aliases=aliases, guards=guards, name=graph.name
-    )
+    ir = IRGraph([*given, *parameters_of_state], order, effects=new_effects, aliases=aliases, guards=guards, name=graph.name)
     return Lowered(
         ir, fed, tuple(variables), tuple(captured),
         tuple([by_parameter[p] for p in assigned]), tuple([c for c, _ in written]),
@@ -181,9 +180,7 @@ def _is_stream(graph: Graph, writes: Writes) -> bool:
 
 def _advance(needed: Mapping[Node | Operation, None], writes: Writes, cuts: dict[Value, Value]) -> Value:
     """Where a random stream stands after the draws in ``needed``; the counters they read are entered in ``cuts``."""
-    advances = {
-        new.node for old, new in zip(writes.versions, writes.versions[1:], strict=False) if _is_advance(old, new)
-    }
+    advances = {new.node for old, new in zip(writes.versions, writes.versions[1:], strict=False) if _is_advance(old, new)}
     read = {v for node in needed if isinstance(node, Node) and node not in advances for v in node.inputs}
     current = writes.versions[0]
     for old, new in zip(writes.versions, writes.versions[1:], strict=False):
@@ -202,9 +199,7 @@ def _is_advance(old: Value, new: Value) -> bool:
     return new.node.op.name == "add" and new.node.inputs[0] == old
 
 
-def _effects(
-    graph: Graph, needed: Mapping[Node | Operation, None], fed: Sequence[Value]
-) -> tuple[list[Node], list[Node]]:
+def _effects(graph: Graph, needed: Mapping[Node | Operation, None], fed: Sequence[Value]) -> tuple[list[Node], list[Node]]:
     """The checks that the run makes: those on nothing but inputs that it has anyway; and all nodes that they need."""
     available = {n for n in needed if isinstance(n, Node) and n.op.name == "parameter"} | {v.node for v in fed}
     chosen: list[Node] = []
@@ -263,4 +258,3 @@ def _missing_feed(graph: Graph, placeholder: Any, fetches: Sequence[Element], fe
         f"\n  {placeholder.name!r} was declared at {node.location}",
         hint=f"pass feed_dict={{{placeholder.name}: value}}",
     )
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from graphc.errors import ArgumentError
 
@@ -18,7 +19,7 @@ class Names:
         self.scope = ""
         self._counts: dict[str, int] = {}
 
-    def unique(self, name: str) -> str:
+    def unique(self, name: Any) -> str:
         """``name`` within the present scope, with a number appended where it is taken. Raises ArgumentError for a bad name."""
         if not isinstance(name, str) or not _VALID.fullmatch(name):
             raise ArgumentError(

@@ -159,4 +159,3 @@ def control_dependencies(elements: Sequence[Any] | None) -> Iterator[None]:
     """
     with _graph_of(elements or ()).control_dependencies(elements):
         yield
-

@@ -29,7 +29,7 @@ _lock = threading.Lock()
 
 
 def _renew_lock() -> None:
-    global _lock
+    global _lock  # noqa: PLW0603
     _lock = threading.Lock()
 
 
@@ -199,6 +199,11 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session of {self.graph.name!r}{', closed' if self._closed else ''}>"
+
+
+def get_default_session() -> Session | None:
+    """The Session of the innermost ``with`` block of this thread, None outside of any."""
+    return defaults.sessions[-1] if defaults.sessions else None
 
 
 def _as_result(array: np.ndarray) -> Any:

@@ -29,7 +29,7 @@ defaults = _Defaults()
 
 
 def default_session(what: str) -> Session:
-    """The Session of the innermost ``with`` block. Raises StaticGraphError, saying that ``what`` needs one, where there is none."""
+    """The Session of the innermost ``with`` block. Raises StaticGraphError, which names ``what`` needs it, outside of any."""
     if not defaults.sessions:
         raise StaticGraphError(
             f"{what} needs a Session, and none is the default here",
@@ -42,7 +42,7 @@ class StaticTensor(Tracer):
     """A tensor of a static graph: it has a name and a type, and a value in each :meth:`Session.run` that needs it."""
 
     __slots__ = ()
-    context: Graph  # type: ignore[assignment]
+    context: Graph
 
     @property
     def graph(self) -> Graph:

@@ -35,9 +35,9 @@ class Assigned(StaticTensor):
 class Variable(StaticTensor):
     """A tensor whose value each Session keeps from run to run.
 
-    ``initial_value``: an array, a number or nested list, a static tensor, or a function without arguments that gives one of them;
-    it is computed when the initializer is run, and an array is copied now. ``trainable``: whether optimizers change it.
-    ``dtype``: converts the initial value. In an expression it stands for its value at the start of the run.
+    ``initial_value``: an array, a number or nested list, a static tensor, or a function without arguments that gives one of
+    them; it is computed when the initializer is run, and an array is copied now. ``trainable``: whether optimizers change it.
+    ``dtype``: converts the initial value. In an expression a Variable stands for its value at the start of the run.
 
     Raises ShapeError where the initial value has sizes that are not known.
 
@@ -56,8 +56,8 @@ class Variable(StaticTensor):
             unknown = next((d for d in initial.shape if isinstance(d, DimExpr)), None)
             if unknown is not None:
                 raise ShapeError(
-                    f"the initial value of the Variable {unique!r} has shape {show_shape(initial.shape)}, and the size {unknown} "
-                    "is not known when the graph is built",
+                    f"the initial value of the Variable {unique!r} has shape {show_shape(initial.shape)}, "
+                    f"and the size {unknown} is not known when the graph is built",
                     hint="a Variable has a fixed shape: give it integers",
                 )
             self.parameter = graph.builder.parameter(initial.type, unique, current_location())
@@ -212,5 +212,3 @@ def variables_initializer(variables: Iterable[Variable], name: str = "init") -> 
 def global_variables_initializer() -> Operation:
     """The operation that gives all Variables of the default graph made so far their initial values."""
     return variables_initializer(global_variables())
-
-
