@@ -74,7 +74,7 @@ def prod(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool =
 
 def _nonempty(x: Array, axis: Axis, what: str) -> None:
     axes = normalize_axes(axis, len(x.shape), what)
-    if any(x.shape[a] == 0 for a in axes):
+    if builtins.any(x.shape[a] == 0 for a in axes):
         raise ShapeError(f"{what} over no elements (shape {show_shape(x.shape)}) has no value")
 
 
