@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from graphc.dtypes import DType
+from graphc.dtypes import DType, int64
 from graphc.errors import BackendError
 from graphc.loops.body import Instruction
 
@@ -73,7 +73,10 @@ def _convert(instruction: Instruction, operands: Sequence[str], dtypes: Sequence
 
 
 def _binary(instruction: Instruction, operands: Sequence[str], dtypes: Sequence[DType]) -> str:
-    text = f"{operands[0]} {instruction.detail} {operands[1]}"
+    x, y = operands
+    if instruction.dtype is int64 and instruction.detail in ("+", "-", "*"):
+        x, y = f"u64({x})", f"u64({y})"  # Numba tells LLVM that signed overflow cannot happen; here it wraps
+    text = f"{x} {instruction.detail} {y}"
     return f"{instruction.dtype.short}({text})" if instruction.dtype.is_integer else text
 
 
