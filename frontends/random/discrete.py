@@ -81,8 +81,8 @@ def randint(self: Stream, low: ArrayLike, high: ArrayLike | None = None, shape: 
         least, greatest = integer_range(wanted)
         if first < least or last - 1 > greatest:
             raise ArgumentError(f"randint: {wanted.name} cannot hold all of {first} to {last - 1}")
-        offset = astype(_below(self, last - first, sizes), wide)
-        return astype(offset if first == 0 else add(offset, first), wanted)
+        offset = _below(self, last - first, sizes)
+        return astype(astype(add(offset, first % (1 << 64)), wide), wanted)
     bounds = [asarray(v, dtype=wide) if _is_int(v) else lift(v, first, last) for v in (first, last)]
     for bound in bounds:
         if not bound.dtype.is_integer:
