@@ -54,6 +54,7 @@ class Optimizer(ABC):
 
     # What a subclass defines
 
+    @abstractmethod
     def check_options(self, options: Options) -> None:
         """Raise ArgumentError for an option out of range."""
 
