@@ -14,7 +14,7 @@ import pytest
 
 import graphc.ops  # noqa: F401 - fills the registry
 from graphc.dtypes import DType
-from graphc.ir.builder import Builder
+from graphc.ir.builder import Builder, complete_attributes
 from graphc.ir.graph import Graph
 from graphc.ir.primitive import get_primitive
 from tests.op_db import RECORDS
@@ -58,7 +58,7 @@ class Batch:
 
     @property
     def arrays(self) -> list[np.ndarray]:
-        return [a for sample in self.samples for a in sample.arrays]
+        return [np.asarray(a) for sample in self.samples for a in sample.arrays]
 
     def apply(self, bind: Callable[..., Sequence[Any]], operands: Sequence[Any]) -> list[Any]:
         """The results of all samples; `bind(name, *operands, **attributes)` applies the primitive to one of them."""
@@ -79,7 +79,7 @@ class Batch:
         op = get_primitive(self.record.name)
         results: list[np.ndarray] = []
         for sample in self.samples:
-            value = op.evaluate(*sample.arrays, **sample.attributes)
+            value = op.evaluate(*sample.arrays, **complete_attributes(op, sample.attributes))
             results += value if isinstance(value, tuple) else (value,)
         return results
 

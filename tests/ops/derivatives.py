@@ -10,7 +10,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import TensorType
 from graphc.ops.core import evaluate_graph
-from graphc.passes.differentiate import backpropagate
+from graphc.passes.differentiate import backpropagate, gradient_builder
 from tests.op_record import type_of
 
 Build = Callable[..., Any]
@@ -22,7 +22,7 @@ def gradient_graph(build: Build, types: Sequence[TensorType], *, orders: int = 1
     Its parameters are the operands and a cotangent for each floating result; for each further order a cotangent for
     each output of the one before.
     """
-    b = Builder()
+    b = gradient_builder("gradient")
     operands = [b.parameter(t) for t in types]
     outputs = build(b, *operands)
     results: list[Value] = [outputs] if isinstance(outputs, Value) else list(outputs)
