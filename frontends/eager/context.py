@@ -78,10 +78,10 @@ class EagerContext:
                 reference = tensor.recorded(location)
             inputs.append(tensor.type if reference is None else reference)
         record = Record(op, attributes, tuple(inputs), tuple([t.type for t in results]), needs, location)
+        for index, tensor in enumerate(results):  # before results are saved, which fixes what their memory stands for
+            tensor._reference = Reference(record, index)
         if needs:
             save_residuals(record, operands, results, needed)
-        for index, tensor in enumerate(results):
-            tensor._reference = Reference(record, index)
 
     def view(self, x: Any, op: Primitive, attributes: dict[str, Any]) -> Tensor:
         attributes = complete_attributes(op, attributes)
