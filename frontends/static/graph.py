@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from difflib import get_close_matches
 from typing import Any, NamedTuple, NoReturn
 
 from graphc.errors import (
@@ -205,10 +206,10 @@ class Graph(GraphContext):
         number = int(index) if index.isdecimal() else 0 if not index else -1
         count = len(element.types) if isinstance(element, Node) else 1
         if element is None or not 0 <= number < count:
-            close = [n for n in self._elements if base.rpartition("/")[2] in n][:3]
+            close = get_close_matches(base, self._elements, n=3)
             raise StaticGraphError(
                 f"{self.name} has no element called {name!r}",
-                hint=f"there is {', '.join(map(repr, close))}" if close and base else "graph.names_of_elements() lists them",
+                hint=f"there is {', '.join(map(repr, close))}" if close else "graph.names_of_elements() lists them",
             )
         if isinstance(element, Node):
             return StaticTensor(self, Value(element, number))

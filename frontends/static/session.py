@@ -140,7 +140,12 @@ class Session:
                 f"{key!r} ({type(key).__name__}) is a key of the feeds, but not a tensor of the graph",
                 hint="use the placeholder itself as the key: feed_dict={x: value}",
             )
-        return self.graph.feed_key(self.graph.get_tensor_by_name(key) if isinstance(key, str) else key)
+        try:
+            return self.graph.feed_key(self.graph.get_tensor_by_name(key) if isinstance(key, str) else key)
+        except StaticGraphError as error:
+            if type(error) is not StaticGraphError:
+                raise
+            raise FeedError(f"feed_dict: {error.message}", hint=error.hint) from None
 
     def _feeds(self, feed_dict: Mapping[Any, Any]) -> dict[Value, Any]:
         if not isinstance(feed_dict, Mapping):
