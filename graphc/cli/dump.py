@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from graphc.cli.render import add_output_options, render_graph, to_json_text, wants_color, write_result
-from graphc.cli.stages import STAGES, Lowering, add_stage_options, new_trace
+from graphc.cli.stages import CODE_STAGES, STAGES, Lowering, add_stage_options, new_trace
 from graphc.cli.targets import TARGET_HELP, Request, add_target_options, resolve
 from graphc.cli.tracing import add_trace_options, trace_data, trace_text, wants_trace
 from graphc.errors import ArgumentError
@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     trace = new_trace() if wants_trace(arguments) else None
     if trace is not None and stage == "traced":
         raise ArgumentError("the stage traced is before all passes", hint="add --stage optimized", location=UNKNOWN)
+    if arguments.format == "dot" and stage in CODE_STAGES:
+        raise ArgumentError(f"the stage {stage} is code, which has no dot form", hint="try json", location=UNKNOWN)
     request = Request(arguments.target_text, tuple(arguments.input), tuple(arguments.fetch), tuple(arguments.script_arguments))
     result = lowering.at(resolve(request), stage, trace=trace)
     if arguments.format == "json":
@@ -75,8 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _text(result: Graph | Mapping[str, str], stage: str, arguments: argparse.Namespace) -> str:
     if isinstance(result, Graph):
         return render_graph(result, arguments.format, locations=arguments.locations, color=wants_color(arguments))
-    if arguments.format == "dot":
-        raise ArgumentError(f"the stage {stage} is code, which has no dot form", hint="try json", location=UNKNOWN)
     return "\n\n\n".join(dict.fromkeys(text.strip("\n") for text in result.values())) + "\n"
 
 

@@ -16,6 +16,8 @@ from graphc.ir.json_form import to_json
 from graphc.ir.printer import print_graph
 from graphc.locations import UNKNOWN
 
+_PIECE: Final = 16_384
+
 FORMATS: Final = ("text", "json", "dot")
 
 _GREEN, _RED, _CYAN, _BOLD, _RESET = "\x1b[32m", "\x1b[31m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
@@ -75,7 +77,9 @@ def _diff_color(line: str) -> str:
 def write_result(text: str, path: str | None) -> None:
     """Print ``text``, or write it to the file ``path``."""
     if path is None:
-        sys.stdout.write(text)
+        # In pieces: unbuffered streams (PYTHONUNBUFFERED) drop what a pipe did not take of one write, and the error with it.
+        for start in range(0, len(text), _PIECE):
+            sys.stdout.write(text[start : start + _PIECE])
     else:
         write_file(path, text.encode("utf-8", "surrogatepass"))
 

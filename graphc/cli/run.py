@@ -118,9 +118,9 @@ def _load(path: str) -> np.ndarray | Mapping[str, np.ndarray]:
             return {name: loaded[name] for name in loaded.files}
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}", location=UNKNOWN) from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile):
         raise ParseError(
-            f"{path} is not a .npy or .npz file of numbers: {error}",
+            f"{path} is not a .npy or .npz file of numbers",
             hint="np.save and np.savez write such files",
             location=UNKNOWN,
         ) from None

@@ -91,6 +91,8 @@ def _resolve(request: Request) -> Graph:
         return parse(sys.stdin.read(), filename="<stdin>")
     path, colon, name = target.rpartition(":")
     if colon and path.endswith(".py"):
+        if not name:
+            raise ArgumentError(f"the target {target!r} names no function", hint=_FORMS, location=UNKNOWN)
         return _from_module(request, path, name)
     if target.endswith(".py"):
         _refuse_inputs(request, "a script")
@@ -98,8 +100,6 @@ def _resolve(request: Request) -> Graph:
     if target.endswith(".gir"):
         _refuse_inputs(request, "a .gir file")
         return parse_file(target)
-    if target.endswith(".py:"):
-        raise ArgumentError(f"{target!r} names no function", hint=_FORMS, location=UNKNOWN)
     raise ArgumentError(f"cannot tell what the target {target!r} is", hint=_FORMS, location=UNKNOWN)
 
 
@@ -177,7 +177,9 @@ def _to_graph(found: Any, request: Request, name: str) -> Graph:
         return graph
     if not callable(found):
         raise ArgumentError(
-            f"{name} is a {type(found).__name__}, neither a function nor a graph", hint=_FORMS, location=UNKNOWN
+            f"{name} is neither a function nor a graph, but of type {type(found).__name__}",
+            hint=_FORMS,
+            location=UNKNOWN,
         )
     if request.fetches:
         raise ArgumentError("--fetch is for static graphs, not for functions", location=UNKNOWN)
@@ -295,4 +297,4 @@ def _user_code(path: str) -> Iterator[None]:
             if not is_internal_code(frame.f_code) and frame.f_code.co_filename != contextlib.__file__
         ]
         shown = "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip("\n")
-        raise ScriptError(f"{path} raised an exception\n{shown}", hint="run it with python first", location=UNKNOWN) from error
+        raise ScriptError(f"{path} raised an exception\n{shown}", location=UNKNOWN) from error
