@@ -14,8 +14,8 @@ from graphc.frontends.dispatch import bind_all
 from graphc.frontends.eager.execute import force_kernels
 from graphc.ir.graph import Graph
 from graphc.ir.primitive import get_primitive
-from tests.op_db import RECORDS
 from tests.op_database.cases import Batch, batch, cases, thin
+from tests.op_db import RECORDS
 from tests.op_record import OpRecord
 
 

@@ -14,8 +14,8 @@ from graphc.ir.primitive import get_primitive, primitives
 from graphc.ir.printer import print_graph
 from graphc.ir.structure import first_difference
 from graphc.ir.verifier import verify
-from tests.op_db import NOT_APPLIED, RECORDS
 from tests.op_database.cases import cases, samples
+from tests.op_db import NOT_APPLIED, RECORDS
 from tests.op_record import ErrorSample, OpRecord, Sample, type_of
 
 ERRORS = [
