@@ -19,7 +19,9 @@ from graphc.frontends.array.creation import full
 from graphc.frontends.dispatch import Array, context_of, eager_context
 from graphc.frontends.grad_mode import enable_grad, no_grad
 from graphc.frontends.optim.group import ParameterGroup, check_rate
+from graphc.frontends.optim.static_updates import gradients_of, update_operation
 from graphc.frontends.pytree import flatten, paths, unflatten
+from graphc.frontends.static.tensor import StaticTensor
 
 Slots = dict[str, Any]  # what a rule remembers of one parameter: name → array
 Options = dict[str, Any]
@@ -43,7 +45,7 @@ class Optimizer(ABC):
     """
 
     def __init__(self, params: Any, lr: Any, options: Options) -> None:
-        self.defaults: Options = {"lr": check_rate(lr), **options}
+        self.defaults = ParameterGroup({"lr": lr, **options})
         self.check_options(self.defaults)
         self.param_groups: list[ParameterGroup] = []
         self.state: dict[int, Slots] = {}  # by id of the parameter, which its group keeps alive
@@ -76,7 +78,7 @@ class Optimizer(ABC):
 
     @lr.setter
     def lr(self, value: Any) -> None:
-        self.defaults["lr"] = check_rate(value)
+        self.defaults["lr"] = value
         for group in self.param_groups:
             group["lr"] = value
 
@@ -190,7 +192,7 @@ class Optimizer(ABC):
         if len(state) != len(leaves):
             raise ArgumentError(f"the state is of {len(state)} parameters, and there are {len(leaves)}",
                                 hint="make it with init(params)")  # fmt: skip
-        rate = self.lr if lr is None else check_rate(lr)
+        rate = self.defaults.rate if lr is None else check_rate(lr)
         new_leaves: list[Any] = []
         new_state: list[Slots] = []
         with no_grad():
@@ -203,6 +205,51 @@ class Optimizer(ABC):
                 new_leaves.append(new)
                 new_state.append({**slots, **changed})
         return unflatten(tree, new_leaves), tuple(new_state)
+
+    # Static graphs
+
+    def minimize(
+        self, loss: Any, var_list: Iterable[Any] | None = None, *, global_step: Any = None, name: str | None = None
+    ) -> Any:
+        """In a static graph, an operation that makes one step on ``loss`` each time it is run.
+
+        ``var_list``: the Variables to change, by default all trainable ones. What the optimizer remembers becomes
+        Variables too, so run the initializer after this. ``global_step``: an integer Variable to count the steps in.
+        For an eager or traced loss: ``loss.backward()`` and ``step()``.
+
+        >>> train = gc.optim.SGD(lr=0.1).minimize(loss)
+        >>> session.run([train, loss], feed_dict={x: images, y: labels})
+        """
+        if not isinstance(loss, StaticTensor):
+            if not isinstance(loss, Array):
+                raise ArgumentError(f"the loss is an array, not a {type(loss).__name__}")
+            loss.backward()  # type: ignore[attr-defined]
+            return self.step()
+        return self.apply_gradients(self.compute_gradients(loss, var_list), global_step=global_step, name=name)
+
+    def compute_gradients(self, loss: Any, var_list: Iterable[Any] | None = None) -> list[tuple[Any, Any]]:
+        """The first half of :meth:`minimize`: (gradient or None, Variable) pairs of a static loss."""
+        if not isinstance(loss, StaticTensor):
+            raise ArgumentError("compute_gradients takes a tensor of a static graph",
+                                hint="loss.backward() computes the gradients of others")  # fmt: skip
+        return gradients_of(loss, var_list)
+
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[Any, Any]], *, global_step: Any = None, name: str | None = None
+    ) -> Any:
+        """The second half of :meth:`minimize`: the operation that updates Variables by gradients, clipped ones for
+        example."""
+
+        def slots(variable: Any) -> dict[str, tuple[Any, float, DType]]:
+            return {
+                slot: (() if slot == "step" else variable.shape, value, slot_dtype(slot, variable))
+                for slot, value in self.slots(self.defaults).items()
+            }
+
+        def apply(variable: Any, gradient: Any, state: Slots) -> tuple[Array, Slots]:
+            return self.apply(variable, gradient, state, self.defaults.rate, self.defaults)
+
+        return update_operation(grads_and_vars, slots, apply, name or type(self).__name__, global_step)
 
     # Saving and loading
 
