@@ -7,6 +7,7 @@ importing graphc stays cheap: neither Numba nor NumPy is loaded until something 
 from importlib import import_module
 from typing import Final
 
+from graphc.frontends.array.names import PUBLIC as _ARRAY_FUNCTIONS
 from graphc.version import __version__
 
 _DTYPES: Final = (
@@ -16,7 +17,8 @@ _DTYPES: Final = (
 
 _STATIC: Final = (
     "Graph", "Session", "Variable", "placeholder", "gradients", "assign", "assign_add", "assign_sub", "group", "name_scope",
-    "get_default_graph", "reset_default_graph", "global_variables_initializer", "trainable_variables", "global_variables",
+    "get_default_graph", "reset_default_graph", "get_default_session", "global_variables_initializer", "variables_initializer",
+    "trainable_variables", "global_variables", "control_dependencies", "identity", "no_op",
 )  # fmt: skip
 
 # Public names that are modules themselves.
@@ -24,6 +26,7 @@ _MODULES: Final = frozenset({"errors", "dtypes", "random", "optim", "testing"})
 
 # Public name -> the module that defines it (or that it is).
 _EXPORTS: Final[dict[str, str]] = {
+    **_ARRAY_FUNCTIONS,
     **dict.fromkeys((*_DTYPES, "DType"), "graphc.dtypes"),
     "errors": "graphc.errors",
     "dtypes": "graphc.dtypes",
@@ -31,8 +34,6 @@ _EXPORTS: Final[dict[str, str]] = {
     # eager
     "Tensor": "graphc.frontends.eager.tensor",
     "tensor": "graphc.frontends.eager.create",
-    "from_numpy": "graphc.frontends.eager.create",
-    "from_dlpack": "graphc.frontends.eager.create",
     "is_tensor": "graphc.frontends.eager.create",
     "gradients_of": "graphc.frontends.eager.tensor",
     "record": "graphc.frontends.eager.record",

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from graphc.dtypes import as_dtype
-from graphc.errors import DTypeError
 from graphc.frontends.array.creation import asarray, check_device
 from graphc.frontends.dispatch import Array, active_trace
-from graphc.frontends.eager.execute import as_numpy
 from graphc.frontends.eager.tensor import Tensor
 
 
@@ -30,25 +25,6 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         array = Tensor.wrap(array._array)
     array.weak = False
     return array.requires_grad_() if requires_grad else array
-
-
-def from_numpy(array: np.ndarray) -> Tensor:
-    """A tensor over the memory of ``array``: a write through either is seen by both.
-
-    Raises DTypeError for an object that is not an ndarray, or whose dtype graphc does not have.
-    """
-    if not isinstance(array, np.ndarray):
-        raise DTypeError(f"from_numpy takes an ndarray, not {type(array).__name__}", hint="use gc.tensor(data)")
-    as_dtype(array.dtype)
-    return Tensor.wrap(as_numpy(array))
-
-
-def from_dlpack(source: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor over the memory of any object that speaks DLPack (a NumPy, PyTorch or JAX array on the CPU), without copying."""
-    check_device(device)
-    array = np.from_dlpack(source)
-    as_dtype(array.dtype)
-    return Tensor.wrap(array.copy() if copy else array)
 
 
 def is_tensor(value: Any) -> bool:
