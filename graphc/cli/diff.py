@@ -10,7 +10,7 @@ from typing import Any, Final
 from graphc.cli.comparison import diff_texts, explain_diff
 from graphc.cli.render import add_output_options, color_diff, to_json_text, wants_color, write_result
 from graphc.cli.stages import STAGES, Lowering, add_stage_options
-from graphc.cli.targets import TARGET_HELP, Request, add_target_options, resolve
+from graphc.cli.targets import TARGET_HELP, Request, add_target_options, is_in_file, resolve
 from graphc.errors import ArgumentError
 from graphc.ir.graph import Graph
 from graphc.ir.structure import first_difference, structural_hash
@@ -108,13 +108,19 @@ def _sides(arguments: argparse.Namespace) -> tuple[Side, Side]:
         stage_a = stage_b = arguments.stage
     lowering = Lowering.of(arguments)
     fetches, script = tuple(arguments.fetch), tuple(arguments.script_arguments)
-    request_a = Request(arguments.a, tuple(arguments.input), fetches, script)
-    graph_a = resolve(request_a)
-    if arguments.b is None:
-        graph_b = graph_a
-    else:
-        inputs_b = arguments.input if arguments.input_b is None else arguments.input_b
-        graph_b = resolve(Request(arguments.b, tuple(inputs_b), fetches, script))
+    targets = (arguments.a,) if arguments.b is None else (arguments.a, arguments.b)
+    inputs = (arguments.input, arguments.input if arguments.input_b is None else arguments.input_b)
+    # The options about functions and static graphs are for the side that is one, if the other is not.
+    general = not any(map(is_in_file, targets))
+    graphs = [
+        resolve(
+            Request(target, tuple(specs), fetches, script)
+            if general or is_in_file(target)
+            else Request(target, script_arguments=script)
+        )
+        for target, specs in zip(targets, inputs, strict=False)
+    ]
+    graph_a, graph_b = graphs[0], graphs[-1]
     name_b = arguments.a if arguments.b is None else arguments.b
     with_stage = stage_a != stage_b or arguments.a == name_b
     return (

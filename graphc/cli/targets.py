@@ -18,6 +18,9 @@ import graphc.ops  # noqa: F401 - fills the registry of primitives, which the pa
 from graphc.cli.inputs import parse_inputs
 from graphc.errors import ArgumentError, FileError, GraphcError, ParseError
 from graphc.frontends.eager.record import record
+from graphc.frontends.static import Graph as StaticGraph
+from graphc.frontends.static import Operation
+from graphc.frontends.static.tensor import StaticTensor
 from graphc.frontends.tracing.jit import jit
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.parser import parse, parse_file
@@ -26,6 +29,7 @@ from graphc.locations import UNKNOWN, TextLocation, current_location, is_interna
 
 TARGET_HELP: Final = "file.gir, - (such text on standard input), file.py:function, file.py:static_graph, or script.py"
 
+_SHOWN_NAMES: Final = 12
 _FORMS: Final = f"a target is {TARGET_HELP}"
 
 
@@ -57,6 +61,12 @@ def add_target_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fetch", action="append", default=[], metavar="NAME", help="what to fetch from a static graph; repeatable"
     )
+
+
+def is_in_file(target: str) -> bool:
+    """Whether ``target`` is a function or static graph in a Python file."""
+    path, colon, name = target.rpartition(":")
+    return bool(colon and name) and path.endswith(".py")
 
 
 def resolve(request: Request) -> Graph:
@@ -120,9 +130,10 @@ def _from_script(request: Request) -> Graph:
 
 def _from_module(request: Request, path: str, name: str) -> Graph:
     with _running(path, _module_name(path), request.script_arguments) as run:
-        found = _attribute(run(), path, name)
+        module = run()
+        found = _attribute(module, path, name)
         with _user_code(path):
-            return _to_graph(found, request, name)
+            return _to_graph(found, request, name, module)
 
 
 def _module_name(path: str) -> str:
@@ -159,7 +170,7 @@ def _is_target(value: object) -> bool:
     return code is not None and not is_internal_code(code)
 
 
-def _to_graph(found: Any, request: Request, name: str) -> Graph:
+def _to_graph(found: Any, request: Request, name: str, module: ModuleType) -> Graph:
     if _returns_graph(found) and not request.inputs:
         found = found()
     if isinstance(found, Graph):
@@ -168,12 +179,14 @@ def _to_graph(found: Any, request: Request, name: str) -> Graph:
     if static is not None:
         if request.inputs:
             raise ArgumentError("--input is for functions; a static graph has placeholders", location=UNKNOWN)
-        fetches: list[Any] = list(request.fetches) or ([found] if found is not static else [])
-        if not fetches:
+        fetches = [each for fetch in request.fetches for each in _fetched(fetch, static, module)]
+        if not fetches and found is static:
             raise ArgumentError(
-                f"{name} is a whole static graph: what is to be fetched?", hint="add --fetch NAME", location=UNKNOWN
+                f"{name} is a whole static graph: what is to be fetched?",
+                hint=f"add --fetch NAME: {_some(_names(static, module))}",
+                location=UNKNOWN,
             )
-        graph: Graph = static.to_ir(fetches)
+        graph: Graph = static.to_ir(fetches or (found if isinstance(found, (list, tuple)) else [found]))
         return graph
     if not callable(found):
         raise ArgumentError(
@@ -186,12 +199,36 @@ def _to_graph(found: Any, request: Request, name: str) -> Graph:
     return _trace(found, request.inputs, name)
 
 
-def _static_graph(found: object) -> Any:
-    """``found`` if it is a static graph, or the graph that it is a tensor of; else None."""
-    for value in (found, getattr(found, "graph", None)):
-        if not inspect.isclass(value) and callable(getattr(value, "to_ir", None)):
-            return value
-    return None
+def _static_graph(found: object) -> StaticGraph | None:
+    """``found`` if it is a static graph, or the graph that it (or each of several) is a tensor, Variable or op of."""
+    if isinstance(found, (list, tuple)):
+        graphs = {_static_graph(each) for each in found}
+        return graphs.pop() if len(graphs) == 1 else None
+    if isinstance(found, (StaticTensor, Operation)):
+        return found.graph
+    return found if isinstance(found, StaticGraph) else None
+
+
+def _fetched(fetch: str, static: StaticGraph, module: ModuleType) -> Sequence[Any]:
+    """What ``--fetch`` names: an element of the graph, or a variable of the file that holds one or a list of them."""
+    if fetch.partition(":")[0] in static.names_of_elements():
+        return (fetch,)
+    value = vars(module).get(fetch)
+    if value is None or _static_graph(value) is not static:
+        names = _names(static, module)
+        close = difflib.get_close_matches(fetch, names, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"it has {_some(names)}"
+        raise ArgumentError(f"the static graph has nothing called {fetch!r}", hint=hint, location=UNKNOWN)
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def _names(static: StaticGraph, module: ModuleType) -> list[str]:
+    variables = [key for key, value in vars(module).items() if value is not static and _static_graph(value) is static]
+    return list(dict.fromkeys([*variables, *static.names_of_elements()]))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN_NAMES]) + (", …" if len(names) > _SHOWN_NAMES else "")
 
 
 def _returns_graph(found: Any) -> bool:

@@ -73,6 +73,20 @@ print("arguments:", sys.argv[1:])
 """
 
 
+STATIC: Final = """\
+import graphc as gc
+
+graph = gc.Graph()
+with graph.as_default():
+    x = gc.placeholder("float32", [None, 3], name="x")
+    w = gc.Variable([1.0, 2.0, 3.0], name="w")
+    product = x * w
+    loss = (product * product).sum()
+    gradients = gc.gradients(loss, [w, x])
+    train = gc.assign_sub(w, 0.5 * gradients[0])
+"""
+
+
 class Result(NamedTuple):
     """What a run of the command gave."""
 
@@ -90,6 +104,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "loss.gir").write_text(LOSS, encoding="utf-8")
     (tmp_path / "model.py").write_text(MODEL, encoding="utf-8")
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    (tmp_path / "static.py").write_text(STATIC, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GRAPHC_TRACEBACK", raising=False)
     monkeypatch.setenv("COLUMNS", "100")

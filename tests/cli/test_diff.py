@@ -47,6 +47,13 @@ def test_functions_with_inputs_of_their_own(cli: Cli) -> None:
     assert "first difference: the first graph has parameter %x: f32[n, 4]\n" in result.out
 
 
+def test_a_file_and_a_function(cli: Cli) -> None:
+    assert cli("dump", "model.py:loss", *INPUTS, "-o", "traced.gir").code == 0
+    assert cli("diff", "traced.gir", "model.py:loss", *INPUTS).code == 0
+    assert cli("diff", "model.py:loss", "traced.gir", *INPUTS).code == 0
+    assert "--input is for functions" in cli("diff", "traced.gir", "loss.gir", *INPUTS).err
+
+
 def test_code_is_compared_as_text(cli: Cli, folder: Path) -> None:
     (folder / "sine.gir").write_text(LOSS.replace("exp(", "sin("), encoding="utf-8")
     assert cli("diff", "loss.gir", "loss.gir", "--stage", "source") == (0, "equal\n", "")

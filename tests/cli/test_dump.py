@@ -161,7 +161,7 @@ def test_output_to_a_file(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TERM", "xterm")
     assert dump(cli, "loss.gir", "-o", "out.gir") == ""
     assert (folder / "out.gir").read_text(encoding="utf-8") == expected
-    assert {path.name for path in folder.iterdir()} == {"loss.gir", "model.py", "script.py", "out.gir"}
+    assert {path.name for path in folder.iterdir()} == {"loss.gir", "model.py", "script.py", "static.py", "out.gir"}
 
 
 def test_two_processes_print_the_same() -> None:

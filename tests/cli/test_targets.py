@@ -63,6 +63,20 @@ def test_a_function_that_returns_a_graph(cli: Cli, folder: Path) -> None:
     assert cli("dump", "graphs.py:g").out == expected
 
 
+def test_static_graphs(cli: Cli) -> None:
+    result = cli("dump", "static.py:train")
+    assert result.code == 0, result.err
+    assert result.out.startswith("graph @graph(%x: f32[x_0, 3], %w: f32[3]) -> (f32[3], f32[3]) {\n  alias 1 -> %w\n")
+    by_variable = cli("dump", "static.py:graph", "--fetch", "loss", "--fetch", "x")
+    assert by_variable.code == 0, by_variable.err
+    assert ") -> (f32[], f32[x_0, 3]) {" in by_variable.out
+    by_name = cli("dump", "static.py:graph", "--fetch", "reduce_sum:0", "--fetch", "x")
+    assert by_name.out == by_variable.out
+    gradients = cli("dump", "static.py:gradients")
+    assert ") -> (f32[3], f32[x_0, 3]) {" in gradients.out
+    assert cli("dump", "static.py:graph", "--fetch", "gradients").out == gradients.out
+
+
 def test_standard_input(cli: Cli, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     with (folder / "loss.gir").open(encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stdin", stream)
@@ -88,6 +102,9 @@ def test_standard_input(cli: Cli, monkeypatch: pytest.MonkeyPatch, folder: Path)
         ("input_for_a_file", ["loss.gir", "--input", "f32[3]"]),
         ("fetch_for_a_file", ["loss.gir", "--fetch", "y"]),
         ("fetch_for_a_function", ["model.py:loss", "--fetch", "y"]),
+        ("whole_static_graph", ["static.py:graph"]),
+        ("unknown_fetch", ["static.py:graph", "--fetch", "los"]),
+        ("input_for_a_static_graph", ["static.py:loss", "--input", "f32[3]"]),
         ("shapes", ["model.py:wrong_shapes", "--input", "f32[3]", "--input", "f32[4]"]),
         ("exception", ["model.py:fails", "--input", "f32[3]"]),
         ("integer_gradient", ["model.py:counts", "--input", "i64[]", "--stage", "gradient"]),
