@@ -141,7 +141,7 @@ def test_names_of_what_is_not_there() -> None:
     graph = gc.get_default_graph()
     x = gc.placeholder("f32[]", name="images")
     gc.group(x, name="step")
-    with pytest.raises(StaticGraphError, match="no element called 'imagse'\n.*\n.*\n.*\n  fix: there is 'images'"):
+    with pytest.raises(StaticGraphError, match=r"no element called 'imagse'\n.*\n.*\n.*\n  fix: there is 'images'"):
         graph.get_tensor_by_name("imagse")
     for name in ("images:1", "images:x", "", ":0"):
         with pytest.raises(StaticGraphError, match="has no element called"):
@@ -187,7 +187,7 @@ def test_tensors_of_two_graphs_do_not_mix() -> None:
         _ = a + b
     with pytest.raises(WrongGraphError, match="the operation 'step' belongs to the graph first"):
         second.element_of(step)
-    with gc.Graph("first"), pytest.raises(WrongGraphError, match="the tensor 'a' .* belongs to another graph"):
+    with gc.Graph("first"), pytest.raises(WrongGraphError, match=r"the tensor 'a' .* belongs to another graph"):
         gc.gradients(gc.placeholder("f32[]"), [a])
 
 
