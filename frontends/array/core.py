@@ -188,6 +188,19 @@ def broadcast_to_shape(x: Array, shape: Shape) -> Array:
     return bind_view("broadcast_in_dim", x, shape=shape, dims=tuple(range(offset, len(shape))))
 
 
+def with_shape(x: Array, shape: Shape) -> Array | None:
+    """``x`` under ``shape``: itself where they are equal, under a guard where only symbols differ, else None."""
+    if x.shape == shape:
+        return x
+    pairs = list(zip(x.shape, shape, strict=True)) if len(x.shape) == len(shape) else []
+    if not pairs or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs):
+        return None
+    context = context_of((x,))
+    for a, b in pairs:
+        context.guard("==", a, b)
+    return bind_view("reshape", x, shape=shape)
+
+
 def normalize_axis(axis: int, ndim: int, what: str = "array") -> int:
     """``axis`` counted from 0. Raises AxisError naming the op."""
     position = _as_int(axis, what)

@@ -25,6 +25,7 @@ from graphc.frontends.array.core import (
     lift,
     normalize_axis,
     show_shape,
+    with_shape,
 )  # fmt: skip
 from graphc.frontends.array.elementwise import add, less, where
 from graphc.frontends.array.movement import permute_dims, reshape
@@ -241,7 +242,7 @@ def _normalized_index(view: Array, axis: int, item: Any) -> Array:
 
 def _mask_positions(view: Array, axis: int, item: Any) -> list[Array]:
     mask = lift(item, view)
-    _check_mask(view, axis, mask)
+    mask = _fitted_mask(view, axis, mask)
     if mask.context is not eager_context():
         raise ShapeError(
             "selecting by a boolean mask gives a size that depends on the mask's values, which a graph cannot know",
@@ -251,12 +252,14 @@ def _mask_positions(view: Array, axis: int, item: Any) -> list[Array]:
     return [context.lift(i) for i in np.nonzero(mask._array)]  # type: ignore[attr-defined]
 
 
-def _check_mask(view: Array, axis: int, mask: Array) -> None:
+def _fitted_mask(view: Array, axis: int, mask: Array) -> Array:
     expected = view.shape[axis : axis + len(mask.shape)]
-    if mask.shape != expected:
+    fitted = with_shape(mask, expected)
+    if fitted is None:
         raise ShapeError(
             f"a boolean mask of shape {show_shape(mask.shape)} does not fit the dimensions {show_shape(expected)} it indexes"
         )
+    return fitted
 
 
 def getitem(x: ArrayLike, key: Any) -> Array:
@@ -351,7 +354,7 @@ def _fit(value: Array, view: Array, shape: tuple[Dim, ...]) -> Array:
 
 def _masked_write(view: Array, axis: int, mask: Array, value: Array) -> Array | None:
     """``view`` with ``value`` where ``mask``, if ``value`` is the same for every true element; else None."""
-    _check_mask(view, axis, mask)
+    mask = _fitted_mask(view, axis, mask)
     after = len(view.shape) - axis - len(mask.shape)
     if len(value.shape) > after:
         place = len(value.shape) - after - 1

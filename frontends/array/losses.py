@@ -10,7 +10,7 @@ import math
 from graphc.dtypes import int64
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.activations import log_softmax, softplus
-from graphc.frontends.array.core import ArrayLike, astype, broadcast_shapes, computed_wide, lift, show_shape
+from graphc.frontends.array.core import ArrayLike, astype, broadcast_shapes, computed_wide, lift, show_shape, with_shape
 from graphc.frontends.array.elementwise import (
     absolute,
     add,
@@ -169,13 +169,14 @@ def _classes(x: Array, target: Array, what: str) -> Array:
             f"{what}: target is {target.dtype.name} of shape {show_shape(target.shape)}; class numbers must be integers",
             hint="convert with .astype(gc.int64), or give probabilities in the shape of the input",
         )
-    if target.shape != expected:
+    fitted = with_shape(target, expected)
+    if fitted is None:
         raise ShapeError(
             f"{what}: input has shape {show_shape(x.shape)} (classes along axis {axis}), so target must have shape "
             f"{show_shape(expected)}, not {show_shape(target.shape)}",
             hint="one class number an example; argmax() turns one-hot rows into class numbers",
         )
-    return astype(target, int64)
+    return astype(fitted, int64)
 
 
 def _picked(x: Array, classes: Array, axis: int) -> Array:

@@ -18,6 +18,7 @@ from graphc.frontends.array.core import (
     normalize_axes,
     normalize_axis,
     show_shape,
+    with_shape,
 )  # fmt: skip
 from graphc.frontends.dispatch import Array, bind, bind_view, context_of
 from graphc.ir.dims import Dim, DimExpr, product
@@ -201,12 +202,14 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Array:
         raise ArgumentError("stack needs at least one array")
     lifted = converted(context_of(items), items)
     place = normalize_axis(axis, lifted[0].ndim + 1, "stack")
-    for array in lifted[1:]:
-        if array.shape != lifted[0].shape:
+    for position, array in enumerate(lifted):
+        fitted = with_shape(array, lifted[0].shape)
+        if fitted is None:
             raise ShapeError(
                 f"stack: shapes {show_shape(lifted[0].shape)} and {show_shape(array.shape)} differ",
                 hint="all arrays must have one shape",
             )
+        lifted[position] = fitted
     return concat([expand_dims(a, place) for a in lifted], place)
 
 
