@@ -45,7 +45,7 @@ def _fresh(value: Any, what: str, context: Context) -> Any:
         )
     if isinstance(array, Tracer):
         value = array.context.emit("reshape", array.value, shape=array.shape)
-        tracer = Tracer(array.context, value)
+        tracer = array.context.array_class(array.context, value)
         tracer._requires_grad = True
         return tracer
     assert isinstance(array, Tensor)
@@ -211,7 +211,7 @@ def _pull_in_graph(inputs: _Inputs, pairs: Sequence[tuple[Any, Any]]) -> list[An
     flows = context.cotangents(seeds, [c.value for c in inputs.copies])
     result: list[Any] = []
     for copy, flow in zip(inputs.copies, flows, strict=True):
-        tracer = Tracer(context, context.builder.zeros_like(copy.value) if flow is None else flow)
+        tracer = context.array_class(context, context.builder.zeros_like(copy.value) if flow is None else flow)
         tracer._requires_grad = True
         result.append(tracer)
     return result
