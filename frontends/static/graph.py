@@ -297,12 +297,12 @@ class Graph(GraphContext):
             if value.graph is not self:
                 raise self._wrong_graph(f"the operation {value.name!r}", value.graph)
             return value
-        if isinstance(value, StaticTensor):
+        if isinstance(value, Tracer):
             if value.context is not self:
                 self.foreign(value)
-            return value.element
+            return value.element if isinstance(value, StaticTensor) else value.value
         hint = "array functions on placeholders and Variables give elements of the graph"
-        if isinstance(value, Array) and not isinstance(value, Tracer):
+        if isinstance(value, Array):
             hint = "this is an eager tensor, whose value is at hand: use tensor.numpy()"
         raise StaticGraphError(f"{_short(value)} is not a tensor, Variable or operation of {self.name}", hint=hint)
 

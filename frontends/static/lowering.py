@@ -82,16 +82,14 @@ def lower(
     by_parameter = {v.parameter: v for v in graph.variables}
     variables = [by_parameter[p] for p in listed]
     captured = [c for c in graph.captured if c.parameter.node in read]
-    parameters_of_state = [*listed, *(c.parameter for c in captured)]
-    assigned = sorted(final, key=lambda p: parameters_of_state.index(p) if p in listed else len(listed))
+    state = [*listed, *(c.parameter for c in captured)]
+    position = {p: len(given) + i for i, p in enumerate(state)}
+    assigned = sorted(final, key=lambda p: position.get(p, len(given) + len(listed)))
     new_values = dict(zip(final, outputs[len(values) :], strict=False))
     order = [*outputs[: len(values)], *(new_values[p] for p in assigned), *outputs[len(values) + len(final) :]]
     updated = [*assigned, *(c.parameter for c, _ in written)]
-    aliases = {
-        len(values) + i: len(given) + parameters_of_state.index(p)
-        for i, p in enumerate(updated) if p in parameters_of_state
-    }  # fmt: skip
-    ir = IRGraph([*given, *parameters_of_state], order, effects=new_effects, aliases=aliases, guards=guards, name=graph.name)
+    aliases = {len(values) + i: position[p] for i, p in enumerate(updated) if p in position}
+    ir = IRGraph([*given, *state], order, effects=new_effects, aliases=aliases, guards=guards, name=graph.name)
     return Lowered(
         ir, fed, tuple(variables), tuple(captured),
         tuple([by_parameter[p] for p in assigned]), tuple([c for c, _ in written]),

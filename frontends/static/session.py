@@ -18,8 +18,8 @@ from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
 from graphc.frontends.static.feeding import check_sizes, convert_feed
 from graphc.frontends.static.graph import Graph, get_default_graph
 from graphc.frontends.static.lowering import Lowered, lower
-from graphc.frontends.static.tensor import Element, Operation, StaticTensor, defaults
-from graphc.frontends.symbolic import Captured
+from graphc.frontends.static.tensor import Element, Operation, defaults
+from graphc.frontends.symbolic import Captured, Tracer
 from graphc.ir.graph import Node, Value
 
 _MAX_PLANS = 256  # compiled parts of one graph that are kept
@@ -135,7 +135,7 @@ class Session:
         return elements
 
     def _feed_target(self, key: Any) -> Value:
-        if not isinstance(key, (StaticTensor, str)):
+        if not isinstance(key, (Tracer, str)):
             raise FeedError(
                 f"{key!r} ({type(key).__name__}) is a key of the feeds, but not a tensor of the graph",
                 hint="use the placeholder itself as the key: feed_dict={x: value}",

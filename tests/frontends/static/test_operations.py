@@ -5,6 +5,7 @@ import pytest
 
 import graphc as gc
 from graphc.errors import ArgumentError, DTypeError, GradientError, ParseError, ShapeError, StaticGraphError
+from graphc.frontends.array.elementwise import tanh
 from graphc.frontends.static import control_dependencies, identity, no_op
 from graphc.ir.types import TensorType
 
@@ -178,3 +179,22 @@ def test_identity_names_a_value_of_any_kind() -> None:
     assert named.name == "named"
     values = run(["named", identity(3.0), identity(gc.tensor([1, 2]))], {x: [5]})
     assert [v.tolist() for v in values] == [[5], 3.0, [1, 2]]  # type: ignore[attr-defined]
+
+
+# The other ways to write functions and gradients, within a static graph.
+
+
+def test_jitted_functions_and_transforms_add_to_the_graph_of_their_arguments() -> None:
+    function = gc.jit(lambda w, x: tanh(w * x).sum())
+    x = gc.placeholder("f32[n]", name="x")
+    w = gc.Variable(2.0, name="w")
+    y = function(w, x)
+    (by_gradients,) = gc.gradients(y, [w])
+    by_grad = gc.grad(function)(w, x)
+    with gc.get_default_graph():
+        inside = gc.grad(function)(w, x)
+    assert by_grad.graph is inside.graph is x.graph
+    value, *derivatives = run([y, by_gradients, by_grad, inside], {x: [1.0, 2.0]})  # type: ignore[misc]
+    np.testing.assert_allclose(value, np.tanh([2.0, 4.0]).sum(), rtol=1e-6)
+    expected = (np.array([1.0, 2.0]) / np.cosh([2.0, 4.0]) ** 2).sum()
+    np.testing.assert_allclose(derivatives, [expected] * 3, rtol=1e-5)
