@@ -113,7 +113,7 @@ def uniform(self: Stream, shape: Any = None, low: ArrayLike = 0.0, high: ArrayLi
     first, last = (_parameter(v, wanted, number) for v in (low, high))
     width = astype(subtract(last, first), wanted)
     value = astype(add(first, multiply(width, astype(number, float64))), wanted)
-    return where(less(value, last), value, first)  # rounding may reach the excluded end
+    return where(less(value, astype(last, wanted)), value, astype(first, wanted))  # rounding may reach the excluded end
 
 
 def _parameter(value: ArrayLike, dtype: DType, number: Array) -> Array:
