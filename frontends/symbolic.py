@@ -472,6 +472,8 @@ def _reshapes_in_place(x: Tracer, shape: Sequence[Dim]) -> bool:
     """Whether eager execution would make this reshape a view, given the views that ``x`` is seen through."""
     if all(step.op in ("reshape", "stop_gradient") for step in x._chain):
         return True
+    if [d for d in x.shape if d != 1] == [d for d in shape if d != 1]:  # axes of size 1 come and go, as for x[0]
+        return True
     dims = (*x._storage.base_type.shape, *x.shape, *shape)
     if not all(isinstance(d, int) for d in dims):
         return False

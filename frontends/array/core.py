@@ -16,6 +16,7 @@ from graphc.dtypes import DType, as_dtype, bool_, default_float, default_int, pr
 from graphc.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from graphc.frontends.dispatch import Array, Context, bind, bind_view, context_of
 from graphc.ir.dims import Dim, DimExpr
+from graphc.ir.primitive import get_primitive
 from graphc.ir.types import Shape
 
 Scalar = bool | int | float
@@ -36,13 +37,22 @@ def scalar_dtype(value: Scalar) -> DType:
 
 def lift(value: ArrayLike, *others: Any) -> Array:
     """``value`` as an array of the context in charge of it and ``others``."""
-    return context_of((value, *others)).lift(value)
+    return lift_in(context_of((value, *others)), value)
+
+
+def lift_in(context: Context, value: ArrayLike) -> Array:
+    """``value`` as an array of ``context``; a symbolic size becomes its run-time value, which yields as a Python int does."""
+    if not isinstance(value, DimExpr):
+        return context.lift(value)
+    (size,) = context.bind(get_primitive("dimension"), (), {"dim": value})
+    size.weak = True
+    return size
 
 
 def lift_all(*values: ArrayLike) -> tuple[Array, ...]:
     """All of ``values`` as arrays of the one context in charge of them."""
     context = context_of(values)
-    return tuple([context.lift(v) for v in values])
+    return tuple([lift_in(context, v) for v in values])
 
 
 def promoted(*values: ArrayLike, dtype: DType | None = None, what: str = "") -> tuple[Array, ...]:
@@ -61,7 +71,7 @@ def converted(
 
     Raises DTypeError where there is no common dtype, ArgumentError for an int that the dtype cannot hold.
     """
-    arrays = [v if is_scalar(v) else context.lift(v) for v in values]
+    arrays = [v if is_scalar(v) else lift_in(context, v) for v in values]
     weak_result = False
     if dtype is None:
         operands = [(a.dtype, a.weak) if isinstance(a, Array) else (scalar_dtype(a), True) for a in arrays]

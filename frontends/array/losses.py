@@ -10,7 +10,7 @@ import math
 from graphc.dtypes import int64
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.activations import log_softmax, softplus
-from graphc.frontends.array.core import ArrayLike, astype, broadcast_shapes, computed_wide, lift, show_shape, with_shape
+from graphc.frontends.array.core import ArrayLike, astype, broadcast_shapes, computed_wide, converted, lift, show_shape, with_shape
 from graphc.frontends.array.elementwise import (
     absolute,
     add,
@@ -52,7 +52,7 @@ def _target(x: Array, target: ArrayLike, what: str) -> Array:
 
     Broadcasting here would be a mistake more often than not: (n, 1) against (n,) gives n² errors.
     """
-    array = lift(target, x)
+    (array,) = converted(context_of((x, target)), [target], x.dtype, what)
     if array.shape not in ((), x.shape):
         fits = len(array.shape) == len(x.shape) and not any(
             isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(array.shape, x.shape, strict=True)
@@ -63,7 +63,7 @@ def _target(x: Array, target: ArrayLike, what: str) -> Array:
                 hint="they must be equal; reshape() or squeeze() one of them",
             )
         broadcast_shapes(context_of((x, array)), x.shape, array.shape, what=what)
-    return astype(array, x.dtype)
+    return array
 
 
 @computed_wide
@@ -130,7 +130,8 @@ def binary_cross_entropy_with_logits(
     goal = _target(input, target, "binary_cross_entropy_with_logits")
     loss = softplus(negative(input))
     if pos_weight is not None:
-        loss = multiply(loss, add(multiply(subtract(pos_weight, 1.0), goal), 1.0))
+        (factor,) = converted(context_of((input, pos_weight)), [pos_weight], input.dtype)
+        loss = multiply(loss, add(multiply(subtract(factor, 1.0), goal), 1.0))
     loss = add(multiply(subtract(1.0, goal), input), loss)
     return _reduced(loss if weight is None else multiply(loss, weight), reduction, "binary_cross_entropy_with_logits")
 
@@ -267,7 +268,8 @@ def cross_entropy(
         )  # fmt: skip
     share = _target(input, goal, "cross_entropy")
     if label_smoothing > 0:
-        spread = divide(label_smoothing, size_as_number((input.shape[axis],), input.dtype))
+        count = size_as_number((input.shape[axis],), input.dtype)
+        spread = label_smoothing / count if isinstance(count, float) else divide(label_smoothing, count)
         share = add(multiply(share, 1.0 - label_smoothing), spread)
     loss = multiply(share, logs)
     if weight is not None:

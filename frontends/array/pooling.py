@@ -223,7 +223,8 @@ def _bounds(length: int, count: int) -> list[tuple[int, int]]:
 
 
 def _split_evenly(length: Dim, count: int) -> bool:
-    return length % count == 0
+    """Whether the windows do not overlap; a symbolic size must divide, which the run time checks."""
+    return isinstance(length, DimExpr) or length % count == 0
 
 
 def _adaptive_avg(x: ArrayLike, output_size: Any, spatial: int) -> Array:

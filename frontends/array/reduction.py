@@ -131,13 +131,16 @@ def var(x: Array, axis: Axis = None, *, correction: float = 0, keepdims: bool = 
     array = x
     axes = normalize_axes(axis, len(array.shape), "var")
     centered = subtract(array, mean(array, axis, keepdims=True))
-    count = size_as_number([array.shape[a] for a in axes], array.dtype)
     total = sum(square(centered), axis, keepdims=keepdims)
+    return divide(total, degrees_of_freedom([array.shape[a] for a in axes], correction, array.dtype))
+
+
+def degrees_of_freedom(sizes: Sequence[Dim], correction: float, dtype: DType) -> Any:
+    """The product of ``sizes`` less ``correction``, at least 0: a Python float, or a scalar array where it is symbolic."""
+    count = size_as_number(sizes, dtype)
     if isinstance(count, float):
-        divisor: Any = builtins.max(count - correction, 0.0)
-    else:
-        divisor = maximum(subtract(count, correction), 0.0)
-    return divide(total, divisor)
+        return builtins.max(count - correction, 0.0)
+    return maximum(subtract(count, correction), 0.0)
 
 
 def std(x: ArrayLike, axis: Axis = None, *, correction: float = 0, keepdims: bool = False) -> Array:

@@ -37,7 +37,7 @@ from graphc.frontends.array.indexing import take
 from graphc.frontends.array.linalg import matmul
 from graphc.frontends.array.movement import concat, expand_dims, matrix_transpose, ravel, reshape, slice_axis
 from graphc.frontends.array.reduction import any as any_over
-from graphc.frontends.array.reduction import mean, size_as_number
+from graphc.frontends.array.reduction import degrees_of_freedom, mean
 from graphc.frontends.array.reduction import sum as sum_over
 from graphc.frontends.array.sorting import searchsorted
 from graphc.frontends.dispatch import Array, bind, context_of
@@ -73,8 +73,8 @@ def cov(x: Array, *, rowvar: bool = True, correction: float = 1) -> Array:
     if not rowvar and len(x.shape) == 2:
         rows = matrix_transpose(rows)
     centered = subtract(rows, mean(rows, 1, keepdims=True))
-    count = subtract(size_as_number(rows.shape[1:], rows.dtype), float(correction))
-    result = divide(matmul(centered, matrix_transpose(centered)), maximum(count, 0.0))
+    count = degrees_of_freedom(rows.shape[1:], correction, rows.dtype)
+    result = divide(matmul(centered, matrix_transpose(centered)), count)
     return reshape(result, ()) if result.shape == (1, 1) else result
 
 

@@ -43,7 +43,7 @@ def test_elementwise_losses_and_their_reductions(name: str) -> None:
 
 
 def test_targets_may_be_scalars() -> None:
-    assert_close(gnp.mse_loss(asarray(X), 0.5), ((X - 0.5) ** 2).mean(), rtol=1e-12)
+    assert_close(gnp.mse_loss(asarray(X), 0.1), ((X - 0.1) ** 2).mean(), rtol=1e-14)
 
 
 def test_binary_cross_entropy_is_bounded_at_0_and_1_with_a_finite_gradient() -> None:
@@ -71,6 +71,8 @@ def test_weights_of_binary_losses() -> None:
     logs = -(positive * Q * np.log(scipy.special.expit(X)) + (1 - Q) * np.log(scipy.special.expit(-X)))
     got = gnp.binary_cross_entropy_with_logits(asarray(X), asarray(Q), asarray(weight), pos_weight=asarray(positive))
     assert_close(got, (logs * weight).mean(), rtol=1e-12)
+    logs = -(0.1 * Q * np.log(scipy.special.expit(X)) + (1 - Q) * np.log(scipy.special.expit(-X)))
+    assert_close(gnp.binary_cross_entropy_with_logits(asarray(X), asarray(Q), pos_weight=0.1), logs.mean(), rtol=1e-14)
 
 
 def test_kl_div_of_zeros_logarithms_and_batches() -> None:
