@@ -60,7 +60,7 @@ class Recorder:
             node = record_to_node(source, operands)
             for index, result in enumerate(node.results):
                 values[Reference(source, index)] = result
-        return Graph(parameters, [values[r] for r in roots], name=self.name)
+        return Graph(parameters, [values[r] for r in roots], aliases=_updated(outputs, inputs), name=self.name)
 
     def _leaf_value(self, leaf: Leaf, nodes: dict[int, Value], values: dict[Reference, Value]) -> Value:
         if leaf.origin is not None:
@@ -88,6 +88,14 @@ class Recorder:
         return [
             Reference(record, i) for record in self.records if id(record) not in consumed for i in range(len(record.types))
         ]
+
+
+def _updated(outputs: Any, inputs: Any) -> dict[int, int]:
+    """Outputs that are inputs updated in place: output position → input position."""
+    if outputs is None or inputs is None:
+        return {}
+    positions = {id(t): i for i, t in enumerate(flatten(inputs)[0])}
+    return {o: positions[id(t)] for o, t in enumerate(flatten(outputs)[0]) if id(t) in positions}
 
 
 def _arranged(leaves: Sequence[Leaf], wanted: Sequence[Any] | None) -> list[Leaf]:
