@@ -7,14 +7,14 @@ from typing import Any
 from graphc.dtypes import float64
 from graphc.errors import ArgumentError
 from graphc.frontends.array.core import astype
-from graphc.frontends.array.elementwise import maximum, pow, sqrt
+from graphc.frontends.array.elementwise import divide, maximum, pow, sqrt, subtract
 from graphc.frontends.optim.checking import check_betas, check_nonnegative
 from graphc.frontends.optim.optimizer import Optimizer, Options, Slots
 
 
 def _bias_correction(beta: float, step: Any) -> Any:
     """1 - beta**step, in float64: in float32 the first steps with a beta near 1 would be off in the fifth digit."""
-    return 1.0 - pow(beta, astype(step, float64))
+    return subtract(1.0, pow(beta, astype(step, float64)))
 
 
 class Adam(Optimizer):
@@ -60,9 +60,10 @@ class Adam(Optimizer):
         changed = {"step": step, "exp_avg": average, "exp_avg_sq": square}
         if options["amsgrad"]:
             square = changed["max_exp_avg_sq"] = maximum(slots["max_exp_avg_sq"], square)
-        size = astype(astype(lr, float64) / _bias_correction(first, step), param.dtype)
+        size = astype(divide(astype(lr, float64), _bias_correction(first, step)), param.dtype)
         root = astype(sqrt(_bias_correction(second, step)), param.dtype)
-        return param - size * (average / (sqrt(square) / root + options["eps"])), changed
+        scale: Any = divide(sqrt(square), root)
+        return param - size * (average / (scale + options["eps"])), changed
 
 
 class AdamW(Adam):

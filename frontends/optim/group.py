@@ -57,6 +57,9 @@ class ParameterGroup(dict[str, Any]):
         for key, value in dict(*others, **options).items():
             self[key] = value
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ParameterGroup, (dict(self),)
+
     def rate_value(self) -> float:
         """The learning rate as a Python float."""
         return float(self.rate.item())

@@ -29,7 +29,8 @@ Options = dict[str, Any]
 
 def slot_dtype(name: str, parameter: Any) -> DType:
     """The dtype of a slot: counters are int64; what is accumulated has the parameter's dtype, at least float32."""
-    return int64 if name == "step" else parameter.dtype.compute  # type: ignore[no-any-return]
+    dtype: DType = int64 if name == "step" else parameter.dtype.compute
+    return dtype
 
 
 class Optimizer(ABC):
@@ -82,7 +83,7 @@ class Optimizer(ABC):
         for group in self.param_groups:
             group["lr"] = value
 
-    def add_param_group(self, group: Options) -> None:
+    def add_param_group(self, group: Any) -> None:
         """Optimize more parameters: a dict with ``"params"`` and the options that differ from the defaults."""
         known = {"params", *self.defaults, "initial_lr"}
         if not isinstance(group, dict) or "params" not in group:
@@ -299,6 +300,18 @@ class Optimizer(ABC):
         for group, saved_group in zip(self.param_groups, saved_groups, strict=True):
             group.update({k: v for k, v in saved_group.items() if k != "params"})
 
+    def __getstate__(self) -> dict[str, Any]:
+        slots = [[self.state[id(p)] for p in g["params"]] for g in self.param_groups]
+        return {"defaults": self.defaults, "param_groups": self.param_groups, "slots": slots}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.defaults, self.param_groups = state["defaults"], state["param_groups"]
+        self.state = {
+            id(param): slots
+            for group, of_group in zip(self.param_groups, state["slots"], strict=True)
+            for param, slots in zip(group["params"], of_group, strict=True)
+        }
+
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
         for group in self.param_groups or [self.defaults]:
@@ -321,7 +334,7 @@ def _as_groups(params: Any) -> list[Options]:
     if not isinstance(params, (dict, Array)) and isinstance(params, Iterable):
         params = list(params)
         if params and all(isinstance(p, dict) and "params" in p for p in params):
-            return params
+            return list(params)
     return [{"params": params}]
 
 

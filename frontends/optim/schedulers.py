@@ -89,7 +89,7 @@ class ExponentialLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate_at(self, epoch: int, base: float, group: int) -> float:
-        return base * self.gamma**epoch  # type: ignore[no-any-return]
+        return base * self.gamma**epoch
 
 
 class CosineAnnealingLR(LRScheduler):

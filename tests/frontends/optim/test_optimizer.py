@@ -1,5 +1,6 @@
 """What all optimizers share: groups, gradients, learning rates, saved state, and errors."""
 
+import copy
 import pickle
 from typing import Any
 
@@ -153,6 +154,22 @@ def test_state_dict_continues_where_it_was_taken() -> None:
     np.testing.assert_array_equal(one.detach().numpy(), two.detach().numpy())
     assert saved["state"][0]["step"].item() == 3, "a saved state is a copy"
     assert saved["param_groups"][0]["params"] == [0]
+
+
+def test_a_pickled_optimizer_comes_with_its_parameters() -> None:
+    p = with_grad([1.0], [1.0])
+    optimizer = optim.Adam([p], lr=0.5)
+    optimizer.step()
+    for again in (pickle.loads(pickle.dumps(optimizer)), copy.deepcopy(optimizer)):
+        (q,) = again.param_groups[0]["params"]
+        assert q is not p
+        q.grad = p.grad
+        again.lr = 0.25
+        again.step()
+        assert q.item() == pytest.approx(0.25)
+        assert again.state[id(q)]["step"].item() == 2
+    assert p.item() == pytest.approx(0.5)
+    assert optimizer.lr == 0.5
 
 
 def test_a_state_that_does_not_fit_changes_nothing() -> None:
