@@ -139,10 +139,14 @@ class EagerContext:
             storage.value = written
             storage.written += 1
 
-    def call(self, graph: Graph, run: Any, sources: Sequence[Any], kept: Sequence[int]) -> list[Tensor]:
+    def call(
+        self, graph: Graph, run: Any, sources: Sequence[Any], kept: Sequence[int], flows: Sequence[bool]
+    ) -> list[Tensor]:
         """Run a compiled ``graph`` on ``sources`` (tensors, ndarrays, scalars) as one recorded op.
 
-        ``kept``: positions of sources that the caller will overwrite, of which a recording keeps a copy.
+        ``kept``: positions of sources that the caller will overwrite, of which a recording keeps a copy. ``flows``: for
+        each output, whether it depends on an input that requires gradients in a way that ``no_grad`` or ``detach`` did not
+        cut.
         """
         tensors = [s if isinstance(s, Tensor) else None for s in sources]
         arrays = [
@@ -150,11 +154,11 @@ class EagerContext:
         ]
         references = [None if t is None else t.reference() for t in tensors]
         needed = [r is not None and r.requires_grad for r in references]
-        needs = mode.enabled and any(needed) and any(t.dtype.is_inexact for t in graph.output_types)
+        needs = mode.enabled and any(needed) and any(flows)
         originals = {i: np.array(arrays[i]) for i in kept} if needs else {}
         results = [Tensor.wrap(r) for r in run(*arrays)]
         if needs or recorders.active:
-            self._record_call(graph, sources, references, results, needs, originals)
+            self._record_call(graph, sources, references, results, flows, needs, originals)
         return results
 
     def _record_call(
@@ -163,6 +167,7 @@ class EagerContext:
         sources: Sequence[Any],
         references: Sequence[Reference | None],
         results: Sequence[Tensor],
+        flows: Sequence[bool],
         needs: bool,
         originals: dict[int, Any],
     ) -> None:
@@ -182,9 +187,12 @@ class EagerContext:
         record = Record(get_primitive("call"), {"graph": graph}, tuple(inputs), types, needs, location)
         if needs:
             record.saved_operands = tuple(saved)
-        for index, tensor in enumerate(results):
-            if tensor.dtype.is_inexact or recorders.active:
-                tensor._reference = Reference(record, index)
+        for index, (tensor, flow) in enumerate(zip(results, flows, strict=True)):
+            made = Reference(record, index)
+            if flow or (recorders.active and not needs):
+                tensor._reference = made
+            elif recorders.active:
+                tensor._reference = Reference(Leaf(tensor.type, tensor, False, location, origin=made), 0)
 
     def _check_writable(self, x: Tensor) -> None:
         if any(step.op == "broadcast_in_dim" for step in x._chain) and not _is_permutation_free(x):

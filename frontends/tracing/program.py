@@ -51,8 +51,9 @@ class TracedProgram:
         outputs: list[Value] = []
         found: list[_Output] = []
         result_leaves, self._result_tree = flatten(result)
+        self._flows: list[bool] = []  # for each output of the graph, whether gradients go through it
         for leaf in result_leaves:
-            found.append(_output_of(leaf, context, outputs))
+            found.append(_output_of(leaf, context, outputs, self._flows))
         self._outputs = tuple(found)
         self._inputs = tuple(context.inputs)
         gradients = context.final_gradients()
@@ -65,11 +66,13 @@ class TracedProgram:
                 flows = entry.tracer._requires_grad and not entry.tracer._is_leaf
                 self._written.append((position, len(outputs), flows))
                 outputs.append(storage.value)
+                self._flows.append(flows)
         self._gradients: list[tuple[int, int | None]] = []
         for position, gradient in gradients:
             self._gradients.append((position, None if gradient is None else len(outputs)))
             if gradient is not None:
                 outputs.append(context.lift(gradient).value)
+                self._flows.append(False)
         self._without_gradient = frozenset(context.without_gradient)
         self.graph: Graph = context.builder.finish(outputs, aliases=aliases)
         self.guards = tuple(
@@ -109,7 +112,7 @@ class TracedProgram:
         eager: Any = eager_context()
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
         written = [position for position, _, _ in self._written]
-        results = eager.call(self.graph, self.executable(), arguments, written)
+        results = eager.call(self.graph, self.executable(), arguments, written, self._flows)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:
@@ -146,7 +149,7 @@ class TracedProgram:
         return view
 
 
-def _output_of(leaf: Any, context: TraceContext, outputs: list[Value]) -> _Output:
+def _output_of(leaf: Any, context: TraceContext, outputs: list[Value], flows: list[bool]) -> _Output:
     if not isinstance(leaf, Array):
         return _Output(None, False, (), False, leaf)
     tracer = leaf if isinstance(leaf, Tracer) else context.lift(leaf)
@@ -155,6 +158,7 @@ def _output_of(leaf: Any, context: TraceContext, outputs: list[Value]) -> _Outpu
         if is_array and tracer._storage is entry.tracer._storage:
             return _Output(position, True, tracer._chain, False, None)
     outputs.append(context.lift(tracer).value)
+    flows.append(tracer.requires_grad)
     return _Output(len(outputs) - 1, False, (), tracer.weak, None)
 
 
