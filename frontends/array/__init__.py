@@ -10,7 +10,7 @@ from typing import Any
 
 from graphc.frontends.array.names import PUBLIC
 
-__all__ = sorted(PUBLIC)  # noqa: PLE0605
+__all__ = list(PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

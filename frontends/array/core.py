@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 import numpy as np
 
@@ -123,13 +123,16 @@ def computed_wide(
     A composition of many 16-bit ops would round after each of them; this rounds once.
     """
 
-    @wraps(function)
-    def wrapper(x: ArrayLike, *args: P.args, **kwargs: P.kwargs) -> Array:
-        array = to_float(x)
-        dtype = array.dtype
-        return astype(function(astype(array, dtype.compute), *args, **kwargs), dtype)
+    name = function.__code__.co_varnames[0]
 
-    return wrapper
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Array:
+        operand, *rest = args if args else (kwargs.pop(name),)
+        array = to_float(operand)
+        dtype = array.dtype
+        return astype(function(astype(array, dtype.compute), *rest, **kwargs), dtype)
+
+    return cast("Callable[Concatenate[ArrayLike, P], Array]", wrapper)
 
 
 def astype(x: Array, dtype: DType) -> Array:
@@ -260,6 +263,7 @@ def common_dtype(*values: ArrayLike) -> DType:
 
 __all__ = [
     "Array", "ArrayLike", "Scalar", "astype", "bind", "broadcast_arrays_in", "broadcast_shapes", "broadcast_to_shape",
-    "common_dtype", "computed_wide", "converted", "fitted_scalar", "integer_range", "is_scalar", "lift", "lift_all", "normalize_axes", "normalize_axis", "promote", "promoted",
-    "require", "scalar_dtype", "show_shape", "to_float",
+    "common_dtype", "computed_wide", "converted", "fitted_scalar", "integer_range", "is_scalar", "lift", "lift_all",
+    "lift_in", "normalize_axes", "normalize_axis", "promote", "promoted", "require", "scalar_dtype", "show_shape", "to_float",
+    "with_shape",
 ]  # fmt: skip

@@ -101,7 +101,7 @@ def divide(x: ArrayLike, y: ArrayLike) -> Array:
     """x / y. Integers and bools are converted to float32 first (int / int → float32)."""
     operands = [v if is_scalar(v) else lift(v, x, y) for v in (x, y)]
     if not any(isinstance(v, float) if is_scalar(v) else v.dtype.is_inexact for v in operands):
-        operands = [float(v) if is_scalar(v) else to_float(v) for v in operands]
+        operands = [to_float(v) if isinstance(v, Array) else float(v) for v in operands]
     a, b = promoted(*operands, what="divide")
     return bind("div", a, b)
 
@@ -369,4 +369,9 @@ def conj(x: ArrayLike) -> Array:
     return lift(x)
 
 
+# NumPy's and PyTorch's names of the above.
 abs = absolute
+power, mod, true_divide, clamp = pow, remainder, divide, clip
+arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2
+arcsinh, arccosh, arctanh = asinh, acosh, atanh
+invert, left_shift, right_shift = bitwise_invert, bitwise_left_shift, bitwise_right_shift

@@ -107,9 +107,8 @@ def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
         if bounds == [None, None] and step == -1:
             return 0, size, -1
         raise ShapeError(f"a slice with step {step} needs a known size, and axis {axis} has the symbolic size {size}")
-    start = _clamp_bound(bounds[0], size, 0)
-    stop = _clamp_bound(bounds[1], size, size)
-    return start, dim_max(start, stop), 1
+    first, last = _clamp_bound(bounds[0], size, 0), _clamp_bound(bounds[1], size, size)
+    return first, dim_max(first, last), 1
 
 
 def _clamp_bound(bound: Dim | None, size: Dim, default: Dim) -> Dim:
@@ -172,7 +171,7 @@ def _basic_view(x: Array, items: Sequence[Any]) -> tuple[Array, list[tuple[int, 
 def _mask_ndim(item: Any) -> int:
     if not _is_mask(item):
         return 1
-    return item.ndim if isinstance(item, Array) else np.ndim(item)
+    return len(item.shape) if isinstance(item, Array) else np.ndim(item)
 
 
 def _checked_int(item: Any, size: Dim, axis: int, x: Array) -> Dim:
@@ -214,7 +213,7 @@ def _advanced(view: Array, arrays: Sequence[tuple[int, Any]], items: Sequence[An
 
 
 def _normalized_index(view: Array, axis: int, item: Any) -> Array:
-    raw = item if isinstance(item, (Array, np.ndarray)) else np.asarray(item)
+    raw: Any = item if isinstance(item, (Array, np.ndarray)) else np.asarray(item)
     if isinstance(raw, np.ndarray) and raw.size == 0 and raw.dtype.kind == "f":
         raw = raw.astype(np.int64)
     literal = not isinstance(item, (Array, np.ndarray))
@@ -370,7 +369,7 @@ def _masked_write(view: Array, axis: int, mask: Array, value: Array) -> Array | 
 
 
 class IndexUpdater:
-    """``x.at``: functional updates, ``x.at[key].set(v)``, ``.add``, ``.subtract``, ``.multiply``, ``.max``, ``.min``, ``.get()``.
+    """``x.at``: functional updates ``x.at[key].set(v)``, ``add``, ``subtract``, ``multiply``, ``max``, ``min``; and ``get()``.
 
     Each gives a new array; ``x`` is unchanged. Repeated indices add up in ``add`` (unlike ``x[key] += v``).
     """

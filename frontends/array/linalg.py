@@ -82,7 +82,7 @@ def outer(x: ArrayLike, y: ArrayLike) -> Array:
 
 
 def tensordot(x: ArrayLike, y: ArrayLike, axes: int | Sequence[Any] = 2) -> Array:
-    """Sums of products over several axes: the last ``axes`` of ``x`` with the first of ``y``, or the two given lists of axes."""
+    """Sums of products over several axes: the last ``axes`` of ``x`` with the first of ``y``, or two given lists of axes."""
     a, b = _operands("tensordot", x, y)
     if isinstance(axes, int):
         if not 0 <= axes <= min(len(a.shape), len(b.shape)):

@@ -10,7 +10,16 @@ import math
 from graphc.dtypes import int64
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.activations import log_softmax, softplus
-from graphc.frontends.array.core import ArrayLike, astype, broadcast_shapes, computed_wide, converted, lift, show_shape, with_shape
+from graphc.frontends.array.core import (
+    ArrayLike,
+    astype,
+    broadcast_shapes,
+    computed_wide,
+    converted,
+    lift,
+    show_shape,
+    with_shape,
+)
 from graphc.frontends.array.elementwise import (
     absolute,
     add,

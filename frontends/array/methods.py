@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dtypes import as_dtype
+from graphc.dtypes import ALL, as_dtype
 from graphc.errors import DTypeError, InPlaceError, ShapeError
 from graphc.frontends.array import creation, elementwise, indexing, linalg, movement, numpy_protocol, reduction
 from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, converted, show_shape
 from graphc.frontends.dispatch import Array, context_of
 from graphc.ir.dims import Dim, product
+
+Int, Float, Bool = int, float, bool  # ArrayMethods has methods of these names
 
 _KIND_ORDER = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 _OPERANDS = (Array, np.ndarray, np.generic, bool, int, float)
@@ -358,7 +360,7 @@ class ArrayMethods(Array):
 
     view = reshape
 
-    def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Array:
+    def flatten(self, start_axis: Int = 0, end_axis: Int = -1) -> Array:
         """Axes merged into one (see ``gc.flatten``)."""
         return movement.flatten(self, start_axis, end_axis)
 
@@ -377,7 +379,7 @@ class ArrayMethods(Array):
         """The axes in another order."""
         return movement.permute_dims(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
 
-    def swapaxes(self, axis1: int, axis2: int) -> Array:
+    def swapaxes(self, axis1: Int, axis2: Int) -> Array:
         """Two axes exchanged."""
         return movement.swapaxes(self, axis1, axis2)
 
@@ -387,11 +389,11 @@ class ArrayMethods(Array):
             raise ShapeError(f"t() takes at most two dimensions, not shape {show_shape(self.shape)}", hint="use .mT")
         return movement.permute_dims(self)
 
-    def squeeze(self, axis: int | Sequence[int] | None = None) -> Array:
+    def squeeze(self, axis: Int | Sequence[Int] | None = None) -> Array:
         """Axes of size 1 removed."""
         return movement.squeeze(self, axis)
 
-    def unsqueeze(self, axis: int) -> Array:
+    def unsqueeze(self, axis: Int) -> Array:
         """A new axis of size 1."""
         return movement.expand_dims(self, axis)
 
@@ -402,65 +404,65 @@ class ArrayMethods(Array):
         kept = tuple(self.shape[i - offset] if s == -1 and i >= offset else s for i, s in enumerate(sizes))
         return movement.broadcast_to(self, kept)
 
-    def repeat(self, *repetitions: int) -> Array:
+    def repeat(self, *repetitions: Int) -> Array:
         """The whole array repeated along each axis (PyTorch's ``repeat``, NumPy's ``tile``)."""
         return movement.tile(self, repetitions)
 
-    def flip(self, *axes: int) -> Array:
+    def flip(self, *axes: Int) -> Array:
         """The order along ``axes`` reversed."""
         return movement.flip(self, axes or None)
 
-    def split(self, sections: int | Sequence[int], axis: int = 0) -> tuple[Array, ...]:
+    def split(self, sections: Int | Sequence[Int], axis: Int = 0) -> tuple[Array, ...]:
         """Cut along an axis (see ``gc.split``)."""
         return movement.split(self, sections, axis)
 
-    def chunk(self, chunks: int, axis: int = 0) -> tuple[Array, ...]:
+    def chunk(self, chunks: Int, axis: Int = 0) -> tuple[Array, ...]:
         """Cut into at most ``chunks`` parts."""
         return movement.chunk(self, chunks, axis)
 
     # Reductions
 
-    def sum(self, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Array:
+    def sum(self, axis: Any = None, *, dtype: Any = None, keepdims: Bool = False) -> Array:
         """The sum over ``axis``."""
         return reduction.sum(self, axis, dtype=dtype, keepdims=keepdims)
 
-    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Array:
+    def prod(self, axis: Any = None, *, keepdims: Bool = False) -> Array:
         """The product over ``axis``."""
         return reduction.prod(self, axis, keepdims=keepdims)
 
-    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Array:
+    def mean(self, axis: Any = None, *, keepdims: Bool = False) -> Array:
         """The mean over ``axis``."""
         return reduction.mean(self, axis, keepdims=keepdims)
 
-    def var(self, axis: Any = None, *, correction: float = 0, keepdims: bool = False) -> Array:
+    def var(self, axis: Any = None, *, correction: Float = 0, keepdims: Bool = False) -> Array:
         """The variance over ``axis``."""
         return reduction.var(self, axis, correction=correction, keepdims=keepdims)
 
-    def std(self, axis: Any = None, *, correction: float = 0, keepdims: bool = False) -> Array:
+    def std(self, axis: Any = None, *, correction: Float = 0, keepdims: Bool = False) -> Array:
         """The standard deviation over ``axis``."""
         return reduction.std(self, axis, correction=correction, keepdims=keepdims)
 
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> Array:
+    def max(self, axis: Any = None, *, keepdims: Bool = False) -> Array:
         """The largest element over ``axis``."""
         return reduction.max(self, axis, keepdims=keepdims)
 
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> Array:
+    def min(self, axis: Any = None, *, keepdims: Bool = False) -> Array:
         """The smallest element over ``axis``."""
         return reduction.min(self, axis, keepdims=keepdims)
 
-    def any(self, axis: Any = None, *, keepdims: bool = False) -> Array:
+    def any(self, axis: Any = None, *, keepdims: Bool = False) -> Array:
         """Whether any element is true."""
         return reduction.any(self, axis, keepdims=keepdims)
 
-    def all(self, axis: Any = None, *, keepdims: bool = False) -> Array:
+    def all(self, axis: Any = None, *, keepdims: Bool = False) -> Array:
         """Whether all elements are true."""
         return reduction.all(self, axis, keepdims=keepdims)
 
-    def argmax(self, axis: Any = None, *, keepdims: bool = False) -> Array:
+    def argmax(self, axis: Any = None, *, keepdims: Bool = False) -> Array:
         """The position of the first largest element."""
         return reduction.argmax(self, axis, keepdims=keepdims)
 
-    def argmin(self, axis: Any = None, *, keepdims: bool = False) -> Array:
+    def argmin(self, axis: Any = None, *, keepdims: Bool = False) -> Array:
         """The position of the first smallest element."""
         return reduction.argmin(self, axis, keepdims=keepdims)
 
@@ -468,7 +470,7 @@ class ArrayMethods(Array):
         """Running sums along ``axis``."""
         return reduction.cumulative_sum(self, axis)
 
-    def norm(self, ord: Any = None, axis: Any = None, *, keepdims: bool = False) -> Array:
+    def norm(self, ord: Any = None, axis: Any = None, *, keepdims: Bool = False) -> Array:
         """A vector norm over ``axis``."""
         return reduction.norm(self, ord, axis, keepdims=keepdims)
 
@@ -529,6 +531,4 @@ class ArrayMethods(Array):
         return linalg.dot(self, other)
 
 
-_DTYPE_NAMES = frozenset(
-    ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"]
-)
+_DTYPE_NAMES = frozenset(name for dtype in ALL for name in (dtype.name, dtype.short))

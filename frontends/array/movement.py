@@ -1,8 +1,9 @@
-"""Array functions that move elements: shapes, axes, joining, repeating. Reshape, transpose and flip are views where possible."""
+"""Array functions that move elements: shapes, axes, joining, repeating. Reshape, transpose, flip are views where possible."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Array:
     array = lift(x)
     if not array.shape:
         return reshape(array, (1,))
-    first, last = normalize_axis(start_axis, array.ndim, "flatten"), normalize_axis(end_axis, array.ndim, "flatten")
+    first, last = normalize_axis(start_axis, len(array.shape), "flatten"), normalize_axis(end_axis, len(array.shape), "flatten")
     if first > last:
         raise AxisError(f"flatten: start axis {start_axis} lies after end axis {end_axis}")
     merged = product(array.shape[first : last + 1])
@@ -90,11 +91,11 @@ def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Array:
 def permute_dims(x: ArrayLike, axes: Sequence[int] | None = None) -> Array:
     """The axes in another order (reversed without ``axes``). A view."""
     array = lift(x)
-    order = tuple(range(array.ndim))[::-1] if axes is None else tuple(
-        normalize_axis(a, array.ndim, "permute_dims") for a in axes
+    order = tuple(range(len(array.shape)))[::-1] if axes is None else tuple(
+        normalize_axis(a, len(array.shape), "permute_dims") for a in axes
     )  # fmt: skip
-    if sorted(order) != list(range(array.ndim)):
-        raise AxisError(f"permute_dims: {tuple(axes or ())} does not name each of the {array.ndim} axes once")
+    if sorted(order) != list(range(len(array.shape))):
+        raise AxisError(f"permute_dims: {tuple(axes or ())} does not name each of the {len(array.shape)} axes once")
     return bind_view("transpose", array, permutation=order)
 
 
@@ -104,8 +105,8 @@ transpose = permute_dims
 def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Array:
     """Two axes exchanged. A view."""
     array = lift(x)
-    a, b = normalize_axis(axis1, array.ndim, "swapaxes"), normalize_axis(axis2, array.ndim, "swapaxes")
-    order = list(range(array.ndim))
+    a, b = normalize_axis(axis1, len(array.shape), "swapaxes"), normalize_axis(axis2, len(array.shape), "swapaxes")
+    order = list(range(len(array.shape)))
     order[a], order[b] = order[b], order[a]
     return permute_dims(array, order)
 
@@ -113,7 +114,7 @@ def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Array:
 def matrix_transpose(x: ArrayLike) -> Array:
     """The last two axes exchanged. A view. Raises ShapeError below two dimensions."""
     array = lift(x)
-    if array.ndim < 2:
+    if len(array.shape) < 2:
         raise ShapeError(f"matrix_transpose needs at least two dimensions, not shape {show_shape(array.shape)}")
     return swapaxes(array, -1, -2)
 
@@ -125,9 +126,9 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
     destinations = [destination] if isinstance(destination, int) else list(destination)
     if len(sources) != len(destinations):
         raise AxisError(f"moveaxis: {len(sources)} sources, {len(destinations)} destinations")
-    sources = [normalize_axis(a, array.ndim, "moveaxis") for a in sources]
-    destinations = [normalize_axis(a, array.ndim, "moveaxis") for a in destinations]
-    order = [a for a in range(array.ndim) if a not in sources]
+    sources = [normalize_axis(a, len(array.shape), "moveaxis") for a in sources]
+    destinations = [normalize_axis(a, len(array.shape), "moveaxis") for a in destinations]
+    order = [a for a in range(len(array.shape)) if a not in sources]
     for target, axis in sorted(zip(destinations, sources, strict=True)):
         order.insert(target, axis)
     return permute_dims(array, order)
@@ -137,9 +138,9 @@ def expand_dims(x: ArrayLike, axis: int | Sequence[int] = 0) -> Array:
     """New axes of size 1 at the places ``axis`` of the result. A view."""
     array = lift(x)
     axes = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
-    places = normalize_axes(axes, array.ndim + len(axes), "expand_dims")
+    places = normalize_axes(axes, len(array.shape) + len(axes), "expand_dims")
     sizes = iter(array.shape)
-    return reshape(array, tuple(1 if i in places else next(sizes) for i in range(array.ndim + len(axes))))
+    return reshape(array, tuple(1 if i in places else next(sizes) for i in range(len(array.shape) + len(axes))))
 
 
 def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
@@ -148,7 +149,7 @@ def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     if axis is None:
         axes = tuple(i for i, s in enumerate(array.shape) if s == 1)
     else:
-        axes = normalize_axes(axis, array.ndim, "squeeze")
+        axes = normalize_axes(axis, len(array.shape), "squeeze")
         for a in axes:
             if array.shape[a] != 1:
                 raise ShapeError(f"squeeze: axis {a} of shape {show_shape(array.shape)} has size {array.shape[a]}, not 1")
@@ -175,7 +176,7 @@ def broadcast_arrays(*arrays: ArrayLike) -> tuple[Array, ...]:
 def flip(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     """The order of the elements along ``axis`` (all axes by default) reversed. A view."""
     array = lift(x)
-    return bind_view("reverse", array, axes=normalize_axes(axis, array.ndim, "flip"))
+    return bind_view("reverse", array, axes=normalize_axes(axis, len(array.shape), "flip"))
 
 
 def concat(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Array:
@@ -189,7 +190,7 @@ def concat(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Array:
         lifted, axis = [ravel(a) for a in lifted], 0
     if not lifted[0].shape:
         raise ShapeError("concat: scalars cannot be joined", hint="use stack()")
-    return bind("concatenate", *lifted, axis=normalize_axis(axis, lifted[0].ndim, "concat"))
+    return bind("concatenate", *lifted, axis=normalize_axis(axis, len(lifted[0].shape), "concat"))
 
 
 concatenate = concat
@@ -201,7 +202,7 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Array:
     if not items:
         raise ArgumentError("stack needs at least one array")
     lifted = converted(context_of(items), items)
-    place = normalize_axis(axis, lifted[0].ndim + 1, "stack")
+    place = normalize_axis(axis, len(lifted[0].shape) + 1, "stack")
     for position, array in enumerate(lifted):
         fitted = with_shape(array, lifted[0].shape)
         if fitted is None:
@@ -216,7 +217,7 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Array:
 def unstack(x: ArrayLike, axis: int = 0) -> tuple[Array, ...]:
     """The slices along ``axis``, which is removed. Views."""
     array = lift(x)
-    place = normalize_axis(axis, array.ndim, "unstack")
+    place = normalize_axis(axis, len(array.shape), "unstack")
     size = array.shape[place]
     return tuple(squeeze(slice_axis(array, place, i, i + 1), place) for i in range(size.__index__()))
 
@@ -232,7 +233,7 @@ def slice_axis(x: Array, axis: int, start: Dim, stop: Dim, step: int = 1) -> Arr
 def split(x: ArrayLike, sections: int | Sequence[int], axis: int = 0) -> tuple[Array, ...]:
     """``x`` cut along ``axis``: into ``sections`` equal parts, or before each index in the list (NumPy's meaning). Views."""
     array = lift(x)
-    place = normalize_axis(axis, array.ndim, "split")
+    place = normalize_axis(axis, len(array.shape), "split")
     size = array.shape[place]
     if isinstance(sections, int):
         if sections < 1:
@@ -245,14 +246,16 @@ def split(x: ArrayLike, sections: int | Sequence[int], axis: int = 0) -> tuple[A
         total = size.__index__()
         cuts = [min(max(c + total if c < 0 else c, 0), total) for c in sections]
         bounds = [0, *cuts, size]
-    return tuple(slice_axis(array, place, a, max(a, b) if isinstance(a, int) and isinstance(b, int) else b)
-                 for a, b in zip(bounds, bounds[1:], strict=False))  # fmt: skip
+    return tuple(
+        slice_axis(array, place, a, max(a, b) if isinstance(a, int) and isinstance(b, int) else b)
+        for a, b in pairwise(bounds)
+    )
 
 
 def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> tuple[Array, ...]:
     """At most ``chunks`` parts along ``axis``, the last possibly smaller (PyTorch's meaning). Views."""
     array = lift(x)
-    place = normalize_axis(axis, array.ndim, "chunk")
+    place = normalize_axis(axis, len(array.shape), "chunk")
     size = array.shape[place].__index__()
     step = -(-size // chunks) if size else 0
     return split(array, list(range(step, size, step)) if step else [], place)
@@ -262,9 +265,9 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Array:
     """``x`` repeated as a whole, ``repetitions`` times along each axis."""
     array = lift(x)
     counts = [repetitions] if isinstance(repetitions, int) else list(repetitions)
-    ndim = max(array.ndim, len(counts))
+    ndim = max(len(array.shape), len(counts))
     counts = [1] * (ndim - len(counts)) + counts
-    shape = (1,) * (ndim - array.ndim) + array.shape
+    shape = (1,) * (ndim - len(array.shape)) + array.shape
     interleaved = reshape(array, tuple(s for size in shape for s in (1, size)))
     repeated = broadcast_to_shape(interleaved, tuple(s for n, size in zip(counts, shape, strict=True) for s in (n, size)))
     return reshape(repeated, tuple(n * size for n, size in zip(counts, shape, strict=True)))
@@ -275,7 +278,7 @@ def repeat(x: ArrayLike, repeats: int, axis: int | None = None) -> Array:
     array = lift(x)
     if axis is None:
         array, axis = ravel(array), 0
-    place = normalize_axis(axis, array.ndim, "repeat")
+    place = normalize_axis(axis, len(array.shape), "repeat")
     widened = expand_dims(array, place + 1)
     shape = (*array.shape[: place + 1], repeats, *array.shape[place + 1 :])
     merged = (*array.shape[:place], array.shape[place] * repeats, *array.shape[place + 1 :])
@@ -290,7 +293,7 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
     axes = [axis] if isinstance(axis, int) else list(axis)
     shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
     for a, s in zip(axes, shifts, strict=True):
-        place = normalize_axis(a, array.ndim, "roll")
+        place = normalize_axis(a, len(array.shape), "roll")
         size = array.shape[place]
         if size == 0:
             continue
@@ -304,7 +307,7 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
 def rot90(x: ArrayLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Array:
     """Rotated by ``k`` times 90 degrees in the plane of ``axes``."""
     array = lift(x)
-    a, b = (normalize_axis(i, array.ndim, "rot90") for i in axes)
+    a, b = (normalize_axis(i, len(array.shape), "rot90") for i in axes)
     for _ in range(k % 4):
         array = swapaxes(flip(array, b), a, b)
     return array
@@ -318,12 +321,12 @@ def pad(
     ``mode``: "constant", "edge", "reflect" or "wrap".
     """
     array = lift(x)
-    widths = _pad_widths(pad_width, array.ndim)
+    widths = _pad_widths(pad_width, len(array.shape))
     if mode == "constant":
         (value,) = converted(context_of((array,)), [constant_values], array.dtype)
         return bind(
             "pad", array, value, low=tuple(w[0] for w in widths), high=tuple(w[1] for w in widths),
-            interior=(0,) * array.ndim,
+            interior=(0,) * len(array.shape),
         )  # fmt: skip
     if mode not in ("edge", "reflect", "wrap"):
         raise ArgumentError(f"pad: unknown mode {mode!r}", hint="use constant, edge, reflect or wrap")
@@ -353,3 +356,24 @@ def _pad_widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     except ValueError:
         raise ShapeError(f"pad: pad_width {pad_width!r} does not fit {ndim} dimensions") from None
     return [(int(a), int(b)) for a, b in pairs]
+
+
+def hstack(arrays: Sequence[ArrayLike]) -> Array:
+    """``arrays`` joined along the second axis, vectors along their only one."""
+    lifted = [_at_least_1d(a) for a in arrays]
+    return concat(lifted, 0 if lifted and len(lifted[0].shape) == 1 else 1)
+
+
+def vstack(arrays: Sequence[ArrayLike]) -> Array:
+    """``arrays`` joined along the first axis, vectors as rows."""
+    lifted = [_at_least_1d(a) for a in arrays]
+    return concat([expand_dims(a, 0) if len(a.shape) == 1 else a for a in lifted], 0)
+
+
+def _at_least_1d(x: ArrayLike) -> Array:
+    array = lift(x)
+    return array if array.shape else reshape(array, (1,))
+
+
+cat = concat
+permute, unsqueeze = permute_dims, expand_dims

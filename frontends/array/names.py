@@ -10,6 +10,7 @@ _BY_MODULE: Final[dict[str, str]] = {
         "relu6 selu silu softmax softplus softsign swish"
     ),
     "attention": "bilinear embedding linear scaled_dot_product_attention",
+    "constants": "e inf nan newaxis pi",
     "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "creation": (
         "arange asarray copy diag diagonal empty empty_like eye full full_like linspace meshgrid one_hot ones "
@@ -18,12 +19,13 @@ _BY_MODULE: Final[dict[str, str]] = {
     "datatypes": "astype can_cast finfo from_dlpack from_numpy iinfo isdtype result_type",
     "einstein": "einsum",
     "elementwise": (
-        "abs absolute acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift "
-        "bitwise_or bitwise_right_shift bitwise_xor ceil clip conj copysign cos cosh digamma divide equal erf "
-        "erfc exp exp2 expm1 floor floor_divide greater greater_equal hypot isclose isfinite isinf isnan lerp "
-        "less less_equal lgamma log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor "
-        "logit maximum minimum multiply nan_to_num negative not_equal positive pow real reciprocal remainder "
-        "round rsqrt sigmoid sign signbit sin sinh sqrt square subtract tan tanh trunc where xlogy"
+        "abs absolute acos acosh add arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 "
+        "atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor ceil "
+        "clamp clip conj copysign cos cosh digamma divide equal erf erfc exp exp2 expm1 floor floor_divide "
+        "greater greater_equal hypot invert isclose isfinite isinf isnan left_shift lerp less less_equal lgamma "
+        "log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor logit maximum minimum mod "
+        "multiply nan_to_num negative not_equal positive pow power real reciprocal remainder right_shift round "
+        "rsqrt sigmoid sign signbit sin sinh sqrt square subtract tan tanh true_divide trunc where xlogy"
     ),
     "indexing": "nonzero put_along_axis take take_along_axis",
     "linalg": "cross dot inner kron matmul matrix_norm matrix_power outer tensordot vecdot vector_norm",
@@ -32,9 +34,9 @@ _BY_MODULE: Final[dict[str, str]] = {
         "nll_loss smooth_l1_loss"
     ),
     "movement": (
-        "broadcast_arrays broadcast_to chunk concat concatenate expand_dims flatten flip matrix_transpose "
-        "moveaxis pad permute_dims ravel repeat reshape roll rot90 split squeeze stack swapaxes tile transpose "
-        "unstack"
+        "broadcast_arrays broadcast_to cat chunk concat concatenate expand_dims flatten flip hstack "
+        "matrix_transpose moveaxis pad permute permute_dims ravel repeat reshape roll rot90 split squeeze stack "
+        "swapaxes tile transpose unsqueeze unstack vstack"
     ),
     "normalization": "batch_norm cosine_similarity group_norm instance_norm layer_norm normalize rms_norm",
     "pooling": (

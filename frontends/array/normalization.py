@@ -135,7 +135,9 @@ def group_norm(
     _, shape = _channels(x, "group_norm")
     channels = x.shape[1]
     if num_groups < 1 or (isinstance(channels, int) and channels % num_groups):
-        raise ShapeError(f"group_norm: {channels} channels of shape {show_shape(x.shape)} do not divide into {num_groups} groups")
+        raise ShapeError(
+            f"group_norm: {channels} channels of shape {show_shape(x.shape)} do not divide into {num_groups} groups"
+        )
     grouped = reshape(x, (x.shape[0], num_groups, channels // num_groups, *x.shape[2:]))
     axes = tuple(range(2, len(grouped.shape)))
     centered = subtract(grouped, mean(grouped, axes, keepdims=True))

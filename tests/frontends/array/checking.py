@@ -3,9 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import graphc.frontends.eager.context  # noqa: F401  (registers the mode that executes at once)
 import numpy as np
+
 from graphc.frontends.array.creation import asarray
+from graphc.frontends.dispatch import eager_context
+from graphc.frontends.eager.context import EAGER
+
+assert eager_context() is EAGER  # importing it registers the mode that executes at once
 
 
 def numpy_of(x: Any) -> np.ndarray:

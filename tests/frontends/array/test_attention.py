@@ -1,12 +1,12 @@
 """linear, bilinear, embedding and attention against NumPy; gradients; errors."""
 
-import graphc.frontends.array as gnp
 import numpy as np
 import pytest
 import scipy.special
+
+import graphc.frontends.array as gnp
 from graphc.errors import DTypeError, OutOfBoundsError, ShapeError
 from graphc.frontends.array.creation import asarray
-
 from tests.frontends.array.checking import assert_close, assert_same, check_gradients
 
 RNG = np.random.default_rng(0)

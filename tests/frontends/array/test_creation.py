@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import graphc.frontends.array as gnp
 import ml_dtypes
 import numpy as np
 import pytest
+
+import graphc.frontends.array as gnp
 from graphc.dtypes import ALL, FLOATS, INTEGERS, DType, bfloat16, bool_, float32, float64, int8, int64, uint8
 from graphc.errors import ArgumentError, DeviceError, DTypeError, ShapeError
-
 from tests.frontends.array.checking import assert_close, assert_same, numpy_of
 
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import graphc.frontends.array as gnp
 import numpy as np
 import pytest
-from graphc.errors import ArgumentError, DTypeError, OutOfBoundsError, ShapeError
-from graphc.frontends.array.creation import asarray
 from hypothesis import given
 from hypothesis import strategies as st
 
+import graphc.frontends.array as gnp
+from graphc.errors import ArgumentError, DTypeError, OutOfBoundsError, ShapeError
+from graphc.frontends.array.creation import asarray
 from tests.frontends.array.checking import assert_same, check_gradients, numpy_of
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import graphc.frontends.array as gnp
 import numpy as np
 import pytest
 import scipy.special
+
+import graphc.frontends.array as gnp
 from graphc.errors import ArgumentError, DTypeError, OutOfBoundsError, ShapeError
 from graphc.frontends.array.creation import asarray
-
 from tests.frontends.array.checking import assert_close, check_gradients, numpy_of
 
 RNG = np.random.default_rng(0)

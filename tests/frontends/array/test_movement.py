@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import graphc.frontends.array as gnp
 import numpy as np
 import pytest
+
+import graphc.frontends.array as gnp
 from graphc.errors import ArgumentError, AxisError, GraphcError, InPlaceError, ShapeError
 from graphc.frontends.array.creation import asarray
-
 from tests.frontends.array.checking import assert_same, check_gradients, numpy_of
 
 X = np.arange(24.0).reshape(2, 3, 4)
@@ -31,6 +31,8 @@ SAME: dict[str, tuple[Callable[[Any], Any], Callable[[np.ndarray], Any]]] = {
     "concat": (lambda x: gnp.concat([x, x[:, :1]], 1), lambda x: np.concatenate([x, x[:, :1]], 1)),
     "concat none": (lambda x: gnp.concat([x, x[0]], None), lambda x: np.concatenate([x, x[0]], None)),
     "stack": (lambda x: gnp.stack([x, x + 1], -1), lambda x: np.stack([x, x + 1], -1)),
+    "hstack": (lambda x: gnp.hstack([x, x[:, :1]]), lambda x: np.hstack([x, x[:, :1]])),
+    "vstack": (lambda x: gnp.vstack([x[0, 0], x[1]]), lambda x: np.vstack([x[0, 0], x[1]])),
     "tile": (lambda x: gnp.tile(x, (2, 1, 3)), lambda x: np.tile(x, (2, 1, 3))),
     "tile more": (lambda x: gnp.tile(x, (2, 1, 1, 2)), lambda x: np.tile(x, (2, 1, 1, 2))),
     "tile int": (lambda x: gnp.tile(x, 2), lambda x: np.tile(x, 2)),
@@ -50,7 +52,7 @@ SAME: dict[str, tuple[Callable[[Any], Any], Callable[[np.ndarray], Any]]] = {
     "tril": (lambda x: gnp.tril(x, 1), lambda x: np.tril(x, 1)),
     "triu": (lambda x: gnp.triu(x, -1), lambda x: np.triu(x, -1)),
     "diagonal": (lambda x: gnp.diagonal(x, 1), lambda x: np.diagonal(x, 1, 1, 2)),
-    "trace": (lambda x: gnp.trace(x), lambda x: np.trace(x, axis1=1, axis2=2)),
+    "trace": (gnp.trace, lambda x: np.trace(x, axis1=1, axis2=2)),
     "diag": (lambda x: gnp.diag(x[0], -1), lambda x: np.diag(x[0], -1)),
     "diag of a vector": (lambda x: gnp.diag(x[0, 0], 1), lambda x: np.diag(x[0, 0], 1)),
 }  # fmt: skip

@@ -3,15 +3,15 @@
 import itertools
 from typing import Any
 
-import graphc.frontends.array as gnp
 import numpy as np
 import pytest
-from graphc.dtypes import ALL, DType, bfloat16, bool_, float16, float32, float64, int64, promote
-from graphc.errors import ArgumentError, DTypeError, ShapeError
-from graphc.frontends.array.creation import asarray
 from hypothesis import given
 from hypothesis import strategies as st
 
+import graphc.frontends.array as gnp
+from graphc.dtypes import ALL, DType, bfloat16, bool_, float16, float32, float64, int64, promote
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.frontends.array.creation import asarray
 from tests.frontends.array.checking import assert_same, numpy_of
 
 PAIRS = list(itertools.product(ALL, ALL))

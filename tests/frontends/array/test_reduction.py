@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-import graphc.frontends.array as gnp
 import numpy as np
 import pytest
 import scipy.special
+
+import graphc.frontends.array as gnp
 from graphc.dtypes import ALL, DType, bfloat16
 from graphc.errors import ArgumentError, AxisError, ShapeError
 from graphc.frontends.array.creation import asarray
-
 from tests.frontends.array.checking import assert_close, assert_same, check_gradients
 
 AXES = [None, 0, -1, (0, 2), (-1, 0, 1)]

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-import graphc.frontends.array as gnp
 import numpy as np
 import pytest
-from graphc.dtypes import ALL, DType, bfloat16
-from graphc.errors import ArgumentError, AxisError, ShapeError
-from graphc.frontends.array.creation import asarray
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+import graphc.frontends.array as gnp
+from graphc.dtypes import ALL, DType, bfloat16
+from graphc.errors import ArgumentError, AxisError, ShapeError
+from graphc.frontends.array.creation import asarray
 from tests.frontends.array.checking import assert_same, check_gradients, numpy_of
 
 RNG = np.random.default_rng(0)

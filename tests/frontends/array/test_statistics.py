@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import graphc.frontends.array as gnp
 import numpy as np
 import pytest
+
+import graphc.frontends.array as gnp
 from graphc.errors import ArgumentError, ShapeError
 from graphc.frontends.array.creation import asarray
-
 from tests.frontends.array.checking import assert_close, assert_same, check_gradients
 
 RNG = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def test_trapezoids() -> None:
     assert_close(gnp.trapezoid(asarray(X), dx=0.3), np.trapezoid(X, dx=0.3), rtol=1e-12)
     assert_close(gnp.trapezoid(asarray(X), asarray(points)), np.trapezoid(X, points), rtol=1e-12)
     assert_close(gnp.trapezoid(asarray(X), asarray(X), axis=0), np.trapezoid(X, X, axis=0), rtol=1e-12)
-    check_gradients(lambda y, x: gnp.trapezoid(y, x), X, points)
+    check_gradients(gnp.trapezoid, X, points)
     with pytest.raises(ShapeError, match=r"trapezoid: x has shape \(3,\), y \(3, 7\)"):
         gnp.trapezoid(asarray(X), asarray(points[:3]))
 
