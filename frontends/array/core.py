@@ -44,9 +44,10 @@ def lift_in(context: Context, value: ArrayLike) -> Array:
     """``value`` as an array of ``context``; a symbolic size becomes its run-time value, which yields as a Python int does."""
     if not isinstance(value, DimExpr):
         return context.lift(value)
+    size: Any
     (size,) = context.bind(get_primitive("dimension"), (), {"dim": value})
     size.weak = True
-    return size
+    return cast("Array", size)
 
 
 def lift_all(*values: ArrayLike) -> tuple[Array, ...]:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from graphc.dtypes import ALL, as_dtype
 from graphc.errors import DTypeError, InPlaceError, ShapeError
-from graphc.frontends.array import creation, elementwise, indexing, linalg, movement, numpy_protocol, reduction
+from graphc.frontends.array import (
+    activations,
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    movement,
+    numpy_protocol,
+    reduction,
+    sorting,
+)
 from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, converted, show_shape
 from graphc.frontends.dispatch import Array, context_of
 from graphc.ir.dims import Dim, product
 
-Int, Float, Bool = int, float, bool  # ArrayMethods has methods of these names
+Int: TypeAlias = int  # ArrayMethods has methods of these names
+Float: TypeAlias = float
+Bool: TypeAlias = bool
 
 _KIND_ORDER = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 _OPERANDS = (Array, np.ndarray, np.generic, bool, int, float)
@@ -521,6 +533,30 @@ class ArrayMethods(Array):
         return elementwise.clip(self, min, max)
 
     clamp = clip
+
+    def softmax(self, axis: Any = -1) -> Array:
+        """exp(x) / sum(exp(x)) over ``axis``."""
+        return activations.softmax(self, axis)
+
+    def log_softmax(self, axis: Any = -1) -> Array:
+        """The logarithm of the softmax over ``axis``."""
+        return activations.log_softmax(self, axis)
+
+    def sort(self, axis: Any = -1, *, descending: Bool = False) -> Array:
+        """The elements in order along ``axis``: a new array."""
+        return sorting.sort(self, axis, descending=descending)
+
+    def argsort(self, axis: Any = -1, *, descending: Bool = False) -> Array:
+        """The positions that sort the array along ``axis``."""
+        return sorting.argsort(self, axis, descending=descending)
+
+    def topk(self, k: Int, axis: Int = -1, *, largest: Bool = True) -> sorting.TopK:
+        """The ``k`` largest (or smallest) elements along ``axis`` and their positions."""
+        return sorting.topk(self, k, axis, largest=largest)
+
+    def masked_fill(self, mask: ArrayLike, value: ArrayLike) -> Array:
+        """A copy with ``value`` where ``mask`` is true."""
+        return elementwise.where(mask, value, self)
 
     def matmul(self, other: ArrayLike) -> Array:
         """The matrix product self @ other."""
