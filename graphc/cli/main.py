@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final, NoReturn
@@ -90,6 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What is still buffered must not be written, with an error, at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except Exception:
+        if os.environ.get("GRAPHC_TRACEBACK") == "full":
+            raise
+        traceback.print_exc()
+        sys.stderr.write("graphc: internal error: this is a bug in graphc; please report it with the lines above\n")
+        return FAILED
     return code
 
 

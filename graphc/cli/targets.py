@@ -98,7 +98,7 @@ def _resolve(request: Request) -> Graph:
     target = request.target
     if target == "-":
         _refuse_inputs(request, "text on standard input")
-        return parse(sys.stdin.read(), filename="<stdin>")
+        return parse(_standard_input(), filename="<stdin>")
     path, colon, name = target.rpartition(":")
     if colon and path.endswith(".py"):
         if not name:
@@ -111,6 +111,13 @@ def _resolve(request: Request) -> Graph:
         _refuse_inputs(request, "a .gir file")
         return parse_file(target)
     raise ArgumentError(f"cannot tell what the target {target!r} is", hint=_FORMS, location=UNKNOWN)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ParseError(f"standard input is not UTF-8 text: {error}", location=UNKNOWN) from None
 
 
 def _refuse_inputs(request: Request, what: str) -> None:

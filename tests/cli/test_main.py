@@ -65,6 +65,16 @@ def test_an_interrupt(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("dump", "loss.gir") == (130, "", "graphc: interrupted\n")
 
 
+def test_a_bug_is_no_difference(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(arguments: object) -> int:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(dump, "run", broken)
+    result = cli("dump", "loss.gir")
+    assert (result.code, result.out) == (2, "")
+    assert "ZeroDivisionError: oops\ngraphc: internal error: this is a bug in graphc" in result.err
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_goes_away(folder: Path, unbuffered: str) -> None:
     nodes = [f"  %{i}: f32[] = exp(%{i - 1})" for i in range(1, 5000)]
