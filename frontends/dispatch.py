@@ -65,6 +65,9 @@ class Context(Protocol):
     def write(self, x: Array, value: Array) -> None:
         """Replace the contents of ``x``, and so of everything that shares its memory, by ``value`` of the same type."""
 
+    def repeats_operands(self, operands: Sequence[Array]) -> bool:
+        """Whether elementwise ops on ``operands`` broadcast by themselves, so that no node has to say it."""
+
     def guard(self, relation: str, lhs: Dim, rhs: Dim) -> None:
         """Record that two sizes must be related so."""
 

@@ -375,6 +375,9 @@ class GraphContext:
             if leaf._storage is storage:
                 values.append(leaf.value)
 
+    def repeats_operands(self, operands: Sequence[Array]) -> bool:
+        return False  # the IR is strict
+
     def guard(self, relation: str, lhs: Dim, rhs: Dim) -> None:
         self.builder.guard(relation, lhs, rhs)
 

@@ -140,6 +140,11 @@ def as_dtype(value: Any) -> DType:
     )
 
 
+def dtype_of(array: Any) -> DType:
+    """The DType of an ndarray's elements: :func:`as_dtype` of its dtype, by one look-up for the usual ones."""
+    return _BY_NUMPY.get(array.dtype) or as_dtype(array.dtype)
+
+
 _SIGNED_ABOVE = {8: int16, 16: int32, 32: int64}
 
 

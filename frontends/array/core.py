@@ -65,6 +65,17 @@ def promoted(*values: ArrayLike, dtype: DType | None = None, what: str = "") -> 
     return tuple(broadcast_arrays_in(context, *converted(context, values, dtype, what), what=what))
 
 
+def aligned(*values: ArrayLike, what: str = "") -> list[Array]:
+    """:func:`promoted` for operands that go into one elementwise primitive at once, whose context may repeat them itself."""
+    context = context_of(values)
+    arrays = converted(context, values, None, what)
+    first = arrays[0].shape
+    if all(a.shape == first for a in arrays[1:]):
+        return arrays
+    shape = broadcast_shapes(context, *(a.shape for a in arrays), what=what)
+    return arrays if context.repeats_operands(arrays) else [broadcast_to_shape(a, shape) for a in arrays]
+
+
 def converted(
     context: Context, values: Sequence[ArrayLike], dtype: DType | None = None, what: str = ""
 ) -> list[Array]:

@@ -8,6 +8,7 @@ from graphc.dtypes import DType, bool_
 from graphc.errors import DTypeError
 from graphc.frontends.array.core import (
     ArrayLike,
+    aligned,
     broadcast_arrays_in,
     converted,
     is_scalar,
@@ -79,13 +80,13 @@ def _not_for_bools(name: str) -> DTypeError:
 
 def add(x: ArrayLike, y: ArrayLike) -> Array:
     """x + y. Bools follow NumPy: their sum is a logical or."""
-    a, b = promoted(x, y, what="add")
+    a, b = aligned(x, y, what="add")
     return bind("bitwise_or" if a.dtype is bool_ else "add", a, b)
 
 
 def subtract(x: ArrayLike, y: ArrayLike) -> Array:
     """x - y. Raises DTypeError for two bools, as NumPy does."""
-    a, b = promoted(x, y, what="subtract")
+    a, b = aligned(x, y, what="subtract")
     if a.dtype is bool_:
         raise _not_for_bools("subtract")
     return bind("sub", a, b)
@@ -93,7 +94,7 @@ def subtract(x: ArrayLike, y: ArrayLike) -> Array:
 
 def multiply(x: ArrayLike, y: ArrayLike) -> Array:
     """x * y. Bools follow NumPy: their product is a logical and."""
-    a, b = promoted(x, y, what="multiply")
+    a, b = aligned(x, y, what="multiply")
     return bind("bitwise_and" if a.dtype is bool_ else "mul", a, b)
 
 
@@ -102,13 +103,13 @@ def divide(x: ArrayLike, y: ArrayLike) -> Array:
     operands = [v if is_scalar(v) else lift(v, x, y) for v in (x, y)]
     if not any(isinstance(v, float) if is_scalar(v) else v.dtype.is_inexact for v in operands):
         operands = [to_float(v) if isinstance(v, Array) else float(v) for v in operands]
-    a, b = promoted(*operands, what="divide")
+    a, b = aligned(*operands, what="divide")
     return bind("div", a, b)
 
 
 def _numeric(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
     def function(x: ArrayLike, y: ArrayLike) -> Array:
-        a, b = promoted(x, y, what=name)
+        a, b = aligned(x, y, what=name)
         if a.dtype is bool_:
             raise _not_for_bools(name)
         return bind(primitive, a, b)
@@ -125,7 +126,7 @@ pow = _numeric("pow", "pow", "x to the power y; integers to a negative power giv
 
 def _any_dtype(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
     def function(x: ArrayLike, y: ArrayLike) -> Array:
-        return bind(primitive, *promoted(x, y, what=name))
+        return bind(primitive, *aligned(x, y, what=name))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{name}(x, y): {meaning}, elementwise with broadcasting and promotion."
@@ -255,7 +256,7 @@ def logical_not(x: ArrayLike) -> Array:
 
 def _bitwise(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
     def function(x: ArrayLike, y: ArrayLike) -> Array:
-        a, b = promoted(x, y, what=name)
+        a, b = aligned(x, y, what=name)
         if a.dtype.is_floating:
             raise DTypeError(f"{name} takes integers or bools, not {a.dtype.name}")
         return bind(primitive, a, b)

@@ -27,6 +27,9 @@ from graphc.locations import current_location
 _VIEWS = frozenset(("reshape", "transpose", "slice", "reverse", "broadcast_in_dim", "stop_gradient"))
 
 
+_SAFE = 3e38  # floats below it convert to float32 and float64 without overflow
+
+
 class EagerContext:
     """Executes ops on :class:`Tensor`."""
 
@@ -40,8 +43,11 @@ class EagerContext:
         return Tensor.wrap(as_numpy(value))
 
     def literal(self, value: Any, dtype: DType, weak: bool = False) -> Tensor:
-        with np.errstate(all="ignore"):
-            tensor = Tensor.wrap(np.array(value).astype(dtype.numpy))
+        if type(value) is int or (type(value) is float and dtype.bits >= 32 and -_SAFE < value < _SAFE):
+            tensor = Tensor.wrap(np.array(value, dtype.numpy))  # without the cost of silencing warnings
+        else:
+            with np.errstate(all="ignore"):
+                tensor = Tensor.wrap(np.array(value).astype(dtype.numpy))
         tensor.weak = weak
         if recorders.active:
             tensor._reference = Reference(Leaf(tensor.type, None, False, current_location(), tensor._array), 0)
@@ -59,7 +65,9 @@ class EagerContext:
         if operands and all(t.weak for t in operands) and op.name != "convert_element_type":
             for tensor in tensors:
                 tensor.weak = True
-        if mode.enabled or recorders.active:
+        if recorders.active or (
+            mode.enabled and any(t._reference is not None or t._storage is not None for t in operands)
+        ):
             self._record(op, operands, attributes, tensors)
         return tensors
 
@@ -214,6 +222,11 @@ class EagerContext:
                 f"{what} that requires_grad is changed in place, which its own gradient cannot follow",
                 hint="wrap the update in `with gc.no_grad():`, or write to a copy()",
             )
+
+    def repeats_operands(self, operands: Sequence[Any]) -> bool:
+        if recorders.active:
+            return False
+        return not (mode.enabled and any(t._reference is not None or t._storage is not None for t in operands))
 
     def guard(self, relation: str, lhs: Dim, rhs: Dim) -> None:
         raise AssertionError("eager sizes are integers")

@@ -71,6 +71,8 @@ def force_kernels(on: bool) -> None:
 
 def _run_kernel(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]) -> tuple[Any, ...]:
     generic = op.elementwise
+    if generic and any(a.shape != arrays[0].shape for a in arrays):
+        arrays = np.broadcast_arrays(*arrays)
     key = (op.name, tuple((a.dtype, a.ndim if generic else a.shape) for a in arrays), tuple(attributes.items()))
     with _lock:
         executable = _cache.get(key)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from graphc.dtypes import DType, as_dtype, bfloat16, bool_, float32, int64
+from graphc.dtypes import DType, bfloat16, bool_, dtype_of, float32, int64
 from graphc.errors import DTypeError, GradientError, ShapeError
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Context, active_trace, eager_context
@@ -72,12 +72,12 @@ class Tensor(ArrayMethods):
     @property
     def type(self) -> TensorType:
         if self._type is None:
-            self._type = TensorType(as_dtype(self._array.dtype), self._array.shape)
+            self._type = TensorType(dtype_of(self._array), self._array.shape)
         return self._type
 
     @property
     def dtype(self) -> DType:
-        return self._type.dtype if self._type is not None else as_dtype(self._array.dtype)
+        return self._type.dtype if self._type is not None else dtype_of(self._array)
 
     @property
     def shape(self) -> tuple[int, ...]:
