@@ -93,7 +93,7 @@ class JitFunction(Generic[P, R]):
         """The graph of a call with these arguments; arrays may be given as specs: ``f.graph(gc.spec("f32[batch, 784]"))``."""
         leaves, tree = flatten(self._wrap_static(args, kwargs))
         with self._lock:
-            return self._trace(tree, leaves).graph
+            return self._trace(tree, leaves, whole=True).graph
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The traced, uncompiled form of a call with these arguments (or specs)."""
@@ -125,7 +125,7 @@ class JitFunction(Generic[P, R]):
         args, kwargs = unflatten(tree, [context.lift(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in plain])
         return self.function(*args, **kwargs)
 
-    def _trace(self, tree: Any, leaves: list[Any]) -> TracedProgram:
+    def _trace(self, tree: Any, leaves: list[Any], *, whole: bool = False) -> TracedProgram:
         context = TraceContext(self.name)
         context.leaves = leaves
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
@@ -137,7 +137,7 @@ class JitFunction(Generic[P, R]):
                     for tracer, value, leaf in zip(inputs, plain, leaves, strict=True)
                 ]
                 args, kwargs = unflatten(tree, inputs)
-                return TracedProgram(context, self.function(*args, **kwargs), self.function, plain)
+                return TracedProgram(context, self.function(*args, **kwargs), self.function, plain, whole=whole)
         finally:
             context.closed = True
 

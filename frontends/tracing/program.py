@@ -43,17 +43,27 @@ class _Output(NamedTuple):
 
 
 class TracedProgram:
-    """The result of tracing one call; :meth:`match` finds whether a call may use it, :meth:`run` runs it."""
+    """The result of tracing one call; :meth:`match` finds whether a call may use it, :meth:`run` runs it.
+
+    A call takes results that are arguments, or views of them, from its arguments. With ``whole`` they are outputs of the
+    graph like all others: that graph is for reading, and for running by itself.
+    """
 
     def __init__(
-        self, context: TraceContext, result: Any, function: Callable[..., Any], leaves: Sequence[Any]
+        self,
+        context: TraceContext,
+        result: Any,
+        function: Callable[..., Any],
+        leaves: Sequence[Any],
+        *,
+        whole: bool = False,
     ) -> None:
         outputs: list[Value] = []
         found: list[_Output] = []
         result_leaves, self._result_tree = flatten(result)
         self._flows: list[bool] = []  # for each output of the graph, whether gradients go through it
         for leaf in result_leaves:
-            found.append(_output_of(leaf, context, outputs, self._flows))
+            found.append(_output_of(leaf, context, outputs, self._flows, whole))
         self._outputs = tuple(found)
         self._inputs = tuple(context.inputs)
         gradients = context.final_gradients()
@@ -149,11 +159,11 @@ class TracedProgram:
         return view
 
 
-def _output_of(leaf: Any, context: TraceContext, outputs: list[Value], flows: list[bool]) -> _Output:
+def _output_of(leaf: Any, context: TraceContext, outputs: list[Value], flows: list[bool], whole: bool) -> _Output:
     if not isinstance(leaf, Array):
         return _Output(None, False, (), False, leaf)
     tracer = leaf if isinstance(leaf, Tracer) else context.lift(leaf)
-    for position, entry in enumerate(context.inputs):
+    for position, entry in enumerate(() if whole else context.inputs):
         is_array = entry.kind != "gradient" and (entry.tracer._concrete is _NO_VALUE)
         if is_array and tracer._storage is entry.tracer._storage:
             return _Output(position, True, tracer._chain, False, None)

@@ -24,14 +24,11 @@ SEED = 7
 
 
 def thin(record: OpRecord) -> tuple[DType, ...]:
-    """A few dtypes that stand for the others: one a kind, turning with the op's name so that all of them come up."""
-    chosen: list[DType] = []
+    """One or two dtypes that stand for the others, a float and another, turning with the op's name so that all come up."""
     turn = zlib.crc32(record.name.encode())
-    for accepts in (lambda d: d.is_floating, lambda d: d.is_integer, lambda d: d.is_bool):
-        group = [d for d in record.dtypes if accepts(d)]
-        if group:
-            chosen.append(group[turn % len(group)])
-    return tuple(chosen)
+    floats = [d for d in record.dtypes if d.is_floating]
+    others = [d for d in record.dtypes if not d.is_floating]
+    return tuple(group[turn % len(group)] for group in (floats, others) if group)
 
 
 def cases(*, full: bool = False) -> list[Any]:

@@ -65,7 +65,8 @@ STRUCTURAL: dict[str, Case] = {
 ELEMENTWISE = sorted(name for name, op in primitives().items() if op.elementwise)
 # Ops whose only sizes are those of a constant, or that have no results.
 WITHOUT_SIZES = frozenset({"constant", "check"})
-BINDS_ONLY = frozenset({"dimension", "iota", "random_bits", "broadcast_in_dim"})  # the first operand gives the sizes, and is not one of the op
+# The first operand gives the sizes, and is not one of the op's.
+BINDS_ONLY = frozenset({"dimension", "iota", "random_bits", "broadcast_in_dim"})
 
 
 def test_every_primitive_is_covered() -> None:
