@@ -106,7 +106,7 @@ def test_import_graphc_loads_nothing_heavy(tmp_path: Path) -> None:
 
 def test_every_public_name_loads() -> None:
     for name in graphc.__all__:
-        assert getattr(graphc, name) is not None, name
+        getattr(graphc, name)  # gc.newaxis is None, as in NumPy; a name that does not load raises
     assert set(graphc.__all__) <= set(dir(graphc))
 
 
