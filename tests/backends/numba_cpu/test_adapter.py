@@ -13,13 +13,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import llvmlite.binding as llvm
+import numba
 import numpy as np
 import pytest
 from numba.core import compiler, types
 from numba.core.codegen import JITCodeLibrary
 
 from graphc.backends.numba_cpu import adapter
-from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel, numba_type
+from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel, noalias, numba_type
 from graphc.backends.numba_cpu.scalar_namespace import namespace
 from graphc.errors import BackendError
 
@@ -257,3 +258,20 @@ def test_target_features() -> None:
     assert not adapter.target_has_feature("no-such-feature")
     if "NUMBA_CPU_NAME" not in os.environ:
         assert adapter.target_has_feature("avx2") == llvm.get_host_cpu_features().get("avx2", False)
+
+
+def test_inner_functions_are_compiled_without_aliasing() -> None:
+    source = (
+        "@noalias\n"
+        "def shift_loop(x, out, lo, hi):\n"
+        "    for i in range(lo, hi):\n"
+        "        out[i] = x[i] + x[i]\n\n\n"
+        "def shift(x, out, lo, hi):\n"
+        "    shift_loop(x, out, lo, hi)\n"
+    )
+    signature = ("f32*", "f32*", "i64", "i64")
+    kernel = compile_kernel(source, "shift", signature, filename="<shift>", namespace={"noalias": noalias})
+    assert "!noalias" in kernel.llvm()  # what LLVM makes of it when it inlines the function
+    assert "!noalias" not in compile_kernel(
+        source.replace("@noalias\n", "@plain\n"), "shift", signature, filename="<plain>", namespace={"plain": numba.njit}
+    ).llvm()
