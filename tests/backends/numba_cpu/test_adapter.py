@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import llvmlite.binding as llvm
@@ -21,6 +22,7 @@ from numba.core.codegen import JITCodeLibrary
 
 from graphc.backends.numba_cpu import adapter
 from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel, noalias, numba_type
+from graphc.backends.numba_cpu.pointers import POINTERS
 from graphc.backends.numba_cpu.scalar_namespace import namespace
 from graphc.errors import BackendError
 
@@ -84,6 +86,7 @@ def test_serialize_using_object_code_gives_an_object_file_that_llvmlite_alone_ca
     script = """
         import ctypes, sys
         import llvmlite.binding as llvm
+import numba
         llvm.initialize_native_target(); llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
@@ -262,16 +265,19 @@ def test_target_features() -> None:
 
 def test_inner_functions_are_compiled_without_aliasing() -> None:
     source = (
-        "@noalias\n"
-        "def shift_loop(x, out, lo, hi):\n"
-        "    for i in range(lo, hi):\n"
+        "@decorated\n"
+        "def double_loop(x, out, n):\n"
+        "    for i in range(n):\n"
         "        out[i] = x[i] + x[i]\n\n\n"
-        "def shift(x, out, lo, hi):\n"
-        "    shift_loop(x, out, lo, hi)\n"
+        "def double_at(buffers, n):\n"
+        "    double_loop(pointer_f32(buffers[0]), pointer_f32(buffers[1]), n)\n"
     )
-    signature = ("f32*", "f32*", "i64", "i64")
-    kernel = compile_kernel(source, "shift", signature, filename="<shift>", namespace={"noalias": noalias})
-    assert "!noalias" in kernel.llvm()  # what LLVM makes of it when it inlines the function
-    assert "!noalias" not in compile_kernel(
-        source.replace("@noalias\n", "@plain\n"), "shift", signature, filename="<plain>", namespace={"plain": numba.njit}
-    ).llvm()
+
+    def promises(name: str, decorator: Callable[..., object]) -> bool:
+        names = {"decorated": decorator, **POINTERS}
+        text = f"{source}# {name}\n"
+        kernel = compile_kernel(text, "double_at", ("i64*", "i64"), filename=f"<{name}>", namespace=names)
+        return "!noalias" in kernel.llvm()
+
+    assert promises("noalias", noalias)
+    assert not promises("njit", numba.njit)
