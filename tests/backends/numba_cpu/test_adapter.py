@@ -86,7 +86,6 @@ def test_serialize_using_object_code_gives_an_object_file_that_llvmlite_alone_ca
     script = """
         import ctypes, sys
         import llvmlite.binding as llvm
-import numba
         llvm.initialize_native_target(); llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
