@@ -93,7 +93,7 @@ def torch_steps(x: np.ndarray, y: np.ndarray) -> dict[str, Step]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return {f"torch {torch.__version__} eager": step}
 
