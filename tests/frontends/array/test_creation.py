@@ -1,5 +1,6 @@
 """Making arrays and asking about dtypes, against NumPy."""
 
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -147,3 +148,11 @@ def test_memory_of_other_libraries() -> None:
     with pytest.raises(ArgumentError, match="from_numpy takes an ndarray, not list"):
         gnp.from_numpy([1.0])
     assert_close(gnp.copy(gnp.from_numpy(base)), base)
+
+
+@pytest.mark.parametrize("make", [gnp.zeros, gnp.ones, gnp.empty])
+def test_made_as_leaves(make: Callable[..., Any]) -> None:
+    x = make(3, requires_grad=True)
+    (x * 2).sum().backward()
+    assert x.is_leaf
+    np.testing.assert_array_equal(x.grad, [2, 2, 2])
