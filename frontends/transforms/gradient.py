@@ -27,10 +27,14 @@ Argnums = int | Sequence[int]
 
 
 class _Inputs(NamedTuple):
-    """The arguments being differentiated: fresh copies, so that only what flows through *them* counts."""
+    """The arguments being differentiated: fresh copies, so that only what flows through *them* counts.
+
+    ``starts``: what graph or recording knew of the copies before the function, which may write to them, saw them.
+    """
 
     context: Context
     copies: tuple[Any, ...]
+    starts: tuple[Any, ...]
     tree: TreeDef
 
 
@@ -72,7 +76,8 @@ def _prepare(what: str, args: Sequence[Any], argnums: Argnums) -> tuple[list[Any
     new = list(args)
     for position, number in enumerate(numbers):
         new[number] = replaced if isinstance(argnums, int) else replaced[position]
-    return new, _Inputs(context, copies, tree)
+    starts = tuple(c.value if isinstance(c, Tracer) else c.reference() for c in copies)
+    return new, _Inputs(context, copies, starts, tree)
 
 
 def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
@@ -177,7 +182,7 @@ def _pull(
         reference = output.reference()
         if reference is not None and reference.requires_grad:
             roots.append((reference, output.seed(seed)))
-    targets = [copy.reference() for copy in inputs.copies]
+    targets = inputs.starts
     create = bool(recorders.active) or _depends_on_others(roots, targets)
     found = compute_gradients(roots, targets, retain_graph=retain or create, create_graph=create) if roots else {}
     result: list[Any] = []
@@ -208,10 +213,10 @@ def _pull_in_graph(inputs: _Inputs, pairs: Sequence[tuple[Any, Any]]) -> list[An
         value = context.lift(output).value
         given = context.builder.full_like(value, 1) if seed is None else context.lift(seed).value
         seeds.append((value, given))
-    flows = context.cotangents(seeds, [c.value for c in inputs.copies])
+    flows = context.cotangents(seeds, inputs.starts)
     result: list[Any] = []
-    for copy, flow in zip(inputs.copies, flows, strict=True):
-        tracer = context.array_class(context, context.builder.zeros_like(copy.value) if flow is None else flow)
+    for start, flow in zip(inputs.starts, flows, strict=True):
+        tracer = context.array_class(context, context.builder.zeros_like(start) if flow is None else flow)
         tracer._requires_grad = True
         result.append(tracer)
     return result
@@ -222,7 +227,7 @@ def _outward(value: Array, inputs: _Inputs) -> Array:
     if isinstance(value, Tensor):
         reference = value.reference()
         if reference is not None and reference.requires_grad and not recorders.active:
-            targets = [c.reference() for c in inputs.copies]
+            targets = inputs.starts
             if not _depends_on_others([(reference, None)], targets):
                 return value.detach()
     return value
