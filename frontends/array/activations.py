@@ -52,8 +52,8 @@ def relu6(x: ArrayLike) -> Array:
 @computed_wide
 def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """x limited to [min_val, max_val]; the gradient is 0 at and beyond the limits, NaN stays NaN."""
-    if min_val >= max_val:
-        raise ArgumentError(f"hardtanh: min_val {min_val} must be less than max_val {max_val}")
+    if min_val > max_val:
+        raise ArgumentError(f"hardtanh: min_val {min_val} must not be greater than max_val {max_val}")
     return where(less_equal(x, min_val), min_val, where(greater_equal(x, max_val), max_val, x))
 
 

@@ -478,4 +478,6 @@ def nonzero(x: ArrayLike) -> tuple[Array, ...]:
             "nonzero() gives a size that depends on values, which a graph cannot know",
             hint="use gc.where(condition, x, y), or call it outside of the traced function",
         )
+    if not array.shape:
+        raise ShapeError("nonzero() of a scalar: it has no dimensions to give positions in", hint="reshape it to (1,)")
     return tuple(eager_context().lift(i) for i in np.nonzero(array._array))  # type: ignore[attr-defined]

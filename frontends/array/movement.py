@@ -330,6 +330,8 @@ def pad(
         )  # fmt: skip
     if mode not in ("edge", "reflect", "wrap"):
         raise ArgumentError(f"pad: unknown mode {mode!r}", hint="use constant, edge, reflect or wrap")
+    if any(width < 0 for pair in widths for width in pair):
+        raise ArgumentError(f"pad: negative widths {pad_width!r} in mode {mode!r}", hint='use mode "constant", or slice')
     for axis, (before, after) in enumerate(widths):
         if before == 0 and after == 0:
             continue

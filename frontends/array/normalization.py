@@ -8,7 +8,7 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.frontends.array.core import ArrayLike, astype, computed_wide, lift, normalize_axis, show_shape
 from graphc.frontends.array.elementwise import add, divide, maximum, multiply, rsqrt, square, subtract
 from graphc.frontends.array.indexing import setitem
-from graphc.frontends.array.movement import reshape
+from graphc.frontends.array.movement import broadcast_arrays, reshape
 from graphc.frontends.array.reduction import mean, norm, var
 from graphc.frontends.array.reduction import sum as sum_over
 from graphc.frontends.dispatch import Array, bind
@@ -32,7 +32,7 @@ def _affine(x: Array, weight: ArrayLike | None, bias: ArrayLike | None, shape: S
         if factor is None:
             continue
         array = lift(factor, x)
-        if array.shape != tuple(shape) and array.shape != tuple(s for s in shape if s != 1):
+        if array.shape != tuple(shape) and array.shape != (tuple(s for s in shape if s != 1) or (1,)):
             raise ShapeError(f"{what}: {name} has shape {show_shape(array.shape)}, but {show_shape(shape)} is normalized")
         wide = reshape(astype(array, x.dtype) if array.dtype.bits < x.dtype.bits else array, tuple(shape))
         x = multiply(x, wide) if name == "weight" else add(x, wide)
@@ -165,7 +165,7 @@ def normalize(x: Array, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> Ar
 
 def cosine_similarity(x: ArrayLike, y: ArrayLike, axis: int = 1, eps: float = 1e-8) -> Array:
     """The cosine of the angle between vectors along ``axis``; each norm counts as at least ``eps``."""
-    first, second = lift(x, y), lift(y, x)
+    first, second = broadcast_arrays(lift(x, y), lift(y, x))  # the axis is one of the common shape
     units = [
         divide(a, maximum(norm(a, 2, normalize_axis(axis, len(a.shape), "cosine_similarity"), keepdims=True), eps))
         for a in (first, second)

@@ -145,7 +145,9 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
     points = lift(x, values)
     if points.shape == (size,):
         points = reshape(points, tuple(s if a == place else 1 for a, s in enumerate(values.shape)))
-    elif points.shape != values.shape:
+    elif len(points.shape) != len(values.shape) or any(
+        p != v and (p != 1 or a == place) for a, (p, v) in enumerate(zip(points.shape, values.shape, strict=True))
+    ):
         raise ShapeError(f"trapezoid: x has shape {show_shape(points.shape)}, y {show_shape(values.shape)}")
     return multiply(sum_over(multiply(pairs, diff(points, axis=place)), place), 0.5)
 

@@ -141,6 +141,6 @@ def test_errors() -> None:
     with pytest.raises(ArgumentError, match="softplus: beta must be positive"):
         gnp.softplus(x, beta=0.0)
     with pytest.raises(ArgumentError, match="hardtanh: min_val"):
-        gnp.hardtanh(x, 1.0, 1.0)
+        gnp.hardtanh(x, 1.0, 0.5)
     with pytest.raises(AxisError, match="softmax: axis 2 is out of range"):
         gnp.softmax(x, 2)
