@@ -68,6 +68,9 @@ class Context(Protocol):
     def repeats_operands(self, operands: Sequence[Array]) -> bool:
         """Whether elementwise ops on ``operands`` broadcast by themselves, so that no node has to say it."""
 
+    def check_usable(self, x: Any) -> None:
+        """Raise for an array whose graph is complete: nothing can be computed from it any more."""
+
     def guard(self, relation: str, lhs: Dim, rhs: Dim) -> None:
         """Record that two sizes must be related so."""
 
@@ -135,6 +138,7 @@ def context_of(operands: Sequence[Any]) -> Context:
     eager = _eager[0]
     for operand in operands:
         if isinstance(operand, Array) and operand.context is not eager:
+            operand.context.check_usable(operand)
             _state.symbolic = weakref.ref(operand.context)
             return operand.context
     return eager
