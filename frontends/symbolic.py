@@ -303,7 +303,7 @@ class GraphContext:
         return self.builder.emit_one(op, *values, **attributes)
 
     def bind(self, op: Primitive, operands: Sequence[Any], attributes: dict[str, Any]) -> tuple[Tracer, ...]:
-        self.check_open()
+        self.check_open(operands)
         if op.name in _VIEWS:
             return (self.view(operands[0], op, attributes),)
         values = [t.value for t in operands]
@@ -449,8 +449,11 @@ class GraphContext:
             hint="choose with gc.where(condition, a, b), do it outside of the graph, or pass it as a static argument",
         )
 
-    def check_open(self) -> None:
+    def check_open(self, operands: Sequence[Tracer] = ()) -> None:
+        """Raise where the graph is complete; an operand that was kept is named."""
         if self.closed:
+            for operand in operands:
+                self.check_usable(operand)
             raise LeakedTracerError(f"the graph {self.name} is complete: nothing can be added to it")
 
     def check_usable(self, tracer: Tracer) -> None:

@@ -1,5 +1,6 @@
 """What is installed: the package list, the wheel, the guards, and how little `import graphc` loads."""
 
+import ast
 import json
 import os
 import shutil
@@ -106,10 +107,19 @@ def test_import_graphc_loads_nothing_heavy(tmp_path: Path) -> None:
 
 def test_every_public_name_loads() -> None:
     for name in graphc.__all__:
-        assert getattr(graphc, name) is not None, name
+        getattr(graphc, name)  # gc.newaxis is None, as in NumPy; a name that does not load raises
     assert set(graphc.__all__) <= set(dir(graphc))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'graphc' has no attribute 'nothing_of_the_kind'"):
         _ = graphc.nothing_of_the_kind
+
+
+def test_type_checkers_see_every_public_name() -> None:
+    tree = ast.parse(Path(graphc.__file__).read_text(encoding="utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen = {alias.asname: f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+    exports = {n: m if n in graphc._MODULES else f"{m}.{n}" for n, m in graphc._EXPORTS.items()}
+    assert seen == exports

@@ -6,6 +6,7 @@ yields the bare native function. What is relied on:
 
 * `compile_extra(typing_context, target_context, func, args, return_type, flags, locals)`;
 * the `Flags` fields `nrt`, `no_cpython_wrapper`, `no_cfunc_wrapper`, `noalias`, `error_model`, `fastmath`;
+* a dispatcher's `_compiler._customize_flags`, through which the inner functions of kernels get `noalias`;
 * the library's `get_pointer_to_function`, `get_llvm_str`, `get_asm_str` and `serialize_using_object_code`;
 * the calling convention `int32 f(return slot, exception slot, arguments...)`, where 0 means success.
 
@@ -179,6 +180,28 @@ def make_flags(fastmath: frozenset[str]) -> Any:
     flags.error_model = "numpy"
     flags.fastmath = cast(Any, cpu).FastMathOptions(set(fastmath))
     return flags
+
+
+def noalias(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` for a kernel to call, with LLVM's ``noalias``: its pointer parameters never overlap.
+
+    Numba has the flag, but no public option for it; so the dispatcher's compiler is told to set it.
+    """
+    options: dict[str, Any] = {
+        "fastmath": set(DEFAULT_FASTMATH), "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+        "_nrt": False,
+    }  # fmt: skip
+    dispatcher: Any = numba.njit(**options)(function)
+    compiler_of_function = dispatcher._compiler
+    customize = compiler_of_function._customize_flags
+
+    def customize_flags(flags: Any) -> Any:
+        flags = customize(flags)
+        flags.noalias = True
+        return flags
+
+    compiler_of_function._customize_flags = customize_flags
+    return dispatcher
 
 
 def target_has_feature(feature: str) -> bool:

@@ -15,11 +15,11 @@ from graphc.loops.source import KernelSource
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 
-from .adapter import compile_kernel
+from .adapter import compile_kernel, noalias
 from .arithmetic import ARITHMETIC
 from .emit import emit
 from .library import LIBRARY
-from .pointers import POINTERS, noalias
+from .pointers import POINTERS
 from .scalar_namespace import namespace
 from .structural import LOWERINGS
 from .walker import walk

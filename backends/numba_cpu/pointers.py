@@ -1,5 +1,4 @@
-"""What the outer function of a kernel unpacks its arguments with: typed pointers, and an inner function without
-aliasing.
+"""What the outer function of a kernel unpacks its arguments with: typed pointers.
 
 A kernel's text is two functions::
 
@@ -12,14 +11,13 @@ A kernel's text is two functions::
     def add_1(buffers, sizes, lo, hi, status):
         add_1_loop(pointer_f32(buffers[0]), pointer_f32(buffers[1]), pointer_f32(buffers[2]), sizes[0], lo, hi)
 
-Numba compiles the inner function separately, with LLVM's ``noalias`` on its pointer parameters; the promise lets LLVM
-vectorize without run-time overlap checks. A kernel that reads and writes one buffer must pass it as one parameter.
+``noalias`` is the adapter's: its promise lets LLVM vectorize without run-time overlap checks. A kernel that reads and
+writes one buffer must pass it as one parameter.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 _ELEMENTS: Final = {
@@ -39,25 +37,8 @@ _ELEMENTS: Final = {
 }
 
 
-def noalias(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` for a kernel to call; its pointer parameters never overlap."""
-    dispatcher = njit(
-        fastmath={"contract"}, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False
-    )(function)
-    compiler = dispatcher._compiler
-    customize = compiler._customize_flags
-
-    def customize_flags(flags: Any) -> Any:
-        flags = customize(flags)
-        flags.noalias = True
-        return flags
-
-    compiler._customize_flags = customize_flags
-    return dispatcher
-
-
 def _pointer(short: str, element: Any) -> Any:
-    pointer = types.CPointer(element)
+    pointer = cast(Any, types.CPointer)(element)
 
     def function(context: Any, address: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, operands: Any) -> Any:

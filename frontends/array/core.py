@@ -241,7 +241,7 @@ def normalize_axes(axes: int | Iterable[int] | None, ndim: int, what: str = "arr
     """``axes`` (one, several, or None for all) sorted and counted from 0. Raises AxisError for one named twice."""
     if axes is None:
         return tuple(range(ndim))
-    listed = [axes] if isinstance(axes, (int, np.integer)) else list(axes)
+    listed: list[Any] = list(axes) if isinstance(axes, Iterable) and not hasattr(axes, "__index__") else [axes]
     result = sorted(normalize_axis(a, ndim, what) for a in listed)
     if len(set(result)) != len(result):
         raise AxisError(f"{what}: an axis is named twice in {tuple(listed)}")

@@ -78,7 +78,9 @@ def _short(data: Any) -> str:
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
+def full(
+    shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Array:
     """An array of ``shape`` filled with a scalar; its dtype follows the scalar unless given."""
     check_device(device)
     sizes = as_shape(shape)
@@ -87,22 +89,25 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
         scalar = context_of_sizes(sizes).literal(fill_value, wanted)
     else:
         scalar = context_of_sizes(sizes).lift(asarray(fill_value, dtype=dtype))
-    return context_of((scalar,)).copy(broadcast_to_shape(scalar, sizes))
+    result: Any = context_of((scalar,)).copy(broadcast_to_shape(scalar, sizes))
+    return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
 
 
-def zeros(*shape: Any, dtype: Any = None, device: Any = None) -> Array:
+def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Array:
     """Zeros, float32 by default: ``zeros((2, 3))`` or ``zeros(2, 3)``."""
-    return full(shape[0] if len(shape) == 1 else shape, 0, dtype=dtype or default_float, device=device)
+    sizes = shape[0] if len(shape) == 1 else shape
+    return full(sizes, 0, dtype=dtype or default_float, device=device, requires_grad=requires_grad)
 
 
-def ones(*shape: Any, dtype: Any = None, device: Any = None) -> Array:
+def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Array:
     """Ones, float32 by default: ``ones((2, 3))`` or ``ones(2, 3)``."""
-    return full(shape[0] if len(shape) == 1 else shape, 1, dtype=dtype or default_float, device=device)
+    sizes = shape[0] if len(shape) == 1 else shape
+    return full(sizes, 1, dtype=dtype or default_float, device=device, requires_grad=requires_grad)
 
 
-def empty(*shape: Any, dtype: Any = None, device: Any = None) -> Array:
+def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Array:
     """An array to be written: zeros, so that nothing depends on what the memory held."""
-    return zeros(*shape, dtype=dtype, device=device)
+    return zeros(*shape, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full_like(x: ArrayLike, fill_value: Any, *, dtype: Any = None) -> Array:

@@ -442,9 +442,9 @@ class ArrayMethods(Array):
         """The product over ``axis``."""
         return reduction.prod(self, axis, keepdims=keepdims)
 
-    def mean(self, axis: Any = None, *, keepdims: Bool = False) -> Array:
+    def mean(self, axis: Any = None, *, dtype: Any = None, keepdims: Bool = False) -> Array:
         """The mean over ``axis``."""
-        return reduction.mean(self, axis, keepdims=keepdims)
+        return reduction.mean(self, axis, dtype=dtype, keepdims=keepdims)
 
     def var(self, axis: Any = None, *, correction: Float = 0, keepdims: Bool = False) -> Array:
         """The variance over ``axis``."""

@@ -77,6 +77,10 @@ def topk(x: ArrayLike, k: int, axis: int = -1, *, largest: bool = True, sorted: 
     """
     array, place, is_bool = _sortable(x, axis, "topk")
     size = array.shape[place]
+    try:
+        k = k.__index__()
+    except (AttributeError, TypeError):
+        raise ArgumentError(f"topk: k must be an int, not {k!r}") from None
     if k < 0 or (isinstance(size, int) and k > size):
         raise ShapeError(
             f"topk: k is {k}, but axis {place} of shape {show_shape(array.shape)} has size {size}",

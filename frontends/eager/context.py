@@ -13,10 +13,10 @@ from graphc.frontends.array.core import is_scalar, scalar_dtype
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.execute import as_numpy, execute
-from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, emit_reference, recorders
+from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
-from graphc.frontends.storage import ViewStep, write_through
+from graphc.frontends.storage import Storage, ViewStep, write_through
 from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph
@@ -27,6 +27,7 @@ from graphc.locations import current_location
 _VIEWS = frozenset(("reshape", "transpose", "slice", "reverse", "broadcast_in_dim", "stop_gradient"))
 
 
+_CHANGES_FORM = frozenset(("convert_element_type", "reshape", "broadcast_in_dim"))
 _SAFE = 3e38  # floats below it convert to float32 and float64 without overflow
 
 
@@ -129,6 +130,8 @@ class EagerContext:
         storage = x.storage()
         detached = any(step.op == "stop_gradient" for step in x._chain)
         base, new = storage.value, value.reference()
+        if new is not None and new.requires_grad:
+            _keep_overwritten(new, storage)
         np.copyto(x._array, value._array)
         storage.version.count += 1
         graded = mode.enabled and not detached
@@ -233,6 +236,23 @@ class EagerContext:
 
     def stop_gradient(self, x: Any) -> Tensor:
         return self.view(x, get_primitive("stop_gradient"), {})
+
+
+def _keep_overwritten(new: Reference, storage: Storage) -> None:
+    """Give the op that made ``new`` a copy of what it reads of ``storage``, into which ``new`` is written: ``y *= x``."""
+    source = new.source
+    while isinstance(source, Record):
+        if any(s.version is storage.version and s.count == s.version.count for _, s in source.saved_operands):
+            source.saved_operands = tuple(
+                [
+                    (i, Saved(s.array.copy(), UNWRITTEN, 0) if s.version is storage.version else s)
+                    for i, s in source.saved_operands
+                ]
+            )
+        first = source.inputs[0] if source.inputs else None
+        if source.op.name not in _CHANGES_FORM or not isinstance(first, Reference):
+            return
+        source = first.source
 
 
 def _is_permutation_free(x: Tensor) -> bool:

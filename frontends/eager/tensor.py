@@ -6,6 +6,7 @@ views that share memory.
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -420,10 +421,15 @@ class HookHandle:
 
     def __init__(self, functions: dict[int, Any], function: Any) -> None:
         self._functions = functions
-        functions[id(self)] = function
+        self._key = next(_keys)  # not the id, which another handle has once this one is dropped
+        functions[self._key] = function
 
     def remove(self) -> None:
-        self._functions.pop(id(self), None)
+        """Do not call the hook any more; nothing happens the second time."""
+        self._functions.pop(self._key, None)
+
+
+_keys = itertools.count()
 
 
 def gradients_of(

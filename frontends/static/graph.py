@@ -142,7 +142,7 @@ class Graph(GraphContext):
         """Make the graph read-only: adding to it raises FinalizedGraphError. A loop that grows the graph is found this way."""
         self.finalized = True
 
-    def check_open(self) -> None:
+    def check_open(self, operands: Sequence[Any] = ()) -> None:
         if self.finalized:
             raise FinalizedGraphError(
                 f"{self.name} is finalized: nothing can be added to it",

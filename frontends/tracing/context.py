@@ -40,6 +40,8 @@ class TraceContext(GraphContext):
         super().__init__(name)
         self.inputs: list[Input] = []
         self.without_gradient: set[int] = set()  # positions of inputs whose .grad was read as None
+        self.captured_arguments: set[int] = set()  # leaves that the function reads from elsewhere as well
+        self._argument_ids: dict[int, int] = {}
 
     def describe(self) -> str:
         return "traced"
@@ -61,7 +63,15 @@ class TraceContext(GraphContext):
                 result.append(self._argument(position, TensorType(as_dtype(leaf.dtype), leaf.shape), name))
                 if isinstance(leaf, np.ndarray):
                     self.remember(leaf, result[-1])
+        self._argument_ids = {id(leaf): p for p, leaf in enumerate(leaves) if isinstance(leaf, (Array, np.ndarray))}
         return result
+
+    def lift(self, value: Any) -> Tracer:
+        tracer = super().lift(value)
+        leaf = self._argument_ids.get(id(value))
+        if leaf is not None:
+            self.captured_arguments.add(leaf)
+        return tracer
 
     def _argument(self, position: int, type_: TensorType, name: str) -> Tracer:
         tracer = Tracer(self, self.builder.parameter(type_, name, current_location()))

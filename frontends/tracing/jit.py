@@ -45,10 +45,11 @@ class JitFunction(Generic[P, R]):
         function: Callable[P, R],
         *,
         static_argnums: Sequence[int] = (),
-        static_argnames: Sequence[str] = (),
+        static_argnames: str | Sequence[str] = (),
         name: str | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
+        static_argnames = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
         self.function = function
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self._static_names = frozenset(static_argnames)

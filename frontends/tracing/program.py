@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,6 +91,10 @@ class TracedProgram:
             if (place := context._position(tracer)) is not None
         )
         self._captured = _find_captures(self._inputs, function, leaves)
+        self._met = _find_captured_arguments(context.captured_arguments, function, leaves)
+        self._sharing = self._shared_memory(
+            [leaves[e.index] if e.source is None else e.source for e in self._inputs if e.kind != "gradient"]
+        )
         self._executable: Any = None
         self._lock = threading.Lock()
 
@@ -115,7 +119,17 @@ class TracedProgram:
             if position in self._without_gradient and getattr(source, "_grad", None) is not None:
                 return None
             sources.append(source)
-        return sources
+        if any(getter() is not leaves[leaf] for getter, leaf in self._met):
+            return None
+        arrays = [s for s, e in zip(sources, self._inputs, strict=True) if e.kind != "gradient"]
+        return sources if self._shared_memory(arrays) == self._sharing else None
+
+    def _shared_memory(self, sources: Sequence[Any]) -> list[int]:
+        """For each source the first one with the same memory. Of no interest where nothing is written: then it is empty."""
+        if not self._written:
+            return []
+        first: dict[int, int] = {}
+        return [first.setdefault(_memory(source), position) for position, source in enumerate(sources)]
 
     def run(self, sources: Sequence[Any]) -> Any:
         """Run the graph on ``sources`` (from :meth:`match`), write back what it changed, and build the result."""
@@ -227,6 +241,21 @@ def _find_captures(
             roots.append((lambda s=static: s.value, leaf))  # type: ignore[misc]
     found = locate(roots, {id(source) for source in captured.values()})
     return {p: _guarded(found.get(id(source)), source) for p, source in captured.items()}
+
+
+def _find_captured_arguments(
+    captured: Collection[int], function: Callable[..., Any], leaves: Sequence[Any]
+) -> list[tuple[Getter, int]]:
+    """How to get at what the function captures and was passed too; a call may use the graph where both are one again."""
+    if not captured:
+        return []
+    found = locate(function_roots(function), {id(leaves[leaf]) for leaf in captured})
+    return [(_guarded(found.get(id(leaves[leaf])), leaves[leaf]), leaf) for leaf in sorted(captured)]
+
+
+def _memory(source: Any) -> int:
+    storage = getattr(source, "_storage", None)
+    return id(source if storage is None else storage)
 
 
 def _guarded(getter: Getter | None, source: Any) -> Getter:

@@ -21,13 +21,18 @@ from graphc.ir.types import TensorType
 class Static:
     """An argument that the graph depends on: compared by value where it is a plain value, by identity otherwise."""
 
-    __slots__ = ("_hash", "_reference", "_strong")
+    __slots__ = ("_hash", "_parts", "_reference", "_strong")
 
     def __init__(self, value: Any) -> None:
         self._strong = value
+        self._parts: tuple[Static, ...] | None = None  # a tuple's elements: (1,) == (True,), but the graphs may differ
         self._reference: Any = None
-        if isinstance(value, (str, bytes, bool, int, float, complex, enum.Enum, type(None), frozenset)):
+        if isinstance(value, (str, bytes, bool, int, float, complex, enum.Enum, type(None), frozenset, range)):
             self._hash = hash((type(value), value))
+            return
+        if isinstance(value, tuple):
+            self._parts = tuple([Static(v) for v in value])
+            self._hash = hash((type(value), self._parts))
             return
         self._hash = id(value)
         try:
@@ -46,6 +51,8 @@ class Static:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Static):
             return NotImplemented
+        if self._parts is not None or other._parts is not None:
+            return self._parts == other._parts and type(self._strong) is type(other._strong)
         mine, theirs = self.value, other.value
         if self._reference is not None or other._reference is not None:
             return mine is theirs and mine is not None
@@ -62,6 +69,8 @@ def is_dynamic(leaf: Any) -> bool:
 
 def describe_leaf(leaf: Any) -> Any:
     """The part of a signature that one leaf contributes."""
+    if isinstance(leaf, Static):
+        return leaf
     if isinstance(leaf, (Array, Spec)):
         return (leaf.type, leaf.weak, leaf.requires_grad)  # type: ignore[union-attr]
     if isinstance(leaf, (np.ndarray, np.generic)):

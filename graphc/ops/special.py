@@ -49,7 +49,7 @@ def digamma(x: Float64Array) -> Float64Array:
         series = (series + BERNOULLI[k - 1] / (2 * k)) * inverse_square
     total += np.log(z) - 0.5 / z - series
     cotangent = _cotangent_of_pi_times(x)
-    pole = (x < 0.0) & np.isinf(cotangent)
+    pole = (x < 0.0) & (x == np.rint(x))
     return np.where(pole, np.nan, np.where(reflect, total - np.pi * cotangent, total))
 
 
@@ -69,7 +69,7 @@ def polygamma(x: Float64Array, n: int) -> Float64Array:
     sign = -1.0 if n % 2 == 0 else 1.0
     reflected = -(np.pi ** (n + 1)) * derivative - positive
     result = np.where(reflect, reflected, sign * positive)
-    lost = (x == -np.inf) | ((x < 0.0) & np.isinf(cotangent)) if n % 2 == 0 else x == -np.inf
+    lost = (x < 0.0) & (x == np.rint(x)) if n % 2 == 0 else x == -np.inf
     return np.where(lost | np.isnan(x), np.nan, result)
 
 

@@ -69,7 +69,7 @@ def _depending(order: Sequence[Node], targets: set[Value], stops: set[Value]) ->
     """The nodes that some target influences, the targets' own nodes included."""
     depends: set[Node] = {value.node for value in targets}
     for node in order:
-        if node not in depends and any(v.node in depends and v not in stops for v in node.inputs):
+        if node not in depends and any(v in targets or (v.node in depends and v not in stops) for v in node.inputs):
             depends.add(node)
     return depends
 

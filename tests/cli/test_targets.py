@@ -135,7 +135,10 @@ def test_errors(cli: Cli, golden: Golden, folder: Path, name: str, words: list[s
     result = cli("dump", *words)
     assert result.code == 2
     assert result.out == ""
-    golden(f"golden/errors/{name}.txt", result.err.replace("the model is loaded\n", ""))
+    shown = result.err.replace("the model is loaded\n", "")
+    if name in ("raises", "exception"):  # which lines of a traceback Python underlines changes with its version
+        shown = "".join(line for line in shown.splitlines(keepends=True) if line.strip(" ~^\n"))
+    golden(f"golden/errors/{name}.txt", shown)
 
 
 # The specs of inputs.

@@ -10,16 +10,19 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import llvmlite.binding as llvm
+import numba
 import numpy as np
 import pytest
 from numba.core import compiler, types
 from numba.core.codegen import JITCodeLibrary
 
 from graphc.backends.numba_cpu import adapter
-from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel, numba_type
+from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel, noalias, numba_type
+from graphc.backends.numba_cpu.pointers import POINTERS
 from graphc.backends.numba_cpu.scalar_namespace import namespace
 from graphc.errors import BackendError
 
@@ -257,3 +260,23 @@ def test_target_features() -> None:
     assert not adapter.target_has_feature("no-such-feature")
     if "NUMBA_CPU_NAME" not in os.environ:
         assert adapter.target_has_feature("avx2") == llvm.get_host_cpu_features().get("avx2", False)
+
+
+def test_inner_functions_are_compiled_without_aliasing() -> None:
+    source = (
+        "@decorated\n"
+        "def double_loop(x, out, n):\n"
+        "    for i in range(n):\n"
+        "        out[i] = x[i] + x[i]\n\n\n"
+        "def double_at(buffers, n):\n"
+        "    double_loop(pointer_f32(buffers[0]), pointer_f32(buffers[1]), n)\n"
+    )
+
+    def promises(name: str, decorator: Callable[..., object]) -> bool:
+        names = {"decorated": decorator, **POINTERS}
+        text = f"{source}# {name}\n"
+        kernel = compile_kernel(text, "double_at", ("i64*", "i64"), filename=f"<{name}>", namespace=names)
+        return "!noalias" in kernel.llvm()
+
+    assert promises("noalias", noalias)
+    assert not promises("njit", numba.njit)

@@ -74,9 +74,19 @@ def test_nan_stays_nan_and_nothing_overflows(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "slope"),
-    [("relu", 0.0), ("relu6", 0.0), ("leaky_relu", 0.01), ("elu", 1.0), ("celu", 1.0), ("softplus", 0.5), ("gelu", 0.5), ("silu", 0.5),
-     ("log_sigmoid", 0.5), ("mish", 0.6)],
-)  # fmt: skip
+    [
+        ("relu", 0.0),
+        ("relu6", 0.0),
+        ("leaky_relu", 0.01),
+        ("elu", 1.0),
+        ("celu", 1.0),
+        ("softplus", 0.5),
+        ("gelu", 0.5),
+        ("silu", 0.5),
+        ("log_sigmoid", 0.5),
+        ("mish", 0.6),
+    ],
+)
 def test_slopes_at_0_are_pytorchs(name: str, slope: float) -> None:
     x = asarray(np.zeros(1)).requires_grad_()
     getattr(gnp, name)(x).sum().backward()

@@ -47,7 +47,9 @@ def test_embedding() -> None:
         gnp.embedding(asarray([0]), asarray(table[0]))
 
 
-def reference(q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | float = 0.0, scale: float | None = None) -> np.ndarray:
+def reference(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, bias: np.ndarray | float = 0.0, scale: float | None = None
+) -> np.ndarray:
     scores = q @ np.swapaxes(k, -1, -2) * (1 / np.sqrt(q.shape[-1]) if scale is None else scale) + bias
     return np.nan_to_num(scipy.special.softmax(scores, axis=-1)) @ v
 

@@ -26,9 +26,16 @@ def settings_of(draw: st.DrawFn) -> dict[str, Any]:
 
     groups, per_group = draw(st.sampled_from([(1, 2), (2, 1), (2, 2)]))
     return {
-        "spatial": spatial, "sizes": each(3, largest), "window": each(1, 3), "stride": each(1, 3), "padding": each(0, 2),
-        "dilation": each(1, 2), "groups": groups, "channels": groups * per_group, "outputs": groups * draw(st.integers(1, 2)),
-    }  # fmt: skip
+        "spatial": spatial,
+        "sizes": each(3, largest),
+        "window": each(1, 3),
+        "stride": each(1, 3),
+        "padding": each(0, 2),
+        "dilation": each(1, 2),
+        "groups": groups,
+        "channels": groups * per_group,
+        "outputs": groups * draw(st.integers(1, 2)),
+    }
 
 
 @settings(max_examples=60)
@@ -102,7 +109,13 @@ def test_a_transposed_convolution_is_the_gradient_of_a_convolution() -> None:
 @pytest.mark.parametrize(
     ("x", "w", "options", "error", "words"),
     [
-        ((2, 3, 8, 8), (4, 2, 3, 3), {}, ShapeError, "x (2, 3, 8, 8) has 3 channels, but weight (4, 2, 3, 3) with groups=1 takes 2"),
+        (
+            (2, 3, 8, 8),
+            (4, 2, 3, 3),
+            {},
+            ShapeError,
+            "x (2, 3, 8, 8) has 3 channels, but weight (4, 2, 3, 3) with groups=1 takes 2",
+        ),
         ((8, 8), (4, 2, 3, 3), {}, ShapeError, "x must be [N, C, …] with 2 spatial dimensions"),
         ((2, 2, 8, 8), (4, 2, 3), {}, ShapeError, "weight must have 4 dimensions, not shape (4, 2, 3)"),
         ((2, 2, 2, 8), (4, 2, 3, 3), {}, ShapeError, "the kernel spans 3 elements of spatial axis 0"),
@@ -112,7 +125,7 @@ def test_a_transposed_convolution_is_the_gradient_of_a_convolution() -> None:
         ((2, 2, 8, 8), (4, 2, 3, 3), {"padding": "full"}, ArgumentError, "unknown padding 'full'"),
         ((2, 2, 8, 8), (4, 2, 3, 3), {"padding": "same", "stride": 2}, ArgumentError, 'padding="same" needs a stride of 1'),
     ],
-)  # fmt: skip
+)
 def test_errors(x: Any, w: Any, options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error) as caught:
         gnp.conv2d(asarray(np.zeros(x)), asarray(np.zeros(w)), **options)
@@ -127,5 +140,5 @@ def test_errors_of_bias_and_output_padding() -> None:
         gnp.conv1d(x, w, asarray(np.zeros(3)))
     with pytest.raises(ArgumentError, match="conv_transpose1d: output_padding must be smaller"):
         gnp.conv_transpose1d(x, w, output_padding=1)
-    with pytest.raises(ShapeError, match="conv_transpose1d: x .* has 2 channels"):
+    with pytest.raises(ShapeError, match=r"conv_transpose1d: x .* has 2 channels"):
         gnp.conv_transpose1d(x, asarray(np.zeros((3, 2, 3))))

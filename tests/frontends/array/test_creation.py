@@ -1,5 +1,6 @@
 """Making arrays and asking about dtypes, against NumPy."""
 
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -15,11 +16,18 @@ from tests.frontends.array.checking import assert_close, assert_same, numpy_of
 @pytest.mark.parametrize(
     ("data", "want"),
     [
-        (1, np.int64(1)), (1.5, np.float32(1.5)), (True, np.True_), ([1, 2], np.array([1, 2])), ([], np.zeros(0, np.float32)),
-        ([[1.0], [2]], np.array([[1], [2]], np.float32)), ([True, False], np.array([True, False])), (np.float64(2), np.float64(2)),
-        ([np.float64(1), np.float64(2)], np.array([1.0, 2.0])), (np.arange(3, dtype=np.int8), np.arange(3, dtype=np.int8)),
+        (1, np.int64(1)),
+        (1.5, np.float32(1.5)),
+        (True, np.True_),
+        ([1, 2], np.array([1, 2])),
+        ([], np.zeros(0, np.float32)),
+        ([[1.0], [2]], np.array([[1], [2]], np.float32)),
+        ([True, False], np.array([True, False])),
+        (np.float64(2), np.float64(2)),
+        ([np.float64(1), np.float64(2)], np.array([1.0, 2.0])),
+        (np.arange(3, dtype=np.int8), np.arange(3, dtype=np.int8)),
     ],
-)  # fmt: skip
+)
 def test_asarray(data: Any, want: Any) -> None:
     assert_same(gnp.asarray(data), want)
     assert_same(gnp.asarray(data, dtype=float64), np.asarray(want, np.float64))
@@ -64,7 +72,9 @@ def test_defaults_and_shapes() -> None:
         gnp.zeros((1.5,))
 
 
-@pytest.mark.parametrize("arguments", [(5,), (2, 7), (2, 7, 2), (7, 2, -2), (3, 3), (5, 1), (0, 1, 0.25), (1.0, 0.0, -0.3), (4.5,)])
+@pytest.mark.parametrize(
+    "arguments", [(5,), (2, 7), (2, 7, 2), (7, 2, -2), (3, 3), (5, 1), (0, 1, 0.25), (1.0, 0.0, -0.3), (4.5,)]
+)
 def test_arange(arguments: Any) -> None:
     want = np.arange(*arguments)
     assert_same(gnp.arange(*arguments), want if want.dtype.kind == "i" else want.astype(np.float32), rtol=1e-6)
@@ -90,7 +100,7 @@ def test_limits_of_floats(dtype: DType) -> None:
     assert (ours.bits, ours.dtype) == (info.bits, dtype)
     for name in ("eps", "max", "min", "smallest_normal"):
         assert getattr(ours, name) == float(getattr(info, name))
-    with pytest.raises(DTypeError, match="iinfo: .* is not an integer dtype"):
+    with pytest.raises(DTypeError, match=r"iinfo: .* is not an integer dtype"):
         gnp.iinfo(dtype)
 
 
@@ -98,7 +108,7 @@ def test_limits_of_floats(dtype: DType) -> None:
 def test_limits_of_integers(dtype: DType) -> None:
     info = np.iinfo(dtype.numpy)
     assert gnp.iinfo(gnp.zeros(1, dtype=dtype)) == (info.bits, info.max, info.min, dtype)
-    with pytest.raises(DTypeError, match="finfo: .* is not a floating dtype"):
+    with pytest.raises(DTypeError, match=r"finfo: .* is not a floating dtype"):
         gnp.finfo(dtype)
 
 
@@ -138,3 +148,11 @@ def test_memory_of_other_libraries() -> None:
     with pytest.raises(ArgumentError, match="from_numpy takes an ndarray, not list"):
         gnp.from_numpy([1.0])
     assert_close(gnp.copy(gnp.from_numpy(base)), base)
+
+
+@pytest.mark.parametrize("make", [gnp.zeros, gnp.ones, gnp.empty])
+def test_made_as_leaves(make: Callable[..., Any]) -> None:
+    x = make(3, requires_grad=True)
+    (x * 2).sum().backward()
+    assert x.is_leaf
+    np.testing.assert_array_equal(x.grad, [2, 2, 2])

@@ -94,10 +94,16 @@ def test_a_list_of_operands_as_pytorch_takes_it() -> None:
     assert_close(gnp.einsum("ij,jk", [asarray(a), asarray(b)]), a @ b)
 
 
-@pytest.mark.parametrize("subscripts,shapes", [
-    ("ij,jk->ik", [(2, 3), (3, 2)]), ("ii->i", [(3, 3)]), ("ij,ij->i", [(3, 1), (3, 2)]), ("ab,bc,ca->", [(2, 3), (3, 2), (2, 2)]),
-    ("...i,i->...", [(2, 2, 3), (3,)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "subscripts,shapes",
+    [
+        ("ij,jk->ik", [(2, 3), (3, 2)]),
+        ("ii->i", [(3, 3)]),
+        ("ij,ij->i", [(3, 1), (3, 2)]),
+        ("ab,bc,ca->", [(2, 3), (3, 2), (2, 2)]),
+        ("...i,i->...", [(2, 2, 3), (3,)]),
+    ],
+)
 def test_gradients(subscripts: str, shapes: list[tuple[int, ...]]) -> None:
     check_gradients(lambda *xs: gnp.einsum(subscripts, *xs), *operands_of(shapes))
 
@@ -105,7 +111,12 @@ def test_gradients(subscripts: str, shapes: list[tuple[int, ...]]) -> None:
 @pytest.mark.parametrize(
     ("subscripts", "shapes", "error", "words"),
     [
-        ("ij,jk->ik", [(2, 3), (4, 5)], ShapeError, "the subscript 'j' has size 3 in operand 0 (shape (2, 3)) and 4 in operand 1"),
+        (
+            "ij,jk->ik",
+            [(2, 3), (4, 5)],
+            ShapeError,
+            "the subscript 'j' has size 3 in operand 0 (shape (2, 3)) and 4 in operand 1",
+        ),
         ("ij", [(2, 3), (3, 4)], ArgumentError, "names 1 operands, and 2 were given"),
         ("ijk->i", [(2, 3)], ShapeError, "operand 0 has shape (2, 3), but subscripts 'ijk'"),
         ("i->i", [(2, 3)], ShapeError, "give one letter a dimension"),

@@ -22,10 +22,20 @@ def pair(*shapes: tuple[int, ...]) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     "shapes",
     [
-        ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 4)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)), ((3,), (5, 3, 4)),
-        ((5, 2, 3), (3,)), ((5, 1, 2, 3), (6, 3, 4)), ((0, 3), (3, 4)), ((2, 0), (0, 4)), ((1, 2, 3), (5, 3, 4)),
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((3,), (3, 4)),
+        ((2, 3), (3, 4)),
+        ((5, 2, 3), (3, 4)),
+        ((2, 3), (5, 3, 4)),
+        ((3,), (5, 3, 4)),
+        ((5, 2, 3), (3,)),
+        ((5, 1, 2, 3), (6, 3, 4)),
+        ((0, 3), (3, 4)),
+        ((2, 0), (0, 4)),
+        ((1, 2, 3), (5, 3, 4)),
     ],
-)  # fmt: skip
+)
 def test_matmul(shapes: Any) -> None:
     x, y = pair(*shapes)
     assert_close(gnp.matmul(asarray(x), asarray(y)), x @ y, rtol=1e-12)
@@ -42,7 +52,9 @@ def test_matmul_of_other_dtypes(dtype: str) -> None:
     assert_close(got, x @ y)
 
 
-@pytest.mark.parametrize("shapes", [((), ()), ((), (2, 3)), ((3,), (3,)), ((2, 3), (3,)), ((2, 3), (4, 3, 5)), ((4, 2, 3), (5, 3, 2))])
+@pytest.mark.parametrize(
+    "shapes", [((), ()), ((), (2, 3)), ((3,), (3,)), ((2, 3), (3,)), ((2, 3), (4, 3, 5)), ((4, 2, 3), (5, 3, 2))]
+)
 def test_dot(shapes: Any) -> None:
     x, y = pair(*shapes)
     assert_close(gnp.dot(asarray(x), asarray(y)), np.dot(x, y), rtol=1e-12)

@@ -41,10 +41,16 @@ SAME: dict[str, tuple[Callable[[Any], Any], Callable[[np.ndarray], Any]]] = {
     "roll": (lambda x: gnp.roll(x, (1, -2), (0, 2)), lambda x: np.roll(x, (1, -2), (0, 2))),
     "roll flat": (lambda x: gnp.roll(x, 5), lambda x: np.roll(x, 5)),
     "rot90": (lambda x: gnp.rot90(x, 3, (1, 2)), lambda x: np.rot90(x, 3, (1, 2))),
-    "pad": (lambda x: gnp.pad(x, ((0, 1), (2, 0), (1, 1)), constant_values=7), lambda x: np.pad(x, ((0, 1), (2, 0), (1, 1)), constant_values=7)),
+    "pad": (
+        lambda x: gnp.pad(x, ((0, 1), (2, 0), (1, 1)), constant_values=7),
+        lambda x: np.pad(x, ((0, 1), (2, 0), (1, 1)), constant_values=7),
+    ),
     "pad one": (lambda x: gnp.pad(x, 1), lambda x: np.pad(x, 1)),
     "pad pair": (lambda x: gnp.pad(x, (1, 2), "edge"), lambda x: np.pad(x, (1, 2), "edge")),
-    "pad reflect": (lambda x: gnp.pad(x, ((1, 1), (2, 1), (0, 3)), "reflect"), lambda x: np.pad(x, ((1, 1), (2, 1), (0, 3)), "reflect")),
+    "pad reflect": (
+        lambda x: gnp.pad(x, ((1, 1), (2, 1), (0, 3)), "reflect"),
+        lambda x: np.pad(x, ((1, 1), (2, 1), (0, 3)), "reflect"),
+    ),
     "pad wrap": (lambda x: gnp.pad(x, 1, "wrap"), lambda x: np.pad(x, 1, "wrap")),
     "split": (lambda x: gnp.split(x, 2, 2)[1], lambda x: np.split(x, 2, 2)[1]),
     "split at": (lambda x: gnp.split(x, [1, 3], 2)[1], lambda x: np.split(x, [1, 3], 2)[1]),
@@ -55,7 +61,7 @@ SAME: dict[str, tuple[Callable[[Any], Any], Callable[[np.ndarray], Any]]] = {
     "trace": (gnp.trace, lambda x: np.trace(x, axis1=1, axis2=2)),
     "diag": (lambda x: gnp.diag(x[0], -1), lambda x: np.diag(x[0], -1)),
     "diag of a vector": (lambda x: gnp.diag(x[0, 0], 1), lambda x: np.diag(x[0, 0], 1)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -65,7 +71,9 @@ def test_values_and_gradients(name: str) -> None:
     check_gradients(ours, X)
 
 
-@pytest.mark.parametrize("name", ["reshape", "permute_dims", "swapaxes", "expand_dims", "flip", "split", "unstack", "broadcast_to", "squeeze"])
+@pytest.mark.parametrize(
+    "name", ["reshape", "permute_dims", "swapaxes", "expand_dims", "flip", "split", "unstack", "broadcast_to", "squeeze"]
+)
 def test_views_share_memory(name: str) -> None:
     base = X.copy()
     assert np.shares_memory(numpy_of(SAME[name][0](asarray(base))), base)
@@ -127,7 +135,7 @@ def test_empty_arrays() -> None:
         (lambda x: gnp.expand_dims(x, 9), AxisError, "expand_dims: axis 9"),
         (lambda x: gnp.swapaxes(x, 0, 1.5), AxisError, "an axis must be an int, not 1.5"),
     ],
-)  # fmt: skip
+)
 def test_errors(call: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error) as caught:
         call(asarray(X))

@@ -97,7 +97,7 @@ def test_errors() -> None:
         gnp.batch_norm(x, asarray(np.zeros(5)), asarray(np.ones(5)))
     with pytest.raises(ArgumentError, match="running_mean and running_var together"):
         gnp.batch_norm(x, asarray(np.zeros(6)))
-    with pytest.raises(ShapeError, match="group_norm: 6 channels .* do not divide into 4 groups"):
+    with pytest.raises(ShapeError, match=r"group_norm: 6 channels .* do not divide into 4 groups"):
         gnp.group_norm(x, 4)
     with pytest.raises(ShapeError, match="batch_norm needs a batch and a channel dimension"):
         gnp.batch_norm(asarray(np.zeros(3)))

@@ -38,7 +38,9 @@ def test_max_pooling_and_its_positions(case: tuple[int, list[int], dict[str, Any
     x = RNG.standard_normal((2, 2, *sizes))
     values, indices = getattr(gnp, f"max_pool{spatial}d")(asarray(x), **options, return_indices=True)
     ones = [1] * spatial
-    want = pooled(x, lambda v, _: max(v), options["kernel_size"], options["stride"], options["padding"], ones, options["ceil_mode"])
+    want = pooled(
+        x, lambda v, _: max(v), options["kernel_size"], options["stride"], options["padding"], ones, options["ceil_mode"]
+    )
     assert_same(values, want)
     planes = x.reshape(2, 2, -1)
     picked = np.take_along_axis(planes, numpy_of(indices).reshape(2, 2, -1), 2).reshape(want.shape)
@@ -72,7 +74,11 @@ def test_strides_default_to_the_window_and_images_may_stand_alone() -> None:
     got = gnp.avg_pool2d(asarray(x), 3)
     assert got.dtype.name == "float16"
     assert_close(got, x.astype(np.float64).reshape(3, 2, 3, 2, 3).mean((2, 4)), rtol=1e-3)
-    assert_close(gnp.avg_pool2d(asarray(x), 3, divisor_override=2), x.astype(np.float64).reshape(3, 2, 3, 2, 3).sum((2, 4)) / 2, rtol=1e-3)
+    assert_close(
+        gnp.avg_pool2d(asarray(x), 3, divisor_override=2),
+        x.astype(np.float64).reshape(3, 2, 3, 2, 3).sum((2, 4)) / 2,
+        rtol=1e-3,
+    )
 
 
 def test_integers_and_nan() -> None:
@@ -87,7 +93,9 @@ def test_integers_and_nan() -> None:
 def test_adaptive_pooling(size: int, count: int) -> None:
     x = RNG.standard_normal((2, 3, size))
     bounds = [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
-    assert_close(gnp.adaptive_avg_pool1d(asarray(x), count), np.stack([x[..., a:b].mean(-1) for a, b in bounds], -1), rtol=1e-12)
+    assert_close(
+        gnp.adaptive_avg_pool1d(asarray(x), count), np.stack([x[..., a:b].mean(-1) for a, b in bounds], -1), rtol=1e-12
+    )
     assert_same(gnp.adaptive_max_pool1d(asarray(x), count), np.stack([x[..., a:b].max(-1) for a, b in bounds], -1))
     check_gradients(lambda a: gnp.adaptive_avg_pool1d(a, count), x)
     check_gradients(lambda a: gnp.adaptive_max_pool1d(a, count), x)

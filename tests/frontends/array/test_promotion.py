@@ -127,6 +127,11 @@ def test_broadcast_errors_name_the_op_the_shapes_and_the_line() -> None:
     with pytest.raises(ShapeError) as caught:
         asarray(np.ones((2, 3))) + asarray(np.ones((2, 4)))
     text = str(caught.value)
-    for words in ("add: shapes (2, 3) and (2, 4) do not broadcast", "sizes 3 and 4 in dimension -1", "test_promotion.py", "fix:"):
+    for words in (
+        "add: shapes (2, 3) and (2, 4) do not broadcast",
+        "sizes 3 and 4 in dimension -1",
+        "test_promotion.py",
+        "fix:",
+    ):
         assert words in text
     assert numpy_of(asarray(np.ones((2, 1))) + asarray(np.ones(3))).shape == (2, 3)

@@ -15,10 +15,21 @@ from tests.frontends.array.checking import assert_close, assert_same, check_grad
 
 AXES = [None, 0, -1, (0, 2), (-1, 0, 1)]
 REDUCTIONS: dict[str, Callable[..., Any]] = {
-    "sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "mean": np.mean, "var": np.var, "std": np.std,
-    "any": np.any, "all": np.all, "count_nonzero": np.count_nonzero, "logsumexp": scipy.special.logsumexp,
-    "nansum": np.nansum, "nanmean": np.nanmean, "norm": lambda x, axis, keepdims: np.sqrt(np.sum(x * x, axis, keepdims=keepdims)),
-}  # fmt: skip
+    "sum": np.sum,
+    "prod": np.prod,
+    "max": np.max,
+    "min": np.min,
+    "mean": np.mean,
+    "var": np.var,
+    "std": np.std,
+    "any": np.any,
+    "all": np.all,
+    "count_nonzero": np.count_nonzero,
+    "logsumexp": scipy.special.logsumexp,
+    "nansum": np.nansum,
+    "nanmean": np.nanmean,
+    "norm": lambda x, axis, keepdims: np.sqrt(np.sum(x * x, axis, keepdims=keepdims)),
+}
 
 
 def sample(shape: tuple[int, ...] = (2, 3, 4)) -> np.ndarray:
@@ -114,7 +125,9 @@ def test_the_gradient_of_std_of_equal_elements_is_0() -> None:
     assert_same(x.grad, np.zeros(4))
 
 
-@pytest.mark.parametrize("name", ["sum", "prod", "mean", "var", "std", "logsumexp", "max", "min", "median", "nanmean", "cumsum"])
+@pytest.mark.parametrize(
+    "name", ["sum", "prod", "mean", "var", "std", "logsumexp", "max", "min", "median", "nanmean", "cumsum"]
+)
 def test_gradients(name: str) -> None:
     x = sample((3, 4)) + 0.1
     check_gradients(lambda a: getattr(gnp, name)(a, 1), x)

@@ -54,7 +54,8 @@ def test_topk_along_any_axis_takes_the_first_of_ties() -> None:
 
 
 @given(
-    arrays(np.float64, st.integers(0, 9), elements=numbers), arrays(np.float64, array_shapes(max_dims=2, max_side=4), elements=numbers)
+    arrays(np.float64, st.integers(0, 9), elements=numbers),
+    arrays(np.float64, array_shapes(max_dims=2, max_side=4), elements=numbers),
 )
 def test_searchsorted(line: np.ndarray, values: np.ndarray) -> None:
     line = np.sort(line)
@@ -95,6 +96,9 @@ def test_errors() -> None:
     x: Any = asarray(np.zeros((2, 3)))
     with pytest.raises(ShapeError, match=r"topk: k is 4, but axis 1 of shape \(2, 3\) has size 3"):
         gnp.topk(x, 4)
+    with pytest.raises(ArgumentError, match=r"topk: k must be an int, not 1\.5"):
+        gnp.topk(x, 1.5)
+    assert gnp.topk(x, asarray(2)).values.shape == (2, 2)
     with pytest.raises(AxisError, match="sort: axis 2 is out of range"):
         gnp.sort(x, 2)
     with pytest.raises(ArgumentError, match="side must be 'left' or 'right'"):

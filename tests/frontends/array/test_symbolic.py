@@ -48,7 +48,10 @@ CASES: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "bce": (lambda x: gnp.binary_cross_entropy_with_logits(x, 0.5), ["f64[n, m]"]),
     "kl_div": (lambda x, y: gnp.kl_div(x, y, "batchmean", log_target=True), ["f64[n, m]", "f64[n, m]"]),
     "cross_entropy": (gnp.cross_entropy, ["f64[n, m]", "i64[n]"]),
-    "cross_entropy smooth": (lambda x, y: gnp.cross_entropy(x, gnp.softmax(y, 1), label_smoothing=0.1), ["f64[n, m]", "f64[n, m]"]),
+    "cross_entropy smooth": (
+        lambda x, y: gnp.cross_entropy(x, gnp.softmax(y, 1), label_smoothing=0.1),
+        ["f64[n, m]", "f64[n, m]"],
+    ),
     "embedding": (lambda i, w: gnp.embedding(i, w, padding_idx=0), ["i64[n]", "f64[m, 3]"]),
     "sort": (lambda x: gnp.sort(x, 0), ["f64[n, m]"]),
     "topk": (lambda x: gnp.topk(x, 2).values, ["f64[n, m]"]),
@@ -76,7 +79,7 @@ CASES: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "sizes as operands": (lambda x: x / x.shape[0] + x.shape[1] * 2 - 1, ["f64[n, m]"]),
     "mask": (lambda x: gnp.where(x > 0, x, 0.0), ["f64[n, m]"]),
     "at": (lambda x: x.at[0].set(1.0), ["f64[n, m]"]),
-}  # fmt: skip
+}
 
 
 def fresh(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,3 +127,15 @@ def test_the_gradient_of_one_graph_serves_all_sizes(name: str) -> None:
         assert x.grad is not None
         (got,) = run(*arrays, np.float64(1.0))
         np.testing.assert_allclose(got, numpy_of(x.grad), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_compiled_kernels_agree_with_eager_execution(name: str) -> None:
+    function, specs = CASES[name]
+    function = fresh(function)
+    run = compile_graph(jit(function).graph(*map(spec, specs)), target="cpu")
+    for sizes in SIZES:
+        arrays = inputs_for(specs, sizes)
+        (got,) = run(*arrays)
+        np.testing.assert_allclose(got, numpy_of(function(*map(asarray, arrays))), rtol=1e-11, atol=1e-12)

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import ops
-from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel
-from graphc.backends.numba_cpu.pointers import POINTERS, noalias
+from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel, noalias
+from graphc.backends.numba_cpu.pointers import POINTERS
 from graphc.backends.numba_cpu.scalar_namespace import namespace
 from graphc.backends.numba_cpu.structural import LOWERINGS
 from graphc.dtypes import DType, as_dtype
