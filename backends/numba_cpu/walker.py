@@ -17,8 +17,8 @@ from numba.extending import intrinsic
 
 from graphc.runtime.tape import PROCESS, STATUS_WORDS, ArrayLayout, Failure, Field, Shared, Task, Walk, Word
 
-from .adapter import compile_kernel, numba_type
-from .pointers import POINTERS, noalias
+from .adapter import compile_kernel, noalias, numba_type
+from .pointers import POINTERS
 from .tbb import parallel_for_address
 
 _WORDS: Final[Any] = numba_type("i64*")
