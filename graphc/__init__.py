@@ -59,6 +59,9 @@ _EXPORTS: Final[dict[str, str]] = {
     "parse": "graphc.ir.parser",
     "parse_file": "graphc.ir.parser",
     "testing": "graphc.testing",
+    # the run time
+    "set_num_threads": "graphc.runtime.threads",
+    "get_num_threads": "graphc.runtime.threads",
 }
 
 # The same names for type checkers and editors, which cannot see through __getattr__.

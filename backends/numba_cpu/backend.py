@@ -22,6 +22,7 @@ from .library import LIBRARY
 from .pointers import POINTERS
 from .scalar_namespace import namespace
 from .structural import LOWERINGS
+from .walker import walk
 
 SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64*")
 
@@ -61,7 +62,9 @@ def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str |
         "llvm": compiled.llvm,
         "asm": compiled.asm,
     }
-    return NativeKernel(source.name, compiled.call, source.sizes, source.extent, lambda stage: texts[stage]())
+    return NativeKernel(
+        source.name, compiled.call, compiled.address, source.sizes, source.extent, lambda stage: texts[stage]()
+    )
 
 
 class _Assembly:
@@ -72,7 +75,10 @@ class _Assembly:
     def program(self) -> Program:
         graph = self.plan.graph
         parameters = [self._slot(p) for p in graph.parameters]
-        literals = {self._slot(value): np.asarray(array) for value, array in self.plan.literals.items()}
+        literals = {
+            self._slot(value): np.require(array, value.type.dtype.numpy, ["C", "A"])
+            for value, array in self.plan.literals.items()
+        }
         instructions = [self._instruction(step) for step in self.plan.steps]
         outputs = [self._slot(o) for o in graph.outputs]
         return Program(
@@ -81,6 +87,7 @@ class _Assembly:
             outputs=tuple(outputs),
             literals=literals,
             instructions=tuple(instructions),
+            walk=walk(),
             texts={"kernels": self.plan.describe},
         )
 

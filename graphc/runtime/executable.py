@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,19 +12,15 @@ import numpy as np
 from graphc.dtypes import as_dtype
 from graphc.errors import (
     ArgumentError,
-    BackendError,
-    CheckError,
     DTypeError,
     GraphcError,
-    OutOfBoundsError,
-    ShapeError,
 )
-from graphc.ir.dims import evaluate_dim
 from graphc.ir.graph import Graph, Node
-from graphc.ir.types import Bindings, TensorType, bind_shape, check_shape
-from graphc.locations import UNKNOWN
+from graphc.ir.types import Bindings, bind_shape, check_shape
 from graphc.ops.core import check_guards, concrete_attributes
-from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.runtime.frame import Frame
+from graphc.runtime.program import NativeKernel, Program, RunKernels
+from graphc.runtime.storage import assign_storage
 
 #: How many combinations of input shapes an executable remembers the sizes of.
 MAX_FRAMES = 64
@@ -65,24 +59,21 @@ class Executable:
         self._names = [p.node.name or f"input {i}" for i, p in enumerate(graph.parameters)]
         self._types = graph.parameter_types
         self._sized = [node for node in graph.nodes() if _depends_on_sizes(node)]
-        self._frames: OrderedDict[tuple[tuple[int, ...], ...], _Frame] = OrderedDict()
-        self._releases = _last_uses(program)
+        self._storage = assign_storage(program)
+        self._frames: OrderedDict[tuple[tuple[int, ...], ...], Frame] = OrderedDict()
+        self._latest: Frame | None = None
 
     def __call__(self, *arrays: Any) -> list[np.ndarray]:
+        frame = self._latest
+        if frame is not None and len(arrays) == len(self._types):
+            outputs = frame.run(arrays)
+            if outputs is not None:
+                return outputs
         inputs = self._check(arrays)
-        frame = self._frame(inputs)
-        slots: list[np.ndarray | None] = [None] * len(self.program.slots)
-        for slot, array in self.program.literals.items():
-            slots[slot] = array
-        for slot, array in zip(self.program.parameters, inputs, strict=True):
-            slots[slot] = array
-        for instruction, prepared, released in zip(
-            self.program.instructions, frame.prepared, self._releases, strict=True
-        ):
-            _RUN[type(instruction)](instruction, prepared, slots, frame)
-            for slot in released:
-                slots[slot] = None
-        return self._outputs(slots, inputs)
+        self._latest = frame = self._frame(inputs)
+        outputs = frame.run(tuple(inputs))
+        assert outputs is not None, "inputs that were checked do not fit the frame made for them"
+        return outputs
 
     def stages(self) -> Mapping[str, str]:
         """Stage → text: "kernels" (the kernel IR), "source", "llvm" and "asm"; each is made when it is looked at."""
@@ -114,17 +105,19 @@ class Executable:
                 )
             if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
                 array = np.require(array, dtype=type_.dtype.numpy, requirements=["C", "A"])
+            if array.dtype is not type_.dtype.numpy:
+                array = array.view(type_.dtype.numpy)  # an equal dtype, but not the object that native code knows
             checked.append(array)
         return checked
 
-    def _frame(self, inputs: Sequence[np.ndarray]) -> _Frame:
+    def _frame(self, inputs: Sequence[np.ndarray]) -> Frame:
         key = tuple([array.shape for array in inputs])
         frame = self._frames.get(key)
         if frame is None:
             bindings = self._bind(inputs)
             for node in self._sized:
                 _check_node(node, bindings)
-            frame = _Frame(self.program, bindings)
+            frame = Frame(self.program, self._storage, bindings)
             self._frames[key] = frame
             while len(self._frames) > MAX_FRAMES:
                 self._frames.popitem(last=False)
@@ -138,20 +131,6 @@ class Executable:
             check_shape(type_, array.shape, bindings, name)
         check_guards(self.graph.guards, bindings)
         return bindings
-
-    def _outputs(self, slots: Sequence[np.ndarray | None], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        taken = {_owner(array) for array in inputs} | {_owner(array) for array in self.program.literals.values()}
-        results: list[np.ndarray] = []
-        for slot in self.program.outputs:
-            array = slots[slot]
-            assert array is not None, "an output was released before the end"
-            owner = _owner(array)
-            if owner in taken:
-                array = array.copy()
-                owner = _owner(array)
-            taken.add(owner)
-            results.append(array)
-        return results
 
     def __repr__(self) -> str:
         return f"<Executable of {self.graph!r}>"
@@ -180,132 +159,3 @@ def _is_known(array: np.ndarray) -> bool:
     except DTypeError:
         return False
     return True
-
-
-def _owner(array: np.ndarray) -> int:
-    """Which object's memory an array uses: one that is a view names its base."""
-    base: Any = array
-    while isinstance(base, np.ndarray) and base.base is not None:
-        base = base.base
-    return id(base)
-
-
-def _reads(instruction: Instruction) -> tuple[int, ...]:
-    return (instruction.operand,) if isinstance(instruction, (View, RunCheck)) else instruction.operands
-
-
-def _writes(instruction: Instruction) -> tuple[int, ...]:
-    if isinstance(instruction, RunCheck):
-        return ()
-    return (instruction.result,) if isinstance(instruction, View) else instruction.results
-
-
-def _last_uses(program: Program) -> list[tuple[int, ...]]:
-    """For each instruction, the slots that nothing reads after it. A view keeps its base alive by itself."""
-    seen = set(program.outputs)
-    releases: list[tuple[int, ...]] = []
-    for instruction in reversed(program.instructions):
-        touched = dict.fromkeys((*_reads(instruction), *_writes(instruction)))
-        releases.append(tuple(slot for slot in touched if slot not in seen))
-        seen.update(touched)
-    return releases[::-1]
-
-
-@dataclass(frozen=True)
-class _PreparedKernel:
-    """A kernel for one set of sizes; ``array`` keeps alive what ``sizes`` points to."""
-
-    kernel: NativeKernel
-    array: Any
-    sizes: int
-    extent: int
-
-
-@dataclass(frozen=True)
-class _PreparedStep:
-    kernels: tuple[_PreparedKernel, ...]
-    scratch: tuple[tuple[tuple[int, ...], Any], ...]
-
-
-class _Frame:
-    """Everything that depends on the sizes of one call: shapes of slots, size arguments and extents of kernels."""
-
-    def __init__(self, program: Program, bindings: Bindings) -> None:
-        self.shapes = [_concrete(type_, bindings) for type_ in program.slots]
-        self.dtypes = [type_.dtype.numpy for type_ in program.slots]
-        self.prepared: list[Any] = [_prepare(instruction, bindings) for instruction in program.instructions]
-
-    def allocate(self, slot: int) -> np.ndarray:
-        return np.empty(self.shapes[slot], self.dtypes[slot])
-
-
-def _concrete(type_: TensorType, bindings: Bindings) -> tuple[int, ...]:
-    shape = tuple(evaluate_dim(dim, bindings) for dim in type_.shape)
-    if any(size < 0 for size in shape):
-        raise ShapeError(f"the sizes {bindings} give {type_} the negative shape {shape}")
-    return shape
-
-
-def _prepare(instruction: Instruction, bindings: Bindings) -> Any:
-    if isinstance(instruction, View):
-        return tuple(evaluate_dim(dim, bindings) for dim in instruction.shape)
-    if not isinstance(instruction, RunKernels):
-        return None
-    kernels: list[_PreparedKernel] = []
-    for kernel in instruction.kernels:
-        sizes = [evaluate_dim(size, bindings) for size in kernel.sizes]
-        array = (ctypes.c_int64 * max(1, len(sizes)))(*sizes)
-        extent = evaluate_dim(kernel.extent, bindings)
-        kernels.append(_PreparedKernel(kernel, array, ctypes.addressof(array), extent))
-    scratch = tuple((_concrete(t, bindings), t.dtype.numpy) for t in instruction.scratch)
-    return _PreparedStep(tuple(kernels), scratch)
-
-
-def _run_kernels(step: RunKernels, prepared: _PreparedStep, slots: list[Any], frame: _Frame) -> None:
-    for slot in step.results:
-        slots[slot] = frame.allocate(slot)
-    arrays = [slots[slot] for slot in (*step.operands, *step.results)]
-    arrays += [np.empty(shape, dtype) for shape, dtype in prepared.scratch]
-    buffers = (ctypes.c_int64 * max(1, len(arrays)))(*[array.ctypes.data for array in arrays])
-    status = (ctypes.c_int64 * 4)()
-    address, status_address = ctypes.addressof(buffers), ctypes.addressof(status)
-    for part in prepared.kernels:
-        if part.extent <= 0:
-            continue
-        failure = part.kernel.call(address, part.sizes, 0, part.extent, status_address)
-        if failure:
-            raise BackendError(f"the kernel {part.kernel.name} failed with status {failure}")
-        if step.checks and status[0]:
-            raise OutOfBoundsError(
-                f"{step.op}: index {status[1]} is out of range for axis {status[2]}, which has size {status[3]}",
-                location=step.location or UNKNOWN,
-            )
-
-
-def _run_library(step: RunLibrary, prepared: None, slots: list[Any], frame: _Frame) -> None:
-    for slot in step.results:
-        slots[slot] = frame.allocate(slot)
-    step.function([slots[slot] for slot in step.operands], [slots[slot] for slot in step.results])
-
-
-def _run_view(step: View, shape: tuple[int, ...], slots: list[Any], frame: _Frame) -> None:
-    array = slots[step.operand]
-    if array.size != int(np.prod(shape, dtype=np.int64)):
-        raise ShapeError(
-            f"reshape: shape {array.shape} cannot become {shape}: the element counts differ",
-            location=step.location or UNKNOWN,
-        )
-    slots[step.result] = array.reshape(shape)
-
-
-def _run_check(step: RunCheck, prepared: None, slots: list[Any], frame: _Frame) -> None:
-    if not slots[step.operand].item():
-        raise CheckError(step.message, location=step.location or UNKNOWN)
-
-
-_RUN: dict[type, Callable[..., None]] = {
-    RunKernels: _run_kernels,
-    RunLibrary: _run_library,
-    View: _run_view,
-    RunCheck: _run_check,
-}

@@ -10,6 +10,7 @@ import numpy as np
 from graphc.ir.dims import Dim
 from graphc.ir.types import Shape, TensorType
 from graphc.locations import Location
+from graphc.runtime.tape import Walk
 
 #: ``call(buffers, sizes, lo, hi, status)`` with addresses of i64 arrays as plain integers; releases the GIL.
 NativeCall = Callable[[int, int, int, int, int], int]
@@ -24,6 +25,8 @@ class NativeKernel:
 
     name: str
     call: NativeCall = field(repr=False)
+    #: Of the native function behind ``call``, for a tape.
+    address: int
     sizes: tuple[Dim, ...]
     extent: Dim
     text: Callable[[str], str] = field(repr=False)
@@ -86,5 +89,7 @@ class Program:
     outputs: tuple[int, ...]
     literals: dict[int, np.ndarray]
     instructions: tuple[Instruction, ...]
+    #: The native loop that runs the kernels.
+    walk: Walk = field(repr=False)
     #: Text of the whole program by stage ("kernels"), besides what each kernel has.
     texts: dict[str, Callable[[], str]] = field(default_factory=dict)

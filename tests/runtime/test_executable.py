@@ -107,9 +107,7 @@ def test_an_index_out_of_range_names_the_line_and_the_op() -> None:
     executable = compiled(lambda b, x, i: b.gather(x, i, axes=(0,)), vector(), vector(int64).with_shape((symbol("k"),)))
     x = np.arange(4, dtype=np.float32)
     np.testing.assert_array_equal(executable(x, np.array([3, 0]))[0], [3, 0])
-    with pytest.raises(
-        OutOfBoundsError, match="gather: index 4 is out of range for axis 0, which has size 4"
-    ) as caught:
+    with pytest.raises(OutOfBoundsError, match="gather: index 4 is out of range for axis 0, which has size 4") as caught:
         executable(x, np.array([1, 4]))
     assert (caught.value.location.filename, caught.value.location.line) == ("model.py", 7)
     np.testing.assert_array_equal(executable(x, np.array([2]))[0], [2])
@@ -184,12 +182,8 @@ def test_matrix_products() -> None:
         TensorType(float32, left.shape),
         TensorType(float32, right.shape),
     )
-    np.testing.assert_allclose(
-        executable(left, right)[0], np.einsum("abcd,deac->abe", left, right), rtol=2e-4, atol=1e-5
-    )
-    square = compiled(
-        lambda b, x: b.dot_general(x, x, contract=((1,), (0,)), batch=((), ())), TensorType(bfloat16, (3, 3))
-    )
+    np.testing.assert_allclose(executable(left, right)[0], np.einsum("abcd,deac->abe", left, right), rtol=2e-4, atol=1e-5)
+    square = compiled(lambda b, x: b.dot_general(x, x, contract=((1,), (0,)), batch=((), ())), TensorType(bfloat16, (3, 3)))
     x = np.arange(9).reshape(3, 3).astype(bfloat16.numpy)
     np.testing.assert_array_equal(square(x)[0].astype(int), np.arange(9).reshape(3, 3) @ np.arange(9).reshape(3, 3))
 

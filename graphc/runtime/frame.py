@@ -1,0 +1,304 @@
+"""A program for one set of sizes: its tape, the plan of its memory, and the run of one call."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from graphc.errors import BackendError, CheckError, OutOfBoundsError, ShapeError
+from graphc.ir.dims import evaluate_dim
+from graphc.ir.types import Bindings, TensorType
+from graphc.locations import UNKNOWN
+from graphc.runtime.arena import ALIGNMENT, ARENAS, Arena, Lifetime, plan_arena
+from graphc.runtime.program import NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.runtime.result_pool import RESULTS, SMALLEST
+from graphc.runtime.storage import Storage
+from graphc.runtime.tape import MOST_PIECES, PROCESS, STATUS_WORDS, Failure, Field, Word, guard_words
+
+#: What a piece of a parallel range reads and writes at least: some times what it costs to hand it to a thread.
+PIECE_BYTES: Final = 1 << 17
+#: Ranges of at least twice as many steps for each piece are divided at multiples of it: at whole vectors and cache lines.
+ALIGNED_STEPS: Final = 64
+#: Temporaries of at most so many bytes belong to the workspace; more of them are borrowed from the arenas for each call.
+OWN_BYTES: Final = 4096
+#: How many bytes pass through kernels before Python may look for Ctrl-C: about a tenth of a second.
+SEGMENT_BYTES: Final = 1 << 30
+_MOST_IDLE: Final = 4  # workspaces kept for the next calls
+_WORD: Final = 8
+
+
+class _Segment(NamedTuple):
+    """What runs natively from ``begin`` to ``end`` (words of the tape), and the library call that follows."""
+
+    begin: int
+    end: int
+    library: RunLibrary | None
+
+
+class _Workspace:
+    """What one call at a time works with: its block, status, table of addresses and room for operands, in one array."""
+
+    __slots__ = ("address", "base", "memory", "status", "table", "words")
+
+    def __init__(self, frame: Frame) -> None:
+        sizes = (Word.COUNT, MOST_PIECES * STATUS_WORDS, len(frame.table), frame.most_operands)
+        own = 0 if frame.borrows else frame.arena_bytes
+        self.words = np.zeros(sum(sizes) + (own + ALIGNMENT) // _WORD, np.int64)
+        start = self.words.ctypes.data
+        offsets = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
+        self.address = start
+        self.status = offsets[1]
+        self.table = self.words[offsets[2] : offsets[3]]
+        self.table[:] = frame.table
+        block = self.words
+        block[Word.STATUS] = start + _WORD * offsets[1]
+        block[Word.TABLE] = start + _WORD * offsets[2]
+        block[Word.OPERANDS] = start + _WORD * offsets[3]
+        block[Word.GUARD] = ctypes.addressof(frame.guard)
+        block[Word.INPUTS] = frame.inputs
+        block[Word.RESULTS] = len(frame.results)
+        block[Word.PROCESS] = ctypes.addressof(PROCESS)
+        self.memory = self.words.data
+        self.base = 0
+        if not frame.borrows:
+            end = start + _WORD * offsets[4]
+            self.place(frame, end + -end % ALIGNMENT)
+
+    def place(self, frame: Frame, base: int) -> None:
+        """Let the temporaries begin at the address ``base``."""
+        self.table[frame.temporaries] = frame.offsets + base
+        self.base = base
+
+
+class Frame:
+    """``program`` with every size known. Several calls may run at once, each in a workspace of its own.
+
+    Raises ShapeError where the sizes do not fit: for a negative one, or a reshape to another number of elements.
+    """
+
+    def __init__(self, program: Program, storage: Storage, bindings: Bindings) -> None:
+        self.program = program
+        self.storage = storage
+        self.shapes = [_concrete(type_, bindings) for type_ in program.slots]
+        self.dtypes: list[np.dtype[Any]] = [type_.dtype.numpy for type_ in program.slots]
+        _check_views(program, self.shapes)
+        self._bytes = [_bytes(s, d) for s, d in zip(self.shapes, self.dtypes, strict=True)]
+        self._plan_memory(bindings)
+        self._results = [
+            (self.shapes[slot], self.dtypes[slot], self._bytes[root])
+            for slot, place, root in zip(
+                program.outputs, storage.outputs, [storage.root[s] for s in program.outputs], strict=True
+            )
+            if place is not None
+        ]
+        self.results = storage.results
+        self.inputs = len(program.parameters)
+        words = guard_words(
+            program.parameters,
+            [self.shapes[slot] for slot in program.parameters],
+            [self.dtypes[slot] for slot in program.parameters],
+        )
+        words += storage.results
+        self.guard = (ctypes.c_int64 * max(1, len(words)))(*words)
+        self._make_tape(bindings)
+        is_one = len(self._segments) == 1 and self._segments[0].library is None
+        self._is_simple = is_one and None not in storage.outputs and not self.borrows
+        self._walk = program.walk
+        self._idle: list[_Workspace] = []
+
+    def run(self, inputs: tuple[Any, ...]) -> list[np.ndarray] | None:
+        """The outputs for ``inputs``; None, and nothing has run, where those are not arrays for this frame."""
+        results = [
+            np.empty(shape, dtype) if nbytes < SMALLEST else RESULTS.take(shape, dtype, nbytes)
+            for shape, dtype, nbytes in self._results
+        ]
+        arrays = (*inputs, *results)
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = _Workspace(self)
+        if self._is_simple:
+            self._walk(workspace.address, self._begin, self._end, id(arrays))
+            failed = workspace.memory[workspace.status]
+        else:
+            failed = self._run_segments(workspace, inputs, results, arrays)
+        if failed:
+            if failed == Failure.MISMATCH:
+                workspace.memory[workspace.status] = 0
+                self._idle.append(workspace)
+                return None
+            self._raise(workspace)  # which is not used again
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(workspace)
+        return results if self._is_simple else self._outputs(inputs, results)
+
+    def _run_segments(
+        self, workspace: _Workspace, inputs: Sequence[Any], results: Sequence[np.ndarray], arrays: tuple[Any, ...]
+    ) -> int:
+        arena = ARENAS.check_out(self.arena_bytes) if self.borrows else None
+        try:
+            if arena is not None and arena.address != workspace.base:
+                workspace.place(self, arena.address)
+            entered = id(arrays)
+            for begin, end, library in self._segments:
+                self._walk(workspace.address, self._tape_address + begin, self._tape_address + end, entered)
+                failed: int = workspace.memory[workspace.status]
+                if failed:
+                    return failed
+                entered = 0
+                if library is not None:
+                    library.function(
+                        [self._array(slot, inputs, results, workspace, arena) for slot in library.operands],
+                        [self._array(slot, inputs, results, workspace, arena) for slot in library.results],
+                    )
+            return 0
+        finally:
+            if arena is not None:
+                ARENAS.check_in(arena)
+
+    def _array(
+        self,
+        slot: int,
+        inputs: Sequence[Any],
+        results: Sequence[np.ndarray],
+        workspace: _Workspace,
+        arena: Arena | None,
+    ) -> np.ndarray:
+        """The buffer of ``slot`` as an array, for a library function."""
+        root, shape = self.storage.root[slot], self.shapes[slot]
+        array: np.ndarray
+        if root in self.storage.results:
+            array = results[self.storage.results.index(root)]
+        elif root in self.program.literals:
+            array = self.program.literals[root]
+        elif root in self.program.parameters:
+            array = inputs[self.program.parameters.index(root)]
+        else:
+            memory = workspace.words.view(np.uint8) if arena is None else arena.memory
+            start = workspace.address if arena is None else arena.address
+            return np.ndarray(shape, self.dtypes[slot], memory.data, int(workspace.table[root]) - start)
+        return array.reshape(shape)
+
+    def _outputs(self, inputs: Sequence[Any], results: list[np.ndarray]) -> list[np.ndarray]:
+        outputs: list[np.ndarray] = []
+        for slot, place in zip(self.program.outputs, self.storage.outputs, strict=True):
+            if place is not None:
+                outputs.append(results[place])
+                continue
+            root = self.storage.root[slot]
+            source: np.ndarray
+            if root in self.storage.results:
+                source = results[self.storage.results.index(root)]
+            elif root in self.program.literals:
+                source = self.program.literals[root]
+            else:
+                source = inputs[self.program.parameters.index(root)]
+            outputs.append(source.copy().reshape(self.shapes[slot]))
+        return outputs
+
+    def _raise(self, workspace: _Workspace) -> None:
+        kind, first, second, third = workspace.memory[workspace.status : workspace.status + STATUS_WORDS]
+        step = self.program.instructions[workspace.memory[Word.FAILED]]
+        if isinstance(step, RunCheck):
+            raise CheckError(step.message, location=step.location or UNKNOWN)
+        assert isinstance(step, RunKernels)
+        if kind == Failure.INDEX:
+            raise OutOfBoundsError(
+                f"{step.op}: index {first} is out of range for axis {second}, which has size {third}",
+                location=step.location or UNKNOWN,
+            )
+        names = " or ".join(kernel.name for kernel in step.kernels)
+        raise BackendError(f"the kernel {names} failed with status {first}", location=step.location or UNKNOWN)
+
+    def _plan_memory(self, bindings: Bindings) -> None:
+        """Offsets of temporaries, and the table of addresses with those of constants filled in."""
+        lifetimes = [
+            Lifetime(_bytes(_concrete(t.type, bindings), t.type.dtype.numpy), t.first, t.last) for t in self.storage.temporaries
+        ]
+        plan = plan_arena(lifetimes)
+        self.arena_bytes = plan.size
+        self.borrows = plan.size > OWN_BYTES
+        self.offsets = np.array(plan.offsets, np.int64)
+        self.temporaries = np.array([t.place for t in self.storage.temporaries], np.intp)
+        self.table = np.zeros(self.storage.places, np.int64)
+        for slot, array in self.program.literals.items():
+            self.table[slot] = array.ctypes.data
+
+    def _make_tape(self, bindings: Bindings) -> None:
+        words: list[int] = []
+        segments: list[_Segment] = []
+        begin = passed = 0
+        kept: list[Any] = []
+        self.most_operands = 1
+        for number, step in enumerate(self.program.instructions):
+            if isinstance(step, RunLibrary):
+                segments.append(_Segment(begin, _WORD * len(words), step))
+                begin, passed = _WORD * len(words), 0
+            elif isinstance(step, RunCheck):
+                words += [0, 0, 1, 1, 1, number, 1, self.storage.root[step.operand]]
+            elif isinstance(step, RunKernels):
+                slots = [self.storage.root[slot] for slot in (*step.operands, *step.results)]
+                work = sum(self._bytes[slot] for slot in slots)
+                slots += self.storage.scratch[number]
+                self.most_operands = max(self.most_operands, len(slots))
+                for kernel in step.kernels:
+                    words += _kernel_words(kernel, bindings, work, kept, number, slots)
+                passed += work * len(step.kernels)
+                if passed > SEGMENT_BYTES:
+                    segments.append(_Segment(begin, _WORD * len(words), None))
+                    begin, passed = _WORD * len(words), 0
+        if not segments or begin < _WORD * len(words):
+            segments.append(_Segment(begin, _WORD * len(words), None))
+        self._segments = tuple(segments)
+        self._tape = (ctypes.c_int64 * max(1, len(words)))(*words)
+        self._tape_address = ctypes.addressof(self._tape)
+        self._begin = self._tape_address + segments[0].begin
+        self._end = self._tape_address + segments[0].end
+        self._kept = kept  # the arrays of sizes that the tape points to
+
+
+def _kernel_words(
+    kernel: NativeKernel, bindings: Bindings, work: int, kept: list[Any], number: int, slots: Sequence[int]
+) -> list[int]:
+    extent = evaluate_dim(kernel.extent, bindings)
+    if extent <= 0:
+        return []
+    sizes = [evaluate_dim(size, bindings) for size in kernel.sizes]
+    array = (ctypes.c_int64 * max(1, len(sizes)))(*sizes)
+    kept.append(array)
+    pieces = max(1, min(MOST_PIECES, extent, work // PIECE_BYTES))
+    align = ALIGNED_STEPS if extent >= 2 * ALIGNED_STEPS * pieces else 1
+    head = {
+        Field.KERNEL: kernel.address,
+        Field.SIZES: ctypes.addressof(array),
+        Field.EXTENT: extent,
+        Field.PIECES: pieces,
+        Field.ALIGN: align,
+        Field.NUMBER: number,
+        Field.BUFFERS: len(slots),
+    }
+    return [*[head[field] for field in Field if field is not Field.COUNT], *slots]
+
+
+def _check_views(program: Program, shapes: Sequence[tuple[int, ...]]) -> None:
+    for step in program.instructions:
+        if isinstance(step, View) and math.prod(shapes[step.operand]) != math.prod(shapes[step.result]):
+            raise ShapeError(
+                f"reshape: shape {shapes[step.operand]} cannot become {shapes[step.result]}: the element counts differ",
+                location=step.location or UNKNOWN,
+            )
+
+
+def _concrete(type_: TensorType, bindings: Bindings) -> tuple[int, ...]:
+    shape = tuple(evaluate_dim(dim, bindings) for dim in type_.shape)
+    if any(size < 0 for size in shape):
+        raise ShapeError(f"the sizes {bindings} give {type_} the negative shape {shape}")
+    return shape
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return math.prod(shape) * dtype.itemsize

@@ -1,0 +1,117 @@
+"""The form in which native code reads a program: 64-bit words, whose layout is written down here and nowhere else.
+
+A *tape* holds, one after the other, the instructions of one program for one set of sizes. A *block* is what one call
+works with: where its tape lies, the addresses of its buffers, and room for what goes wrong. Python fills both; the
+native loop of a backend (:data:`Walk`) reads them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+#: ``walk(block, begin, end, arrays)``: check the arrays, run the instructions between two addresses; releases the GIL.
+#:
+#: ``arrays``, unless 0, is the address (``id``) of a tuple: first the inputs, then the results that the call made. Each
+#: input is compared with the guard; where one is anything but a C-contiguous, aligned ndarray of the very dtype and
+#: shape, the call has :attr:`Failure.MISMATCH` and nothing has run. What goes wrong is in the block's status.
+Walk = Callable[[int, int, int, int], int]
+
+MOST_PIECES: Final = 64
+STATUS_WORDS: Final = 4  # for each piece of a parallel range
+
+
+class Word(enum.IntEnum):
+    """The words of a block. Addresses, but for the counts."""
+
+    TABLE = 0  # of the address of each buffer
+    OPERANDS = 1  # room for the addresses that one kernel is called with
+    STATUS = 2  # MOST_PIECES × STATUS_WORDS words, all 0 but while a call fails
+    FAILED = 3  # which instruction set the status
+    GUARD = 4
+    INPUTS = 5  # how many
+    RESULTS = 6  # how many
+    PROCESS = 7  # of PROCESS
+    TASK = 8  # room for what the pieces of a parallel range share: see Task
+    RANGE = 16  # room for the arguments of a parallel loop
+    COUNT = 20
+
+
+class Task(enum.IntEnum):
+    """What the pieces of a parallel range share."""
+
+    KERNEL = 0
+    SIZES = 1
+    EXTENT = 2
+    CHUNK = 3
+    OPERANDS = 4
+    STATUS = 5
+    FUNCTION = 6  # what is called with a range of pieces
+
+
+class Field(enum.IntEnum):
+    """The words of an instruction, before the numbers of its buffers."""
+
+    KERNEL = 0  # address; 0 is a check of the one buffer, a bool
+    SIZES = 1
+    EXTENT = 2
+    PIECES = 3  # the most pieces that the range is worth
+    ALIGN = 4  # pieces begin at multiples of it
+    NUMBER = 5  # of the program's instruction
+    BUFFERS = 6  # how many
+    COUNT = 7
+
+
+class Failure(enum.IntEnum):
+    """The first word of the status."""
+
+    NONE = 0
+    INDEX = 1  # then the index, the axis and the axis's size
+    CHECK = 2
+    KERNEL = 3  # then what the kernel returned
+    MISMATCH = 4
+
+
+class Shared(enum.IntEnum):
+    """The words that all blocks of a process share."""
+
+    THREADS = 0  # how many a call may use
+    PARALLEL_FOR = 1  # the function that divides a range among threads; 0: there is none
+    PIECES = 2  # the function that runs some pieces
+    USED = 3  # whether PARALLEL_FOR was ever called
+    NDARRAY = 4  # address of the type
+    COUNT = 5
+
+
+PROCESS: Final = (ctypes.c_int64 * Shared.COUNT)()
+PROCESS[Shared.NDARRAY] = id(np.ndarray)
+
+
+class ArrayLayout:
+    """Where the words of an ndarray and of a tuple lie, in bytes from their address (``id``).
+
+    NumPy has promised this layout (`PyArrayObject_fields`) to compiled modules for ever; the length of what Python puts
+    before it is the size of a bare object.
+    """
+
+    _HEAD: Final = object.__basicsize__
+    TYPE: Final = _HEAD - 8
+    DATA: Final = _HEAD
+    NDIM: Final = _HEAD + 8  # 32 bits
+    SIZES: Final = _HEAD + 16
+    DTYPE: Final = _HEAD + 40
+    FLAGS: Final = _HEAD + 48  # 32 bits
+    CONTIGUOUS_AND_ALIGNED: Final = 0x0101
+    ITEMS: Final = tuple.__basicsize__
+
+
+def guard_words(slots: Sequence[int], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype[Any]]) -> list[int]:
+    """What the inputs of a call are compared with: for each its buffer, dtype, rank and sizes."""
+    words: list[int] = []
+    for slot, shape, dtype in zip(slots, shapes, dtypes, strict=True):
+        words += [slot, id(dtype), len(shape), *shape]
+    return words
