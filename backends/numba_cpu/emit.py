@@ -20,6 +20,8 @@ A map over rows, with a broadcast operand that is read once a row::
 How loops are arranged depends on the kernel's structure alone, never on sizes:
 
 * a **map**: the outer loops are one parallel range, the last loop is inside;
+* a **tiled** map, where an operand runs through memory along another loop than the last one (a transpose): both loops
+  go in tiles, so that each cache line is used whole while it is near;
 * a reduction whose last contiguous loop is reduced, by **rows**: the kept loops are the parallel range. Float sums go
   through chunks of 1024, which vectorize (``add_reassoc``), and are totalled in float64: the error stays below that
   of pairwise sums;
@@ -39,22 +41,25 @@ from typing import Final
 from graphc.dtypes import DType, float64, int64
 from graphc.ir.dims import Dim, product
 from graphc.ir.types import TensorType
-from graphc.loops.affine import Affine
-from graphc.loops.body import Instruction
-from graphc.loops.kernel import Kernel, Reduction, Store
+from graphc.loops.kernel import Kernel, Reduction
 from graphc.loops.source import KernelSource
 
-from .emit_scalar import combine, expression, identity, literal, load, store, takes
+from .emit_scalar import combine, identity, literal, load, store, takes
+from .emit_text import Region, Text, affine_text
 
 CHUNK: Final = 1024
 COLUMNS: Final = 512
 BLOCK: Final = 16384
+#: A tile of a transposing map: rows of it (iterations of the other contiguous loop) and columns (of the last loop).
+TILE_ROWS: Final = 32
+TILE_COLUMNS: Final = 16
 
 
 def emit(kernel: Kernel, *, annotate: bool = False) -> tuple[KernelSource, ...]:
     """The kernel's text: one function, or two for a reduction of everything. ``annotate`` adds the user's lines."""
     if not kernel.reductions:
-        return (_emit_map(kernel, annotate),)
+        across = _loop_across(kernel)
+        return (_emit_map(kernel, annotate) if across is None else _emit_tiled(kernel, across, annotate),)
     if not kernel.kept and any(loop.reduced for loop in kernel.loops):
         return _emit_full(kernel, annotate)
     inner = _contiguous_loop(kernel)
@@ -77,161 +82,17 @@ def _contiguous_loop(kernel: Kernel) -> int | None:
     return max(candidates, key=lambda i: (unit_strides[i], i))
 
 
-class _Text:
-    """Lines of one inner function and what the outer one must pass to it."""
-
-    def __init__(self, kernel: Kernel, name: str, annotate: bool, scratch: Sequence[TensorType] = ()) -> None:
-        self.kernel, self.name, self.annotate, self.scratch = kernel, name, annotate, tuple(scratch)
-        self.lines: list[str] = []
-        self.depth = 1
-        count = len(kernel.operands)
-        self.buffers = [f"in{i}" for i in range(count)] + [f"out{i}" for i in range(len(kernel.results))]
-
-    def line(self, text: str) -> None:
-        self.lines.append("    " * self.depth + text)
-
-    @contextmanager
-    def block(self, header: str) -> Iterator[None]:
-        self.line(header)
-        self.depth += 1
-        yield
-        self.depth -= 1
-
-    def finish(self, extent: Dim) -> KernelSource:
-        types = (*self.kernel.operands, *self.kernel.results, *self.scratch)
-        names = [*self.buffers, *(f"tmp{i}" for i in range(len(self.scratch)))]
-        sizes = [name for name, _ in self.kernel.sizes]
-        pointers = [f"pointer_{t.dtype.short}(buffers[{i}])" for i, t in enumerate(types)]
-        arguments = [*pointers, *(f"sizes[{i}]" for i in range(len(sizes))), "lo", "hi"]
-        source = "\n".join(
-            [
-                "@noalias",
-                f"def {self.name}_loop({', '.join([*names, *sizes, 'lo', 'hi'])}):",
-                *(self.lines or ["    pass"]),
-                "",
-                "",
-                f"def {self.name}(buffers, sizes, lo, hi, status):",
-                f"    {self.name}_loop(",
-                *(f"        {argument}," for argument in arguments),
-                "    )",
-                "",
-            ]
-        )
-        return KernelSource(self.name, source, tuple(size for _, size in self.kernel.sizes), extent, self.scratch)
-
-
-class _Region:
-    """Body or epilogue, each instruction placed in the outermost loop that knows all the indices it needs.
-
-    ``depths``: loop → how deep it is nested; instructions of depth 0 come before all loops.
-    """
-
-    def __init__(
-        self,
-        text: _Text,
-        prefix: str,
-        instructions: Sequence[Instruction],
-        stores: Sequence[Store],
-        depths: dict[int, int],
-        reduced: Sequence[str] = (),
-        reduced_depth: int = 0,
-        needed: Sequence[int] = (),
-    ) -> None:
-        self.text, self.prefix, self.instructions, self.depths = text, prefix, instructions, depths
-        self.innermost = max([*depths.values(), reduced_depth], default=0)
-        self.at: list[list[str]] = [[] for _ in range(self.innermost + 1)]
-        self.bases: dict[Affine, str] = {}
-        self.names: list[str] = []
-        self.levels: list[int] = []
-        self.reduced, self.reduced_depth = reduced, reduced_depth
-        stored = [_unrounded(instructions, s) for s in stores]
-        used = _used(instructions, [*stored, *needed])
-        for number, instruction in enumerate(instructions):
-            self._place(number, instruction, number in used)
-        for s, value in zip(stores, stored, strict=True):
-            name = self.text.buffers[s.buffer]
-            line = store(name, self.position(s.position), self.names[value], s.dtype)
-            self.at[self.innermost].append(line)
-
-    def _place(self, number: int, instruction: Instruction, is_used: bool) -> None:
-        operands = [self.names[i] for i in instruction.operands]
-        level = max((self.levels[i] for i in instruction.operands), default=0)
-        name = f"{self.prefix}{number}"
-        if instruction.kind == "constant":
-            name, right = literal(instruction.detail, instruction.dtype), None
-        elif instruction.kind == "reduced":
-            name, right, level = self.reduced[instruction.detail], None, self.reduced_depth
-        elif instruction.kind == "size":
-            name, right = str(instruction.detail), None
-        elif instruction.kind == "index":
-            level = self._level(instruction.detail)
-            right = self.position(instruction.detail)
-        elif instruction.kind == "load":
-            buffer, position, dtype = instruction.detail
-            level = self._level(position)
-            right = load(self.text.buffers[buffer], self.position(position), dtype)
-        else:
-            right = expression(instruction, operands, [self.instructions[i].dtype for i in instruction.operands])
-        self.names.append(name)
-        self.levels.append(level)
-        if right is not None and is_used:
-            where = instruction.location
-            note = f"  # {where.filename.rpartition('/')[2]}:{where.line}" if self.text.annotate and where.line else ""
-            self.at[level].append(f"{name} = {right}{note}")
-
-    def _level(self, function: Affine) -> int:
-        return max((self.depths[loop] for loop in function.loops), default=0)
-
-    def position(self, function: Affine) -> str:
-        """The text of ``function``; what is the same for the whole innermost loop is computed before it."""
-        outer = Affine(function.offset, tuple(t for t in function.terms if self.depths[t[0]] < self.innermost))
-        inner = Affine(0, tuple(t for t in function.terms if self.depths[t[0]] == self.innermost))
-        if not inner.terms or not self.innermost:
-            return _affine_text(function)
-        if len(outer.terms) + (outer.offset != 0) == 0:
-            return _affine_text(inner)
-        base = self.bases.get(outer)
-        if base is None:
-            base = _affine_text(outer)
-            if not base.isidentifier():
-                name = f"{'p' if self.prefix == 'v' else 'q'}{len(self.bases)}"
-                self.at[self._level(outer)].append(f"{name} = {base}")
-                base = name
-            self.bases[outer] = base
-        return f"{base} + {_affine_text(inner)}".replace("+ -", "- ")
-
-    def write(self, depth: int) -> None:
-        for line in self.at[depth]:
-            self.text.line(line)
-
-    def value(self, number: int) -> str:
-        return self.names[number]
-
-
-def _unrounded(instructions: Sequence[Instruction], s: Store) -> int:
-    """What to store: the store rounds to its dtype itself."""
-    made = instructions[s.value]
-    return made.operands[0] if made.kind == "round" and made.detail is s.dtype else s.value
-
-
-def _used(instructions: Sequence[Instruction], roots: Sequence[int]) -> set[int]:
-    used = set(roots)
-    for number in range(len(instructions) - 1, -1, -1):
-        if number in used:
-            used.update(instructions[number].operands)
-    return used
-
-
-def _affine_text(function: Affine) -> str:
-    parts: list[str] = []
-    for loop, coefficient in function.terms:
-        if coefficient in (1, -1):
-            parts.append(f"i{loop}" if coefficient == 1 else f"-i{loop}")
-        else:
-            parts.append(f"{coefficient}*i{loop}")
-    if function.offset != 0 or not parts:
-        parts.append(str(function.offset))
-    return " + ".join(parts).replace("+ -", "- ")
+def _loop_across(kernel: Kernel) -> int | None:
+    """The loop along which an operand lies in memory without gaps while the last loop strides through it."""
+    last = len(kernel.loops) - 1
+    for instruction in kernel.body:
+        if instruction.kind == "load":
+            position = instruction.detail[1]
+            if position.coefficient(last) not in (0, 1, -1):
+                for loop, coefficient in position.terms:
+                    if coefficient in (1, -1):
+                        return int(loop)
+    return None
 
 
 def _extent(kernel: Kernel, loops: Sequence[int]) -> Dim:
@@ -239,7 +100,7 @@ def _extent(kernel: Kernel, loops: Sequence[int]) -> Dim:
     return product(values[str(kernel.loops[i].extent)] for i in loops)
 
 
-def _unravel(text: _Text, loops: Sequence[int], flat: str) -> None:
+def _unravel(text: Text, loops: Sequence[int], flat: str) -> None:
     """Set the index of each of ``loops`` from the row-major position ``flat``."""
     extents = [text.kernel.loops[i].extent for i in loops]
     rest = flat
@@ -251,7 +112,7 @@ def _unravel(text: _Text, loops: Sequence[int], flat: str) -> None:
 
 
 @contextmanager
-def _parallel(text: _Text, loops: Sequence[int]) -> Iterator[None]:
+def _parallel(text: Text, loops: Sequence[int]) -> Iterator[None]:
     if len(loops) == 1:
         with text.block(f"for i{loops[0]} in range(lo, hi):"):
             yield
@@ -262,11 +123,11 @@ def _parallel(text: _Text, loops: Sequence[int]) -> Iterator[None]:
 
 
 def _emit_map(kernel: Kernel, annotate: bool) -> KernelSource:
-    text = _Text(kernel, kernel.name, annotate)
+    text = Text(kernel, kernel.name, annotate)
     loops = list(range(len(kernel.loops)))
     parallel, inner = (loops[:-1], loops[-1:]) if len(loops) > 1 else (loops, [])
     depths = {**dict.fromkeys(parallel, 1), **dict.fromkeys(inner, 2)}
-    body = _Region(text, "v", kernel.body, kernel.body_stores, depths, reduced_depth=0 if loops else 1)
+    body = Region(text, "v", kernel.body, kernel.body_stores, depths, reduced_depth=0 if loops else 1)
     body.write(0)
     with _parallel(text, parallel):
         body.write(1)
@@ -274,6 +135,35 @@ def _emit_map(kernel: Kernel, annotate: bool) -> KernelSource:
             with text.block(f"for i{loop} in range({kernel.loops[loop].extent}):"):
                 body.write(2)
     return text.finish(_extent(kernel, parallel))
+
+
+def _emit_tiled(kernel: Kernel, across: int, annotate: bool) -> KernelSource:
+    text = Text(kernel, kernel.name, annotate)
+    last = len(kernel.loops) - 1
+    others = [loop for loop in range(last) if loop != across]
+    body = Region(
+        text, "v", kernel.body, kernel.body_stores, {**dict.fromkeys(others, 1), across: 2, last: 3}, reduced_depth=1
+    )
+    body.write(0)
+    rows, columns = kernel.loops[across].extent, kernel.loops[last].extent
+    text.line(f"bands = ({rows} + {TILE_ROWS - 1}) // {TILE_ROWS}")
+    with text.block("for p in range(lo, hi):"):
+        text.line(f"first = p % bands * {TILE_ROWS}")
+        if others:
+            text.line("rest = p // bands")
+            if len(others) == 1:
+                text.line(f"i{others[0]} = rest")
+            else:
+                _unravel(text, others, "rest")
+        body.write(1)
+        with text.block(f"for start in range(0, {columns}, {TILE_COLUMNS}):"):
+            text.line(f"end = min(start + {TILE_COLUMNS}, {columns})")
+            with text.block(f"for i{across} in range(first, min(first + {TILE_ROWS}, {rows})):"):
+                body.write(2)
+                with text.block(f"for i{last} in range(start, end):"):
+                    body.write(3)
+    bands = (_extent(kernel, [across]) + (TILE_ROWS - 1)) // TILE_ROWS
+    return text.finish(_extent(kernel, others) * bands)
 
 
 # Reductions.
@@ -288,14 +178,14 @@ def _stored_dtype(reduction: Reduction) -> DType:
     return float64 if _is_chunked(reduction) else reduction.dtype
 
 
-def _start(text: _Text, reductions: Sequence[Reduction]) -> None:
+def _start(text: Text, reductions: Sequence[Reduction]) -> None:
     for number, reduction in enumerate(reductions):
         text.line(f"acc{number} = {identity(reduction.op, _stored_dtype(reduction))}")
         if reduction.position is not None:
             text.line(f"at{number} = {literal(0, int64)}")
 
 
-def _step(text: _Text, number: int, reduction: Reduction, value: str, position: str, *, chunked: bool) -> None:
+def _step(text: Text, number: int, reduction: Reduction, value: str, position: str, *, chunked: bool) -> None:
     """One more value into the accumulators of ``reduction``, which are local variables."""
     if reduction.position is not None:
         text.line(f"take{number} = {takes(reduction.op, value, f'acc{number}', reduction.dtype)}")
@@ -306,7 +196,7 @@ def _step(text: _Text, number: int, reduction: Reduction, value: str, position: 
         text.line(f"{name} = {combine(reduction.op, name, value, reduction.dtype)}")
 
 
-def _reduce_loops(text: _Text, body: _Region, loops: Sequence[int], depth: int, inner_range: tuple[str, str]) -> None:
+def _reduce_loops(text: Text, body: Region, loops: Sequence[int], depth: int, inner_range: tuple[str, str]) -> None:
     """The nest over the reduced ``loops``; ``depth`` is that of the first, ``inner_range`` the range of the last."""
     reductions = text.kernel.reductions
     if not loops:
@@ -321,6 +211,9 @@ def _reduce_loops(text: _Text, body: _Region, loops: Sequence[int], depth: int, 
             _reduce_loops(text, body, loops[1:], depth + 1, inner_range)
         return
     first, last = inner_range
+    if _is_search(text.kernel, loop):
+        _search(text, body, loop, depth, inner_range)
+        return
     if not any(map(_is_chunked, reductions)):
         with text.block(f"for i{loop} in range({first}, {last}):"):
             body.write(depth)
@@ -340,8 +233,46 @@ def _reduce_loops(text: _Text, body: _Region, loops: Sequence[int], depth: int, 
                 text.line(f"acc{number} += f64(part{number})")
 
 
-def _combine_one(text: _Text, body: _Region, number: int, reduction: Reduction, *, chunked: bool) -> None:
-    position = _affine_text(reduction.position) if reduction.position is not None else ""
+#: Instructions that give the same bits in a vectorized loop and in any other: no arithmetic that may be contracted.
+_EXACT: Final = frozenset(["load", "constant", "size", "index", "convert", "round", "compare", "select", "invert"])
+_EXACT_MATH: Final = frozenset(["abs", "maximum", "minimum"])
+
+
+def _is_search(kernel: Kernel, loop: int) -> bool:
+    """Whether the position of the best value can be looked up after the value is known."""
+    if len(kernel.reductions) != 1 or kernel.body_stores:
+        return False
+    position = kernel.reductions[0].position
+    return (
+        position is not None
+        and position.loop == loop
+        and all(
+            i.kind in _EXACT or (i.kind == "math" and i.detail in _EXACT_MATH) or not i.dtype.is_floating
+            for i in kernel.body
+        )
+    )
+
+
+def _search(text: Text, body: Region, loop: int, depth: int, inner_range: tuple[str, str]) -> None:
+    """argmax and argmin in two loops: the best value, which vectorizes, then the first place that holds it."""
+    (reduction,) = text.kernel.reductions
+    first, last = inner_range
+    value = body.value(reduction.value)
+    with text.block(f"for i{loop} in range({first}, {last}):"):
+        body.write(depth)
+        text.line(f"acc0 = {combine(reduction.op[3:], 'acc0', value, reduction.dtype)}")
+    found = f"{value} == acc0"
+    if reduction.dtype.is_floating:
+        found = f"({found}) | ({value} != {value})"
+    with text.block(f"for i{loop} in range({first}, {last}):"):
+        body.write(depth)
+        with text.block(f"if {found}:"):
+            text.line(f"at0 = i{loop}")
+            text.line("break")
+
+
+def _combine_one(text: Text, body: Region, number: int, reduction: Reduction, *, chunked: bool) -> None:
+    position = affine_text(reduction.position) if reduction.position is not None else ""
     value = body.value(reduction.value)
     if _is_chunked(reduction) and not chunked:
         text.line(f"acc{number} += f64({value})")
@@ -349,7 +280,7 @@ def _combine_one(text: _Text, body: _Region, number: int, reduction: Reduction, 
         _step(text, number, reduction, value, position, chunked=chunked)
 
 
-def _results(text: _Text, reductions: Sequence[Reduction]) -> list[str]:
+def _results(text: Text, reductions: Sequence[Reduction]) -> list[str]:
     """Names of the finished results, which the epilogue reads."""
     names: list[str] = []
     for number, reduction in enumerate(reductions):
@@ -362,27 +293,27 @@ def _results(text: _Text, reductions: Sequence[Reduction]) -> list[str]:
     return names
 
 
-def _finish_totals(text: _Text, reductions: Sequence[Reduction]) -> None:
+def _finish_totals(text: Text, reductions: Sequence[Reduction]) -> None:
     for number, reduction in enumerate(reductions):
         if _is_chunked(reduction) and reduction.dtype is not float64:
             text.line(f"total{number} = {reduction.dtype.short}(acc{number})")
 
 
-def _body(text: _Text, depths: dict[int, int], depth: int) -> _Region:
+def _body(text: Text, depths: dict[int, int], depth: int) -> Region:
     kernel = text.kernel
     needed = [r.value for r in kernel.reductions]
-    return _Region(text, "v", kernel.body, kernel.body_stores, depths, reduced_depth=depth, needed=needed)
+    return Region(text, "v", kernel.body, kernel.body_stores, depths, reduced_depth=depth, needed=needed)
 
 
 def _emit_rows(kernel: Kernel, inner: int | None, annotate: bool) -> KernelSource:
-    text = _Text(kernel, kernel.name, annotate)
+    text = Text(kernel, kernel.name, annotate)
     kept = list(kernel.kept)
     reduced = [i for i, loop in enumerate(kernel.loops) if loop.reduced and i != inner]
     reduced += [inner] if inner is not None and kernel.loops[inner].reduced else []
     depths = {**dict.fromkeys(kept, 1), **{loop: 2 + n for n, loop in enumerate(reduced)}}
     body = _body(text, depths, 1)
     results = _results(text, kernel.reductions)
-    epilogue = _Region(
+    epilogue = Region(
         text, "w", kernel.epilogue, kernel.epilogue_stores, dict.fromkeys(kept, 1), reduced=results, reduced_depth=1
     )
     body.write(0)
@@ -411,13 +342,13 @@ def _emit_columns(kernel: Kernel, inner: int, annotate: bool) -> KernelSource:
             where = f"tmp{len(scratch)}"
             scratch.append(TensorType(int64, (size,)))
         slots.append((value, where))
-    text = _Text(kernel, kernel.name, annotate, scratch)
+    text = Text(kernel, kernel.name, annotate, scratch)
     outer = [i for i in kernel.kept if i != inner]
     reduced = [i for i, loop in enumerate(kernel.loops) if loop.reduced]
     innermost = 2 + len(reduced)
     body = _body(text, {**dict.fromkeys(outer, 1), **{r: 2 + n for n, r in enumerate(reduced)}, inner: innermost}, 1)
     names = [f"total{n}" for n in range(len(slots))]
-    epilogue = _Region(
+    epilogue = Region(
         text, "w", kernel.epilogue, kernel.epilogue_stores, {**dict.fromkeys(outer, 1), inner: 2},
         reduced=names, reduced_depth=2,
     )  # fmt: skip
@@ -454,8 +385,8 @@ def _emit_columns(kernel: Kernel, inner: int, annotate: bool) -> KernelSource:
 
 
 def _column_loops(
-    text: _Text,
-    body: _Region,
+    text: Text,
+    body: Region,
     loops: Sequence[int],
     depth: int,
     columns: str,
@@ -472,7 +403,7 @@ def _column_loops(
         at = f"slot + i{inner}"
         for number, (reduction, (memory, where)) in enumerate(zip(text.kernel.reductions, slots, strict=True)):
             text.line(f"acc{number} = {load(memory, at, reduction.dtype)}")
-            position = _affine_text(reduction.position) if reduction.position is not None else ""
+            position = affine_text(reduction.position) if reduction.position is not None else ""
             if where:
                 text.line(f"at{number} = {where}[{at}]")
             _step(text, number, reduction, body.value(reduction.value), position, chunked=False)
@@ -510,7 +441,7 @@ def _partial_slots(kernel: Kernel) -> list[tuple[str, str]]:
 def _emit_partials(
     kernel: Kernel, loops: Sequence[int], blocks: Dim, scratch: Sequence[TensorType], annotate: bool
 ) -> KernelSource:
-    text = _Text(kernel, kernel.name, annotate, scratch)
+    text = Text(kernel, kernel.name, annotate, scratch)
     is_flat = len(loops) == 1
     index = "block" if is_flat else "i0"
     depths = {0: 2} if is_flat else {loop: 1 + loop for loop in loops}
@@ -536,8 +467,8 @@ def _emit_partials(
 
 def _emit_combination(kernel: Kernel, blocks: Dim, scratch: Sequence[TensorType], annotate: bool) -> KernelSource:
     counted = (*kernel.sizes, ("blocks", blocks))
-    text = _Text(_with_sizes(kernel, counted), f"{kernel.name}_total", annotate, scratch)
-    epilogue = _Region(
+    text = Text(_with_sizes(kernel, counted), f"{kernel.name}_total", annotate, scratch)
+    epilogue = Region(
         text, "w", kernel.epilogue, kernel.epilogue_stores, {},
         reduced=_results(text, kernel.reductions), reduced_depth=1,
     )  # fmt: skip

@@ -66,6 +66,10 @@ def where_largest(b: Builder, x: Value) -> Value:
     return b.argmax(x, axis=1)
 
 
+def transposed(b: Builder, x: Value) -> Value:
+    return b.exp(b.transpose(x, permutation=(1, 0)))
+
+
 CASES: dict[str, tuple[Callable[..., Any], tuple[TensorType, ...]]] = {
     "gelu": (gelu, (TensorType(float32, (N, M)),)),
     "exp_and_sum": (exp_and_sum, (TensorType(float32, (N, M)), TensorType(float32, (N,)))),
@@ -74,6 +78,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[TensorType, ...]]] = {
     "moved": (moved, (TensorType(int8, (N, M)),)),
     "halves": (halves, (TensorType(float16, (N,)),)),
     "where_largest": (where_largest, (TensorType(float32, (N, M)),)),
+    "transposed": (transposed, (TensorType(float32, (N, M)),)),
 }
 
 
@@ -127,7 +132,7 @@ def test_user_lines_are_shown_but_not_compiled() -> None:
     assert "# model.py:12" in shown.source
 
 
-@pytest.mark.parametrize("function", [gelu, root_mean_square], ids=["map", "reduction"])
+@pytest.mark.parametrize("function", [gelu, transposed, root_mean_square], ids=["map", "tiled map", "reduction"])
 def test_a_split_range_gives_the_same_bits(function: Callable[..., Any]) -> None:
     graph = build(function, TensorType(float32, (N, M)))
     (step,) = make_plan(graph).steps
@@ -135,7 +140,7 @@ def test_a_split_range_gives_the_same_bits(function: Callable[..., Any]) -> None
     x = np.random.default_rng(1).normal(size=(300, 401)).astype(np.float32)
 
     def run(pieces: int) -> np.ndarray:
-        out = np.empty(300 * 401 if function is gelu else 1, np.float32)
+        out = np.empty(1 if function is root_mean_square else 300 * 401, np.float32)
         tmp = np.empty(1000, np.float64)
         buffers = np.array([x.ctypes.data, out.ctypes.data, tmp.ctypes.data], np.int64)
         for source in emit(step.kernel):
@@ -184,3 +189,36 @@ def test_argmax_takes_the_first_and_prefers_nan() -> None:
     wide = np.zeros(50_000, np.float32)
     wide[[40_000, 45_000]] = 1
     assert compile_graph(flat)(wide)[0] == 40_000
+
+
+@pytest.mark.parametrize("dtype", [float32, float16, int8, bool_], ids=str)
+@pytest.mark.parametrize("op", ["argmax", "argmin"])
+def test_argmax_of_every_kind_and_length(op: str, dtype: Any) -> None:
+    rng = np.random.default_rng(4)
+    graph = build(lambda b, v: b.emit_one(op, v, axis=1), TensorType(dtype, (N, M)))
+    flat = build(lambda b, v: b.emit_one(op, v, axis=0), TensorType(dtype, (N,)))
+    for n, m in ((3, 1), (5, 67), (2, 1025), (0, 4)):
+        x = rng.integers(-3, 4, (n, m)).astype(dtype.numpy)
+        if dtype.is_floating and m > 1:
+            x[:1, m // 2] = np.nan
+            x[1:2] = -np.inf if op == "argmax" else np.inf
+        np.testing.assert_array_equal(compile_graph(graph)(x)[0], compile_graph(graph, "reference")(x)[0])
+    wide = rng.integers(-3, 4, 40_001).astype(dtype.numpy)
+    np.testing.assert_array_equal(compile_graph(flat)(wide)[0], compile_graph(flat, "reference")(wide)[0])
+
+
+def test_argmax_of_computed_floats_finds_its_value() -> None:
+    """A product may be contracted in one loop and not in another: such bodies keep value and place together."""
+    graph = build(lambda b, x, y: b.argmax(b.add(b.mul(x, x), y), axis=1), *[TensorType(float32, (N, M))] * 2)
+    x, y = np.random.default_rng(5).normal(size=(2, 9, 333)).astype(np.float32)
+    np.testing.assert_array_equal(compile_graph(graph)(x, y)[0], compile_graph(graph, "reference")(x, y)[0])
+
+
+@pytest.mark.parametrize("permutation", [(2, 0, 1), (1, 2, 0), (2, 1, 0), (0, 2, 1)])
+def test_transposes_of_odd_sizes(permutation: tuple[int, ...]) -> None:
+    graph = build(
+        lambda b, v: b.reverse(b.transpose(v, permutation=permutation), axes=(1,)), TensorType(int8, (N, M, 35))
+    )
+    for n, m in ((1, 1), (33, 17), (0, 3), (3, 70)):
+        x = np.arange(n * m * 35, dtype=np.int64).reshape(n, m, 35).astype(np.int8)
+        np.testing.assert_array_equal(compile_graph(graph)(x)[0], np.flip(x.transpose(permutation), 1))
