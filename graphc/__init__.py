@@ -190,6 +190,7 @@ if TYPE_CHECKING:
     from graphc.frontends.tracing.jit import jit as jit
     from graphc.frontends.transforms.gradient import grad as grad, value_and_grad as value_and_grad, vjp as vjp
     from graphc.ir.parser import parse as parse, parse_file as parse_file
+    from graphc.runtime.threads import get_num_threads as get_num_threads, set_num_threads as set_num_threads
 # isort: on
 # fmt: on
 
