@@ -87,8 +87,8 @@ def partial_sums(p: Product) -> tuple[TensorType, ...]:
     return (TensorType(float32, (has_more * p.result_size,)),)
 
 
-_LOOP = '''@noalias
-def {name}_loop({parameters}, lo, hi):
+_LOOP = '''def {name}(buffers, sizes, lo, hi, status):
+{unpacking}
     packed_a = stack_{held}({a_room})
     packed_b = stack_{held}({b_room})
     tile = stack_{held}({tile_room})
@@ -138,10 +138,6 @@ def {name}_loop({parameters}, lo, hi):
             done += depth
             if done >= k:
                 break
-
-
-def {name}(buffers, sizes, lo, hi, status):
-    {name}_loop({arguments}, lo, hi)
 '''
 
 _HEIGHTS = "({mr} if i_hi - i >= {mr} else {rest})"
@@ -179,13 +175,12 @@ class _Emission:
             buffers.append(("partial", float32, 1 + max(self._positions())))
         if self.epilogue:
             buffers += self.epilogue.buffers
-        pointers = [f"pointer_{dtype.short}(buffers[{position}])" for _, dtype, position in buffers]
-        names = [name for name, _, _ in buffers] + [name for name, _ in self.sizes]
+        unpacking = [f"{name} = pointer_{dtype.short}(buffers[{position}])" for name, dtype, position in buffers]
+        unpacking += [f"{name} = sizes[{number}]" for number, (name, _) in enumerate(self.sizes)]
         room = max(self.mr, self.nr) * blocks.depth
         source = _LOOP.format(
             name=self.name,
-            parameters=", ".join(names),
-            arguments=", ".join([*pointers, *(f"sizes[{i}]" for i in range(len(self.sizes)))]),
+            unpacking=_indent(unpacking, 1),
             held=self.held,
             a_room=blocks.rows * blocks.depth + PADDING,
             b_room=self.nr * blocks.depth + PADDING,

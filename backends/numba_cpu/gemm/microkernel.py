@@ -75,16 +75,49 @@ def geometry_for(machine: str, has_feature: Callable[[str], bool]) -> Geometry:
     return GENERIC
 
 
-def emit_tile(builder: Any, geometry: Geometry, short: str, height: int, width: int, adjacent: bool, args: Any) -> None:
-    """The product of ``height`` rows of A with ``width`` vectors of B's columns, summed over k steps.
+def multiply_function(module: Any, geometry: Geometry, short: str, adjacent: bool) -> Any:
+    """The function of ``module`` that multiplies tiles of any height and width; it is defined if it is not there yet.
 
-    ``args`` are (a, a_step, b, b_step, k, c, c_step, accumulate): pointers to elements, and i64. B's row for step k
-    starts at ``b + k * b_step``, and C's row i at ``c + i * c_step``; both are read and written as whole vectors. A's
-    element is ``a[k * a_step + i]`` if the rows are ``adjacent``, else ``a[i * a_step + k]``. The product is
-    added to C where ``accumulate`` is not 0, else it replaces it.
+    Its arguments are (height, width, a, a_step, b, b_step, k, c, c_step, adds): i64, and pointers to elements. The
+    product of ``height`` rows of A with ``width`` vectors of columns of B is summed over k steps. A's element is
+    ``a[step * a_step + i]`` if the rows are ``adjacent``, else ``a[i * a_step + step]``. B's row for one step
+    starts at ``b + step * b_step``, and C's row i at ``c + i * c_step``; both are read and written as whole vectors. The
+    product is added to C where ``adds`` is not 0, else it replaces it.
+
+    ``height`` must be one of the geometry's (short, unless adjacent) heights, and ``width`` at most its vectors.
     """
-    a, a_step, b, b_step, k, c, c_step, accumulate = args
-    tile = _Tile(builder, geometry, short, height, width)
+    name = f"graphc_multiply_{'' if adjacent else 'rows_'}{short}"
+    known = module.globals.get(name)
+    if known is not None:
+        return known
+    pointer = FLOATS[short][0].as_pointer()
+    parameters = [I64, I64, pointer, I64, pointer, I64, I64, pointer, I64, I64]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    for position in (2, 4, 7):
+        function.args[position].add_attribute("noalias")
+    height, width, *rest = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    end = function.append_basic_block("end")
+    vectors = ir.Constant(I64, geometry.vectors + 1)
+    choice = builder.switch(builder.add(builder.mul(height, vectors), width), end)
+    for rows in geometry.heights if adjacent else geometry.short_heights:
+        for columns in range(1, geometry.vectors + 1):
+            block = function.append_basic_block(f"tile_{rows}x{columns}")
+            choice.add_case(ir.Constant(I64, rows * (geometry.vectors + 1) + columns), block)
+            builder.position_at_end(block)
+            _emit_tile(builder, geometry, short, (rows, columns), adjacent, rest)
+            builder.branch(end)
+    builder.position_at_end(end)
+    builder.ret_void()
+    return function
+
+
+def _emit_tile(builder: Any, geometry: Geometry, short: str, shape: tuple[int, int], adjacent: bool, args: Any) -> None:
+    a, a_step, b, b_step, k, c, c_step, adds = args
+    tile = _Tile(builder, geometry, short, *shape)
     sums = tile.zeros()
     starts = [a] if adjacent else tile.row_starts(a, a_step)
 
@@ -96,7 +129,7 @@ def emit_tile(builder: Any, geometry: Geometry, short: str, height: int, width: 
         return [*products, *(builder.gep(p, [advance]) for p in pointers), builder.gep(row, [b_step])]
 
     state = _repeat(builder, k, [*sums, *starts, b], step)
-    tile.store(c, c_step, state[: len(sums)], accumulate)
+    tile.store(c, c_step, state[: len(sums)], adds)
 
 
 def _repeat(builder: Any, count: Any, state: Sequence[Any], step: Callable[[Sequence[Any]], list[Any]]) -> list[Any]:
@@ -115,13 +148,22 @@ def _repeat(builder: Any, count: Any, state: Sequence[Any], step: Callable[[Sequ
     number.add_incoming(following, loop)
     for phi, value in zip(phis, values, strict=True):
         phi.add_incoming(value, loop)
-    builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+    again = builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+    again.set_metadata("llvm.loop", _not_unrolled(builder.module))
     builder.position_at_end(after)
     ends = [builder.phi(value.type) for value in state]
     for end, first, last in zip(ends, state, values, strict=True):
         end.add_incoming(first, before)
         end.add_incoming(last, loop)
     return ends
+
+
+def _not_unrolled(module: Any) -> Any:
+    """Metadata of one loop: its tile is work enough for a round, and unrolled ones take long to compile."""
+    disable = module.add_metadata(["llvm.loop.unroll.disable"])
+    loop = module.add_metadata([f"loop {len(module.metadata)}"])
+    loop.operands = (loop, disable)  # a loop's metadata is told from another's by naming itself
+    return loop
 
 
 class _Tile:
@@ -182,21 +224,27 @@ class _Tile:
             known = ir.Function(self.builder.module, ir.FunctionType(self.vector, [self.vector] * 3), symbol)
         return self.builder.call(known, [x, y, z])
 
-    def store(self, c: Any, c_step: Any, sums: Sequence[Any], accumulate: Any) -> None:
+    def store(self, c: Any, c_step: Any, sums: Sequence[Any], adds: Any) -> None:
         builder = self.builder
-        adds = builder.append_basic_block("add")
-        replaces = builder.append_basic_block("replace")
-        end = builder.append_basic_block("stored")
-        builder.cbranch(builder.icmp_signed("!=", accumulate, ir.Constant(I64, 0)), adds, replaces)
-        for block, is_added in ((adds, True), (replaces, False)):
-            builder.position_at_end(block)
-            for number, value in enumerate(sums):
-                i, j = divmod(number, self.width)
-                offset = builder.add(builder.mul(c_step, ir.Constant(I64, i)), ir.Constant(I64, j * self.lanes))
-                target = builder.gep(c, [offset])
-                store_vector(builder, builder.fadd(self.load(target), value) if is_added else value, target, self.itemsize)
-            builder.branch(end)
+        targets = []
+        for number in range(len(sums)):
+            i, j = divmod(number, self.width)
+            offset = builder.add(builder.mul(c_step, ir.Constant(I64, i)), ir.Constant(I64, j * self.lanes))
+            targets.append(builder.gep(c, [offset]))
+        before, add, end = builder.block, builder.append_basic_block("add"), builder.append_basic_block("store")
+        builder.cbranch(builder.icmp_signed("!=", adds, ir.Constant(I64, 0)), add, end)
+        builder.position_at_end(add)
+        totals = [builder.fadd(self.load(target), value) for target, value in zip(targets, sums, strict=True)]
+        builder.branch(end)
         builder.position_at_end(end)
+        chosen = []
+        for value, total in zip(sums, totals, strict=True):
+            stored = builder.phi(self.vector)
+            stored.add_incoming(value, before)
+            stored.add_incoming(total, add)
+            chosen.append(stored)
+        for stored, target in zip(chosen, targets, strict=True):
+            store_vector(builder, stored, target, self.itemsize)
 
 
 def load_vector(builder: Any, pointer: Any, vector: Any, align: int) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from typing import Any, Final
 
 import llvmlite.ir as ir
@@ -11,31 +10,34 @@ from numba import types
 from numba.extending import intrinsic
 
 from graphc.backends.numba_cpu.adapter import target_has_feature
-from graphc.backends.numba_cpu.gemm.microkernel import FLOATS, Geometry, emit_tile, emit_transpose, geometry_for
-from graphc.backends.numba_cpu.pointers import noalias
+from graphc.backends.numba_cpu.gemm.microkernel import (
+    FLOATS,
+    Geometry,
+    emit_transpose,
+    geometry_for,
+    multiply_function,
+)
 
 HOST: Final[Geometry] = geometry_for(platform.machine(), target_has_feature)
 ELEMENTS: Final = {"f32": types.float32, "f64": types.float64}
 VECTOR_ALIGNMENT: Final = 64
 
 
-def tile_name(short: str, height: int, width: int, adjacent: bool) -> str:
-    """The name of the function for one shape of tile: ``tile_f32_14x2``, or ``tile_rows_f32_14x2`` if not adjacent."""
-    return f"tile_{'' if adjacent else 'rows_'}{short}_{height}x{width}"
-
-
-def _tile(short: str, height: int, width: int, adjacent: bool) -> Any:
+def _multiply(short: str, adjacent: bool) -> Any:
     pointer = types.CPointer(ELEMENTS[short])
     number = types.int64
+    signature = types.void(number, number, pointer, number, pointer, number, number, pointer, number, number)
 
-    def function(context: Any, a: Any, a_step: Any, b: Any, b_step: Any, k: Any, c: Any, c_step: Any, add: Any) -> Any:
+    def function(
+        context: Any, height: Any, width: Any, a: Any, a_step: Any, b: Any, b_step: Any, k: Any, c: Any, c_step: Any, adds: Any
+    ) -> Any:
         def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
-            emit_tile(builder, HOST, short, height, width, adjacent, args)
+            builder.call(multiply_function(builder.module, HOST, short, adjacent), args)
             return target.get_dummy_value()
 
-        return types.void(pointer, number, pointer, number, number, pointer, number, number), generate
+        return signature, generate
 
-    function.__name__ = function.__qualname__ = tile_name(short, height, width, adjacent)
+    function.__name__ = function.__qualname__ = f"multiply_{'' if adjacent else 'rows_'}{short}"
     return intrinsic(function)
 
 
@@ -75,46 +77,11 @@ def _stack(short: str) -> Any:
     return intrinsic(prefer_literal=True)(function)
 
 
-def _heights(adjacent: bool) -> tuple[int, ...]:
-    return HOST.heights if adjacent else HOST.short_heights
-
-
-def _dispatch(short: str, adjacent: bool, tiles: dict[str, Any]) -> Any:
-    """A function that calls the tile of a given height and width (in vectors), and is not inlined.
-
-    The text of the one for 14 × 2::
-
-        def multiply_f32(height, width, a, a_step, b, b_step, k, c, c_step, add):
-            if width == 2:
-                if height == 14:
-                    tile_f32_14x2(a, a_step, b, b_step, k, c, c_step, add)
-                …
-    """
-    name = f"multiply_{'' if adjacent else 'rows_'}{short}"
-    lines = [f"def {name}(height, width, a, a_step, b, b_step, k, c, c_step, add):"]
-    for width in range(HOST.vectors, 0, -1):
-        lines.append(f"    {'if' if width == HOST.vectors else 'elif'} width == {width}:")
-        for number, height in enumerate(_heights(adjacent)):
-            lines.append(f"        {'elif' if number else 'if'} height == {height}:")
-            tile = tile_name(short, height, width, adjacent)
-            lines.append(f"            {tile}(a, a_step, b, b_step, k, c, c_step, add)")
-    scope: dict[str, Any] = dict(tiles)
-    exec("\n".join(lines), scope)
-    function: Callable[..., Any] = scope[name]
-    return noalias(function)
-
-
 def _functions() -> dict[str, Any]:
     functions: dict[str, Any] = {}
     for short in ELEMENTS:
-        for adjacent in (True, False):
-            tiles = {
-                tile_name(short, height, width, adjacent): _tile(short, height, width, adjacent)
-                for height in _heights(adjacent)
-                for width in range(1, HOST.vectors + 1)
-            }
-            dispatch = _dispatch(short, adjacent, tiles)
-            functions[dispatch.__name__] = dispatch
+        functions[f"multiply_{short}"] = _multiply(short, True)
+        functions[f"multiply_rows_{short}"] = _multiply(short, False)
         functions[f"transpose_{short}"] = _transpose(short)
         functions[f"stack_{short}"] = _stack(short)
     return functions
