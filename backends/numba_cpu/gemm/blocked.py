@@ -82,16 +82,32 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
                 panel = offset_pointer(packed_a, (i - i_lo) * depth)
                 pack_{short}(a_part, a_row, a_k, height, height, depth, panel, room)
                 i += height
-            for j in range(j_lo, j_hi, {nr}):
-                count = min(j_hi - j, {nr})
-                width = (count + {lanes_less}) // {lanes}
-                full = width * {lanes}
-                b_part = offset_pointer(b, b0 + j * b_column + done * b_k)
-{panel}
-                i = i_lo
-                while i < i_hi:
+            for j_first in range(j_lo, j_hi, {nc}):
+                j_last = min(j_first + {nc}, j_hi)
+                j = j_first if packs_b else j_last - (j_last - j_first) % {nr}
+                if packs_b and b_column == 1:
+                    count = (j_last - j_first) // {nr} * {nr}
+                    pack_{short}(offset_pointer(b, b0 + j + done * b_k), 1, b_k, count, {nr}, depth, packed_b, room)
+                    j += count
+                while j < j_last:
+                    count = min(j_last - j, {nr})
+                    full = (count + {lanes_less}) // {lanes} * {lanes}
+                    if packs_b or count != full:
+                        b_part = offset_pointer(b, b0 + j * b_column + done * b_k)
+                        panel = offset_pointer(packed_b, (j - j_first) * depth)
+                        pack_{short}(b_part, b_column, b_k, count, full, depth, panel, room)
+                    j += {nr}
+                for j in range(j_first, j_last, {nr}):
+                    count = min(j_last - j, {nr})
+                    width = (count + {lanes_less}) // {lanes}
+                    full = width * {lanes}
+                    b_panel, b_step = offset_pointer(packed_b, (j - j_first) * depth), full
+                    if not packs_b and count == full:
+                        b_panel, b_step = offset_pointer(b, b0 + j * b_column + done * b_k), b_k
+                    i = i_lo
+                    while i < i_hi:
 {multiply}
-                    i += height
+                        i += height
             done += depth
             if done >= k:
                 break'''
@@ -128,7 +144,7 @@ class _Emission:
             short=p.dtype.short,
             held=self.held,
             a_room=blocks.rows * blocks.depth + PADDING,
-            b_room=self.columns * blocks.depth + PADDING,
+            b_room=blocks.columns * blocks.depth + PADDING,
             tile_room=self.rows * self.columns,
             room=f"stack_f32({max(self.rows, self.columns) * blocks.depth})" if self.is_half else "tile",
             mr=self.rows,
@@ -142,20 +158,9 @@ class _Emission:
             packs_a="True" if self.is_half else f"a_k != 1 and a_row != 1 or not ({few_columns})",
             packs_b="True" if self.is_half else f"b_column != 1 or not ({few_rows})",
             height=_greatest(HOST.heights),
-            panel=indented(self._panel(), 4),
-            multiply=indented(self._multiply() + self._store(), 5),
+            multiply=indented(self._multiply() + self._store(), 6),
         )
         return text.finish(body, p.matrices * m_blocks * n_blocks, scratch)
-
-    def _panel(self) -> list[str]:
-        lines = [
-            "b_panel, b_step = packed_b, full",
-            f"pack_{self.p.dtype.short}(b_part, b_column, b_k, count, full, depth, packed_b, room)",
-        ]
-        if self.is_half:
-            return lines
-        read = ["b_panel, b_step = b_part, b_k"]
-        return [*nested("if not packs_b and count == full:", read), *nested("else:", lines)]
 
     def _multiply(self) -> list[str]:
         """Multiply into the result where the tile is whole and the sum is what is stored, else into ``tile``."""

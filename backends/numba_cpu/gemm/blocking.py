@@ -15,6 +15,8 @@ ASSUMED: Final[Mapping[int, int]] = {1: 32 << 10, 2: 512 << 10}
 
 #: A block of A is in the frame of the thread that computes with it, so it stays far below a thread's stack.
 MOST_STACK: Final = 384 << 10
+#: Bytes of one row of a block of A at most, and elements.
+LONGEST: Final = 2048
 DEEPEST: Final = 384
 
 
@@ -52,7 +54,7 @@ def blocking(geometry: Geometry, short: str, caches: Mapping[int, int]) -> Block
     """
     itemsize = FLOATS[short][1]
     rows, columns = geometry.tile(short)
-    depth = min(DEEPEST, max(64, (3 * caches[1] // 2) // (columns * itemsize) // 64 * 64))
+    depth = min(DEEPEST, LONGEST // itemsize, max(64, (3 * caches[1] // 2) // (columns * itemsize) // 64 * 64))
     block = min(caches[2] // 2, MOST_STACK + (16 << 10))
     tiles = max(1, block // (depth * itemsize * rows))
     return Blocking(rows=rows * tiles, columns=4 * columns, depth=depth)

@@ -16,6 +16,7 @@ import llvmlite.ir as ir
 
 I32: Final = ir.IntType(32)
 I64: Final = ir.IntType(64)
+CACHE_LINE: Final = 64
 FLOATS: Final[Mapping[str, tuple[Any, int]]] = {"f32": (ir.FloatType(), 4), "f64": (ir.DoubleType(), 8)}
 
 
@@ -120,6 +121,8 @@ def _emit_tile(builder: Any, geometry: Geometry, short: str, shape: tuple[int, i
     tile = _Tile(builder, geometry, short, *shape)
     sums = tile.zeros()
     starts = [a] if adjacent else tile.row_starts(a, a_step)
+    if shape[0] == geometry.rows:
+        tile.prefetch(c, c_step)
 
     def step(state: Sequence[Any]) -> list[Any]:
         products, pointers, row = state[: len(sums)], state[len(sums) : -1], state[-1]
@@ -187,6 +190,21 @@ class _Tile:
 
     def vectors_at(self, row: Any) -> list[Any]:
         return [self.load(self.builder.gep(row, [ir.Constant(I64, j * self.lanes)])) for j in range(self.width)]
+
+    def prefetch(self, c: Any, c_step: Any) -> None:
+        """Ask for the tile of C, which is needed after the loop: its rows are far apart."""
+        builder = self.builder
+        byte = ir.IntType(8).as_pointer()
+        symbol = "llvm.prefetch.p0"
+        known = builder.module.globals.get(symbol)
+        if known is None:
+            known = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), symbol)
+        line = max(1, CACHE_LINE // self.itemsize)
+        for i in range(self.height):
+            row = builder.gep(c, [builder.mul(c_step, ir.Constant(I64, i))])
+            for j in range(0, self.width * self.lanes, line):
+                place = builder.bitcast(builder.gep(row, [ir.Constant(I64, j)]), byte)
+                builder.call(known, [place, ir.Constant(I32, 1), ir.Constant(I32, 3), ir.Constant(I32, 1)])
 
     def row_starts(self, a: Any, a_step: Any) -> list[Any]:
         rows = range(0, self.height, self.SHARED)

@@ -18,12 +18,14 @@ _WIDE = '''
 def pack_{short}(source, step, k_step, count, height, k, target, room):
     """Pack `count` rows, `step` apart, as a panel of `height` rows; those that are missing become arbitrary numbers.
 
-    Writes up to {lanes} elements past the panel's end.
+    Where rows have neighbours in memory, `count` may be many times the `height` of a whole panel of B: so many panels
+    follow each other. Writes up to {lanes} elements past the panel's end.
     """
-    if step == 1 and count == {full}:
+    if step == 1 and height == {full} and count % {full} == 0:
         for i in range(k):
-            for j in range({full}):
-                target[i * {full} + j] = source[i * k_step + j]
+            for panel in range(count // {full}):
+                for j in range({full}):
+                    target[(panel * k + i) * {full} + j] = source[i * k_step + panel * {full} + j]
     elif k_step == 1 and k >= {lanes}:
         i = 0
         while True:
@@ -55,10 +57,11 @@ def pack_{short}(source, step, k_step, count, height, k, target, room):
             for i in range(k):
                 room[j * k + i] = {short}_to_f32(row[i])
         pack_f32(room, k, 1, count, height, k, target, room)
-    elif step == 1 and count == {full}:
+    elif step == 1 and height == {full} and count % {full} == 0:
         for i in range(k):
-            for j in range({full}):
-                target[i * {full} + j] = {short}_to_f32(source[i * k_step + j])
+            for panel in range(count // {full}):
+                for j in range({full}):
+                    target[(panel * k + i) * {full} + j] = {short}_to_f32(source[i * k_step + panel * {full} + j])
     else:
         for i in range(k):
             for j in range(count):
