@@ -56,13 +56,13 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
     room = {room}
     step_rows = ((m + {mr_less}) // {mr} + m_blocks - 1) // m_blocks * {mr}
     task = lo
+    block = lo // n_blocks
+    j_block = lo - block * n_blocks
+    matrix = block // m_blocks
+    i_block = block - matrix * m_blocks
     while task < hi:
-        block = task // n_blocks
-        j_block = task - block * n_blocks
         tasks = min(n_blocks - j_block, hi - task)
-        task += tasks
-        matrix = block // m_blocks
-        i_lo = (block - matrix * m_blocks) * step_rows
+        i_lo = i_block * step_rows
         i_hi = min(i_lo + step_rows, m)
         j_lo = j_block * {nc}
         j_hi = min(j_lo + tasks * {nc}, n)
@@ -77,7 +77,7 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
             packs_b = {packs_b}
             i = i_lo if packs_a else i_hi
             while i < i_hi:
-                height = {height}
+                height = tile_height(i_hi - i)
                 a_part = offset_pointer(a, a0 + (i - i_lo) * a_row + done * a_k)
                 panel = offset_pointer(packed_a, (i - i_lo) * depth)
                 pack_{short}(a_part, a_row, a_k, height, height, depth, panel, room)
@@ -87,7 +87,8 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
                 j = j_first if packs_b else j_last - (j_last - j_first) % {nr}
                 if packs_b and b_column == 1:
                     count = (j_last - j_first) // {nr} * {nr}
-                    pack_{short}(offset_pointer(b, b0 + j + done * b_k), 1, b_k, count, {nr}, depth, packed_b, room)
+                    b_part = offset_pointer(b, b0 + j + done * b_k)
+                    pack_{short}(b_part, b_column, b_k, count, np.int64({nr}), depth, packed_b, room)
                     j += count
                 while j < j_last:
                     count = min(j_last - j, {nr})
@@ -110,15 +111,13 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
                         i += height
             done += depth
             if done >= k:
-                break'''
-
-
-def _greatest(heights: Sequence[int]) -> str:
-    """The text that chooses the greatest of ``heights``, which fall, that is at most ``i_hi - i``."""
-    text = str(heights[-1])
-    for height in reversed(heights[:-1]):
-        text = f"{height} if i_hi - i >= {height} else {text}"
-    return text
+                break
+        task += tasks
+        j_block = np.int64(0)
+        i_block += 1
+        if i_block == m_blocks:
+            i_block = np.int64(0)
+            matrix += 1'''
 
 
 class _Emission:
@@ -157,7 +156,6 @@ class _Emission:
             offsets=indented(text.offsets, 2),
             packs_a="True" if self.is_half else f"a_k != 1 and a_row != 1 or not ({few_columns})",
             packs_b="True" if self.is_half else f"b_column != 1 or not ({few_rows})",
-            height=_greatest(HOST.heights),
             multiply=indented(self._multiply() + self._store(), 6),
         )
         return text.finish(body, p.matrices * m_blocks * n_blocks, scratch)
@@ -169,24 +167,18 @@ class _Emission:
             is_sum = "" if self.epilogue == Epilogue() else " and not is_last"
             lines.append(f"is_whole = count == full{is_sum}")
             lines += nested("if is_whole:", ["target, target_step, adds = offset_pointer(c, c_part), n, done"])
-        held, tail = self.held, "b_panel, b_step, depth, target, target_step, adds)"
-        height = f"height = {_greatest(HOST.heights)}"
-        packed = [
-            height,
-            "panel = offset_pointer(packed_a, (i - i_lo) * depth)",
-            f"multiply_{held}(height, width, panel, height, {tail}",
-        ]
+        tail = "b_panel, b_step, depth, target, target_step, adds)"
+        packed = ["height = tile_height(i_hi - i)", "a_part, a_step = offset_pointer(packed_a, (i - i_lo) * depth), height"]
+        multiply = f"multiply_{self.held}(height, width, a_part, a_step, {tail}"
         if self.is_half:
-            return lines + packed
-        in_place = "a_part = offset_pointer(a, a0 + (i - i_lo) * a_row + done * a_k)"
-        adjacent = [in_place, height, f"multiply_{held}(height, width, a_part, a_k, {tail}"]
+            return [*lines, *packed, multiply]
+        in_place = "offset_pointer(a, a0 + (i - i_lo) * a_row + done * a_k)"
+        adjacent = [*packed, *nested("if not packs_a:", [f"a_part, a_step = {in_place}, a_k"]), multiply]
         apart = [
-            in_place,
-            f"height = {_greatest(HOST.short_heights)}",
-            f"multiply_rows_{held}(height, width, a_part, a_row, {tail}",
+            "height = short_tile_height(i_hi - i)",
+            f"multiply_rows_{self.held}(height, width, {in_place}, a_row, {tail}",
         ]
-        lines += nested("if packs_a:", packed)
-        return lines + nested("elif a_row == 1:", adjacent) + nested("else:", apart)
+        return lines + nested("if packs_a or a_row == 1:", adjacent) + nested("else:", apart)
 
     def _store(self) -> list[str]:
         """From ``tile`` to the result, or to the sums of the blocks so far."""

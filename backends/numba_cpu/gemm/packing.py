@@ -16,7 +16,7 @@ from graphc.backends.numba_cpu.pointers import noalias
 
 _WIDE = '''
 def pack_{short}(source, step, k_step, count, height, k, target, room):
-    """Pack `count` rows, `step` apart, as a panel of `height` rows; those that are missing become arbitrary numbers.
+    """Pack `count` rows, `step` apart, as a panel of `height` rows; those that are missing repeat others.
 
     Where rows have neighbours in memory, `count` may be many times the `height` of a whole panel of B: so many panels
     follow each other. Writes up to {lanes} elements past the panel's end.
@@ -42,10 +42,8 @@ def pack_{short}(source, step, k_step, count, height, k, target, room):
                 break
     else:
         for i in range(k):
-            for j in range(count):
-                target[i * height + j] = source[j * step + i * k_step]
-            for j in range(count, height):
-                target[i * height + j] = 0
+            for j in range(height):
+                target[i * height + j] = source[min(j, count - 1) * step + i * k_step]
 '''
 
 _NARROW = '''
@@ -64,10 +62,8 @@ def pack_{short}(source, step, k_step, count, height, k, target, room):
                     target[(panel * k + i) * {full} + j] = {short}_to_f32(source[i * k_step + panel * {full} + j])
     else:
         for i in range(k):
-            for j in range(count):
-                target[i * height + j] = {short}_to_f32(source[j * step + i * k_step])
-            for j in range(count, height):
-                target[i * height + j] = 0
+            for j in range(height):
+                target[i * height + j] = {short}_to_f32(source[min(j, count - 1) * step + i * k_step])
 '''
 
 

@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 from graphc.backends.numba_cpu.adapter import target_has_feature
 from graphc.backends.numba_cpu.gemm.microkernel import (
     FLOATS,
+    I64,
     Geometry,
     emit_transpose,
     geometry_for,
@@ -38,6 +39,24 @@ def _multiply(short: str, adjacent: bool) -> Any:
         return signature, generate
 
     function.__name__ = function.__qualname__ = f"multiply_{'' if adjacent else 'rows_'}{short}"
+    return intrinsic(function)
+
+
+def _height(adjacent: bool) -> Any:
+    """``tile_height(rows)``: how high the next tile is where so many rows are left, at least one."""
+    heights = HOST.heights if adjacent else HOST.short_heights
+
+    def function(context: Any, rows: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+            chosen = ir.Constant(I64, heights[-1])
+            for height in reversed(heights[:-1]):
+                value = ir.Constant(I64, height)
+                chosen = builder.select(builder.icmp_signed(">=", args[0], value), value, chosen)
+            return chosen
+
+        return types.int64(types.int64), generate
+
+    function.__name__ = function.__qualname__ = "tile_height" if adjacent else "short_tile_height"
     return intrinsic(function)
 
 
@@ -78,7 +97,7 @@ def _stack(short: str) -> Any:
 
 
 def _functions() -> dict[str, Any]:
-    functions: dict[str, Any] = {}
+    functions: dict[str, Any] = {"tile_height": _height(True), "short_tile_height": _height(False)}
     for short in ELEMENTS:
         functions[f"multiply_{short}"] = _multiply(short, True)
         functions[f"multiply_rows_{short}"] = _multiply(short, False)
@@ -88,4 +107,4 @@ def _functions() -> dict[str, Any]:
 
 
 TILE_FUNCTIONS: Final[dict[str, Any]] = _functions()
-"""``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``stack_f32``, and the same for f64."""
+"""``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``stack_f32``, and the same for f64; the heights of tiles."""
