@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from graphc.backends.numba_cpu.gemm.blocked import blocked_product
@@ -43,7 +44,7 @@ class _Operand:
         """Whether one stride walks through all ``axes``: they follow each other in memory, in this order."""
         return all(
             first < second and all(self.shape[a] == 1 for a in range(first + 1, second))
-            for first, second in zip(axes, axes[1:], strict=False)
+            for first, second in pairwise(axes)
         )
 
     def size(self, axes: Axes) -> Dim:
@@ -148,7 +149,7 @@ def lower_dot_general(
         scratch=scratch_at + len(scratch),
     )
     kernels = (*copies, *product_kernels(p, epilogue, name))
-    scratch += [t for t in kernels[-1].scratch]
+    scratch += kernels[-1].scratch
     return tuple(replace(kernel, scratch=tuple(scratch)) for kernel in kernels)
 
 

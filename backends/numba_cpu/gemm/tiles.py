@@ -52,7 +52,10 @@ def _height(adjacent: bool) -> Any:
             for height in reversed(heights[:-1]):
                 value = ir.Constant(I64, height)
                 chosen = builder.select(builder.icmp_signed(">=", args[0], value), value, chosen)
-            return chosen
+            # Two tiles of one height keep more sums in flight than a whole one and a rest of two rows.
+            half = ir.Constant(I64, HOST.short_heights[0])
+            is_twice = builder.icmp_signed("==", args[0], builder.add(half, half))
+            return builder.select(is_twice, half, chosen)
 
         return types.int64(types.int64), generate
 
@@ -107,4 +110,5 @@ def _functions() -> dict[str, Any]:
 
 
 TILE_FUNCTIONS: Final[dict[str, Any]] = _functions()
-"""``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``stack_f32``, and the same for f64; the heights of tiles."""
+"""``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``stack_f32``, and the same for f64; and
+``tile_height`` and ``short_tile_height``."""

@@ -15,7 +15,7 @@ from graphc.loops.source import KernelSource
 CHUNK: Final = 1024
 """So many products are summed in the dtype, in any order; such sums are added up in float64."""
 
-COLUMNS: Final = 512
+COLUMNS: Final = 2048
 BLOCK: Final = 16384
 
 _SUM: Final = '''total64 = 0.0

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from graphc.backends.numba_cpu.backend import NAMESPACE, SIGNATURE
 from graphc.backends.numba_cpu.adapter import compile_kernel
+from graphc.backends.numba_cpu.backend import NAMESPACE, SIGNATURE
 from graphc.backends.numba_cpu.gemm.blocked import block_sizes
 from graphc.backends.numba_cpu.gemm.lowering import lower_dot_general
 from graphc.backends.numba_cpu.gemm.product import Epilogue
@@ -37,7 +37,10 @@ def run(arrays, shape, epilogue, name, attributes=MATRICES, pieces=1):
     return result
 
 
-@pytest.mark.parametrize("m, n, k", [(37, 45, 29), (32, 64, 16), (14, 32, DEEP), (40, 70, DEEP), (3, 5, 0), (1, 45, 29), (45, 1, 29)])
+SIZES = [(37, 45, 29), (32, 64, 16), (14, 32, DEEP), (40, 70, DEEP), (3, 5, 0), (1, 45, 29), (45, 1, 29)]
+
+
+@pytest.mark.parametrize("m, n, k", SIZES)
 @pytest.mark.parametrize("dtype", [float32, float64, float16, bfloat16], ids=str)
 def test_bias_and_relu(dtype, m, n, k):
     rng = np.random.default_rng(0)
@@ -68,8 +71,9 @@ def test_scale_and_residual_by_position_row_and_matrix(k):
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * k**0.5)
 
 
-@pytest.mark.parametrize("shapes, contract", [(((30_001,), (30_001,)), ((0,), (0,))), (((50, 40), (50,)), ((0,), (0,)))], ids=str)
-def test_dots_and_columns(shapes, contract):
+@pytest.mark.parametrize("shapes", [((30_001,), (30_001,)), ((50, 40), (50,))], ids=str)
+def test_dots_and_columns(shapes):
+    contract = ((0,), (0,))
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
     wanted = np.tensordot(a.astype(np.float64), b.astype(np.float64), contract) * 2 + 1

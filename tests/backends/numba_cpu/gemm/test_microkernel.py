@@ -61,8 +61,7 @@ def multiply_assembly(target: str, short: str, adjacent: bool) -> str:
 def inner_loops(text: str) -> list[list[str]]:
     """The lines between each label and a conditional jump back to it."""
     lines = [line.strip() for line in text.splitlines()]
-    labels = {line[:-1]: n for n, line in enumerate(lines) if re.fullmatch(r"\.LBB\w+:", line.split("#")[0].split("//")[0].strip())}
-    labels = {label.split(":")[0]: n for label, n in labels.items()}
+    labels = {found[1]: n for n, line in enumerate(lines) if (found := re.match(r"(\.LBB\w+):", line))}
     loops = []
     for n, line in enumerate(lines):
         jump = re.match(r"(?:j\w+|b\.\w+|cb\w+\s+\w+,|tb\w+ .*,)\s+(\.LBB\w+)", line)
