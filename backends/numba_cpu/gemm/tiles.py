@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import llvmlite.ir as ir
 from numba import types
@@ -25,7 +25,7 @@ VECTOR_ALIGNMENT: Final = 64
 
 
 def _multiply(short: str, adjacent: bool) -> Any:
-    pointer = types.CPointer(ELEMENTS[short])
+    pointer = cast(Any, types).CPointer(ELEMENTS[short])
     number = types.int64
     signature = types.void(number, number, pointer, number, pointer, number, number, pointer, number, number)
 
@@ -64,7 +64,7 @@ def _height(adjacent: bool) -> Any:
 
 
 def _transpose(short: str) -> Any:
-    pointer = types.CPointer(ELEMENTS[short])
+    pointer = cast(Any, types).CPointer(ELEMENTS[short])
     number = types.int64
 
     def function(context: Any, source: Any, source_step: Any, rows: Any, target: Any, target_step: Any) -> Any:
@@ -80,7 +80,7 @@ def _transpose(short: str) -> Any:
 
 def _stack(short: str) -> Any:
     """``stack_f32(1024)``: room for so many elements, a literal, in the frame of the function that asks."""
-    pointer = types.CPointer(ELEMENTS[short])
+    pointer = cast(Any, types).CPointer(ELEMENTS[short])
 
     def function(context: Any, count: Any) -> Any:
         if not isinstance(count, types.IntegerLiteral):
