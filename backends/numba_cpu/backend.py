@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from graphc.dtypes import ALL, float32, float64
-from graphc.errors import BackendError
+from graphc.errors import ArgumentError, BackendError
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
-from graphc.loops.source import KernelSource
+from graphc.loops.source import KernelSource, Lowering
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 
 from .adapter import compile_kernel, noalias
 from .arithmetic import ARITHMETIC
 from .emit import emit
-from .library import LIBRARY
+from .gemm.functions import GEMM_FUNCTIONS
+from .gemm.lowering import lower_dot_general
+from .library import BLAS, LIBRARY, LibraryMaker
 from .pointers import POINTERS
 from .scalar_namespace import namespace
-from .structural import LOWERINGS
+from .structural import LOWERINGS as STRUCTURAL
 from .walker import walk
 
 SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64*")
@@ -30,6 +33,7 @@ NAMESPACE: Final[dict[str, object]] = {
     **namespace(),
     **ARITHMETIC,
     **POINTERS,
+    **GEMM_FUNCTIONS,
     "noalias": noalias,
     **{dtype.short: dtype.numpy.type for dtype in ALL if dtype.kind in ("int", "uint") or dtype in (float32, float64)},
     "inf": float("inf"),
@@ -37,14 +41,31 @@ NAMESPACE: Final[dict[str, object]] = {
 }
 """What the text of a kernel may name: scalar functions, typed pointers, casts (``f32(x)``), ``inf`` and ``nan``."""
 
+LOWERINGS: Final[dict[str, Lowering]] = {**STRUCTURAL, "dot_general": lower_dot_general}
+"""Primitive name → lowering, of every op that is not elementwise."""
 
-def compile(graph: Graph, *, fast_math: bool = False) -> Executable:
+
+def compile(graph: Graph, *, fast_math: bool = False, blas: bool | None = None) -> Executable:
     """An executable of ``graph``. Kernels with the same text are compiled once in a process.
+
+    ``blas``: matrix products run through NumPy, and so on the BLAS that it was built with, instead of kernels of our own.
+    None leaves it to the variable GRAPHC_MATMUL, ``blas`` (the default) or ``own``: our kernels take a second or two of
+    each process to compile, until there is a cache on disk, and are as fast as OpenBLAS on one thread.
 
     Raises BackendError for an op that this backend has no lowering for.
     """
-    plan = make_plan(graph, frozenset(LIBRARY))
-    return Executable(graph, _Assembly(plan, fast_math).program())
+    if blas is None:
+        blas = _blas_is_chosen()
+    library = {**LIBRARY, **BLAS} if blas else LIBRARY
+    plan = make_plan(graph, frozenset(library))
+    return Executable(graph, _Assembly(plan, fast_math, library).program())
+
+
+def _blas_is_chosen() -> bool:
+    chosen = os.environ.get("GRAPHC_MATMUL", "blas")
+    if chosen not in ("blas", "own"):
+        raise ArgumentError(f"GRAPHC_MATMUL is {chosen!r}", hint="set it to blas or own")
+    return chosen == "blas"
 
 
 def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str | None = None) -> NativeKernel:
@@ -68,8 +89,8 @@ def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str |
 
 
 class _Assembly:
-    def __init__(self, plan: Plan, fast_math: bool) -> None:
-        self.plan, self.fast_math = plan, fast_math
+    def __init__(self, plan: Plan, fast_math: bool, library: Mapping[str, LibraryMaker]) -> None:
+        self.plan, self.fast_math, self.library = plan, fast_math, library
         self.slots: dict[Value, int] = {}
 
     def program(self) -> Program:
@@ -111,8 +132,8 @@ class _Assembly:
             return View(operands[0], results[0], node.types[0].shape, node.location)
         if node.op.name == "check":
             return RunCheck(operands[0], node.attributes["message"], node.location)
-        if node.op.name in LIBRARY:
-            return RunLibrary(node.op.name, LIBRARY[node.op.name](node), operands, results)
+        if node.op.name in self.library:
+            return RunLibrary(node.op.name, self.library[node.op.name](node), operands, results)
         return self._structural(node, operands, results)
 
     def _structural(self, node: Node, operands: tuple[int, ...], results: tuple[int, ...]) -> RunKernels:

@@ -1,4 +1,4 @@
-"""What runs through NumPy instead of a kernel: matrix products, which go on to BLAS, and rare functions."""
+"""What runs through NumPy instead of a kernel: rare functions, and matrix products where BLAS is asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from graphc.dtypes import float32
 from graphc.ir.graph import Node
 
 LibraryFunction = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], None]
+LibraryMaker = Callable[[Node], LibraryFunction]
 
 
 def dot_general(node: Node) -> LibraryFunction:
@@ -68,4 +69,6 @@ def evaluated(node: Node) -> LibraryFunction:
     return run
 
 
-LIBRARY: dict[str, Callable[[Node], LibraryFunction]] = {"dot_general": dot_general, "polygamma": evaluated}
+LIBRARY: dict[str, LibraryMaker] = {"polygamma": evaluated}
+BLAS: dict[str, LibraryMaker] = {"dot_general": dot_general}
+"""Matrix products by ``np.matmul``, as alternatives to kernels."""

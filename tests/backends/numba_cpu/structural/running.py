@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from graphc import ops
-from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel, noalias
-from graphc.backends.numba_cpu.pointers import POINTERS
-from graphc.backends.numba_cpu.scalar_namespace import namespace
-from graphc.backends.numba_cpu.structural import LOWERINGS
+from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel
+from graphc.backends.numba_cpu.backend import LOWERINGS, NAMESPACE
 from graphc.dtypes import DType, as_dtype
 from graphc.ir.dims import evaluate_dim, symbol
 from graphc.ir.primitive import get_primitive
@@ -25,13 +22,8 @@ UNTOUCHED: Final = 0xA5
 assert ops.names()  # the import of the package registers every primitive
 
 
-@functools.cache
-def _namespace() -> dict[str, Any]:
-    return {**namespace(), **POINTERS, "noalias": noalias}
-
-
 def compiled(kernel: KernelSource) -> CompiledKernel:
-    return compile_kernel(kernel.source, kernel.name, SIGNATURE, filename=f"<{kernel.name}>", namespace=_namespace())
+    return compile_kernel(kernel.source, kernel.name, SIGNATURE, filename=f"<{kernel.name}>", namespace=NAMESPACE)
 
 
 def types_of(arrays: Sequence[np.ndarray], symbolic: bool) -> tuple[list[TensorType], dict[str, int]]:

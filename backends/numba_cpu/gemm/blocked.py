@@ -1,0 +1,198 @@
+"""Products of float matrices as one kernel: blocks, panels and tiles around the register tile.
+
+A task is one block of the result; it loops over the contracted axis in blocks, packs a block of A, and for each panel of
+B (packed as well) multiplies it with every panel of A. What a block would be read for only once or twice, or is small
+enough to stay in the first cache, is not packed but read in place. Every element of the result is the same sequence of
+multiply-adds however large the blocks and whoever computes them, so results do not depend on how the range is split.
+
+A whole tile is stored to the result as vectors. A cut one, and one that an epilogue follows, is stored to a buffer of a
+tile's size first, which stays in the first cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from graphc.backends.numba_cpu.gemm.blocking import Blocking, blocking, cache_sizes
+from graphc.backends.numba_cpu.gemm.product import Epilogue, Product, ProductText, indented, nested
+from graphc.backends.numba_cpu.gemm.tiles import HOST
+from graphc.dtypes import DType, float32
+from graphc.ir.dims import dim_min
+from graphc.ir.types import TensorType
+from graphc.loops.source import KernelSource
+
+PADDING: Final = 64
+"""Elements after a packed block, for the ends of vectors that packing writes."""
+
+NEAR: Final = 16384
+"""What is at most so many bytes stays in the first cache, and is not packed."""
+
+
+def block_sizes(dtype: DType) -> Blocking:
+    """The blocks that products of ``dtype`` are cut into on this machine."""
+    return blocking(HOST, dtype.compute.short, cache_sizes())
+
+
+def partial_sums(p: Product) -> tuple[TensorType, ...]:
+    """The scratch for the float32 sums of 16-bit floats, while the contracted axis has more blocks."""
+    if p.dtype.compute is p.dtype:
+        return ()
+    has_more = dim_min(1, p.depth // (block_sizes(p.dtype).depth + 1))
+    return (TensorType(float32, (has_more * p.result_size,)),)
+
+
+def blocked_product(p: Product, epilogue: Epilogue | None = None, name: str | None = None) -> KernelSource:
+    """The kernel of ``p``, whose dtype is a float; 16-bit floats are summed in float32 and rounded once.
+
+    ``name`` should tell kernels with different epilogues apart.
+    """
+    return _Emission(p, epilogue or Epilogue(), name or f"product_{p.dtype.short}").kernel()
+
+
+_BODY: Final = '''    packed_a = stack_{held}({a_room})
+    packed_b = stack_{held}({b_room})
+    tile = stack_{held}({tile_room})
+    room = {room}
+    step_rows = ((m + {mr_less}) // {mr} + m_blocks - 1) // m_blocks * {mr}
+    task = lo
+    block = lo // n_blocks
+    j_block = lo - block * n_blocks
+    matrix = block // m_blocks
+    i_block = block - matrix * m_blocks
+    while task < hi:
+        tasks = min(n_blocks - j_block, hi - task)
+        i_lo = i_block * step_rows
+        i_hi = min(i_lo + step_rows, m)
+        j_lo = j_block * {nc}
+        j_hi = min(j_lo + tasks * {nc}, n)
+{offsets}
+        a0 += i_lo * a_row
+        c0 = matrix * m * n
+        done = np.int64(0)
+        while True:
+            depth = min(k - done, {kc})
+            is_last = done + depth >= k
+            packs_a = {packs_a}
+            packs_b = {packs_b}
+            i = i_lo if packs_a else i_hi
+            while i < i_hi:
+                height = tile_height(i_hi - i)
+                a_part = offset_pointer(a, a0 + (i - i_lo) * a_row + done * a_k)
+                panel = offset_pointer(packed_a, (i - i_lo) * depth)
+                pack_{short}(a_part, a_row, a_k, height, height, depth, panel, room)
+                i += height
+            for j_first in range(j_lo, j_hi, {nc}):
+                j_last = min(j_first + {nc}, j_hi)
+                j = j_first if packs_b else j_last - (j_last - j_first) % {nr}
+                if packs_b and b_column == 1:
+                    count = (j_last - j_first) // {nr} * {nr}
+                    b_part = offset_pointer(b, b0 + j + done * b_k)
+                    pack_{short}(b_part, b_column, b_k, count, np.int64({nr}), depth, packed_b, room)
+                    j += count
+                while j < j_last:
+                    count = min(j_last - j, {nr})
+                    full = (count + {lanes_less}) // {lanes} * {lanes}
+                    if packs_b or count != full:
+                        b_part = offset_pointer(b, b0 + j * b_column + done * b_k)
+                        panel = offset_pointer(packed_b, (j - j_first) * depth)
+                        pack_{short}(b_part, b_column, b_k, count, full, depth, panel, room)
+                    j += {nr}
+                for j in range(j_first, j_last, {nr}):
+                    count = min(j_last - j, {nr})
+                    width = (count + {lanes_less}) // {lanes}
+                    full = width * {lanes}
+                    b_panel, b_step = offset_pointer(packed_b, (j - j_first) * depth), full
+                    if not packs_b and count == full:
+                        b_panel, b_step = offset_pointer(b, b0 + j * b_column + done * b_k), b_k
+                    i = i_lo
+                    while i < i_hi:
+{multiply}
+                        i += height
+            done += depth
+            if done >= k:
+                break
+        task += tasks
+        j_block = np.int64(0)
+        i_block += 1
+        if i_block == m_blocks:
+            i_block = np.int64(0)
+            matrix += 1'''
+
+
+class _Emission:
+    def __init__(self, p: Product, epilogue: Epilogue, name: str) -> None:
+        self.p, self.epilogue = p, epilogue
+        self.text = ProductText(p, epilogue, name)
+        self.is_half = self.text.element.is_half
+        self.held = p.dtype.compute.short
+        self.rows, self.columns = HOST.tile(self.held)
+
+    def kernel(self) -> KernelSource:
+        p, text, blocks = self.p, self.text, block_sizes(self.p.dtype)
+        m_blocks = (p.rows + (blocks.rows - 1)) // blocks.rows
+        n_blocks = (p.columns + (blocks.columns - 1)) // blocks.columns
+        text.sizes += [("m_blocks", m_blocks), ("n_blocks", n_blocks)]
+        scratch = partial_sums(p)
+        if scratch:
+            text.buffers.append(("partial", float32, p.scratch))
+        near = NEAR // p.dtype.itemsize
+        few_columns = f"j_hi - j_lo <= {2 * self.columns} or (i_hi - i_lo) * depth <= {near}"
+        few_rows = f"i_hi - i_lo <= {2 * self.rows} or depth * n <= {near}"
+        body = _BODY.format(
+            short=p.dtype.short,
+            held=self.held,
+            a_room=blocks.rows * blocks.depth + PADDING,
+            b_room=blocks.columns * blocks.depth + PADDING,
+            tile_room=self.rows * self.columns,
+            room=f"stack_f32({max(self.rows, self.columns) * blocks.depth})" if self.is_half else "tile",
+            mr=self.rows,
+            mr_less=self.rows - 1,
+            nr=self.columns,
+            nc=blocks.columns,
+            kc=blocks.depth,
+            lanes=HOST.lanes(self.held),
+            lanes_less=HOST.lanes(self.held) - 1,
+            offsets=indented(text.offsets, 2),
+            packs_a="True" if self.is_half else f"a_k != 1 and a_row != 1 or not ({few_columns})",
+            packs_b="True" if self.is_half else f"b_column != 1 or not ({few_rows})",
+            multiply=indented(self._multiply() + self._store(), 6),
+        )
+        return text.finish(body, p.matrices * m_blocks * n_blocks, scratch)
+
+    def _multiply(self) -> list[str]:
+        """Multiply into the result where the tile is whole and the sum is what is stored, else into ``tile``."""
+        lines = ["c_part = c0 + i * n + j", f"target, target_step, adds = tile, np.int64({self.columns}), np.int64(0)"]
+        if not self.is_half:
+            is_sum = "" if self.epilogue == Epilogue() else " and not is_last"
+            lines.append(f"is_whole = count == full{is_sum}")
+            lines += nested("if is_whole:", ["target, target_step, adds = offset_pointer(c, c_part), n, done"])
+        tail = "b_panel, b_step, depth, target, target_step, adds)"
+        packed = ["height = tile_height(i_hi - i)", "a_part, a_step = offset_pointer(packed_a, (i - i_lo) * depth), height"]
+        multiply = f"multiply_{self.held}(height, width, a_part, a_step, {tail}"
+        if self.is_half:
+            return [*lines, *packed, multiply]
+        in_place = "offset_pointer(a, a0 + (i - i_lo) * a_row + done * a_k)"
+        adjacent = [*packed, *nested("if not packs_a:", [f"a_part, a_step = {in_place}, a_k"]), multiply]
+        apart = [
+            "height = short_tile_height(i_hi - i)",
+            f"multiply_rows_{self.held}(height, width, {in_place}, a_row, {tail}",
+        ]
+        return lines + nested("if packs_a or a_row == 1:", adjacent) + nested("else:", apart)
+
+    def _store(self) -> list[str]:
+        """From ``tile`` to the result, or to the sums of the blocks so far."""
+        partial = "partial" if self.is_half else "c"
+        place, total = f"{partial}[c_part + r * n + s]", f"tile[r * {self.columns} + s]"
+
+        def each(lines: Sequence[str]) -> list[str]:
+            return nested("for r in range(height):", nested("for s in range(count):", lines))
+
+        add, put = each([f"{place} = {total} + {place}"]), each([f"{place} = {total}"])
+        unfinished = nested("if done:", add) + nested("else:", put)
+        if not self.is_half and self.epilogue == Epilogue():
+            return nested("if not is_whole:", unfinished)
+        where = ("i + r", "j + s", "c_part + r * n + s")
+        final = nested("if done:", each(self.text.store(f"{total} + {place}", *where)))
+        final += nested("else:", each(self.text.store(total, *where)))
+        return nested("if is_last:", final) + nested("else:" if self.is_half else "elif not is_whole:", unfinished)
