@@ -104,11 +104,6 @@ def active_trace() -> Context | None:
     return contexts[-1] if contexts else None
 
 
-def active_traces() -> tuple[Context, ...]:
-    """All graphs under construction in this thread, outermost first."""
-    return tuple(_state.contexts)
-
-
 @contextmanager
 def tracing(context: Context) -> Iterator[None]:
     """Within the block, ``context`` is in charge in this thread."""

@@ -22,6 +22,9 @@ from graphc.ir.types import TensorType
 
 Emit = Callable[..., Any]
 
+# The ops whose results share memory with their operand, in every mode.
+VIEW_OPS = frozenset(("reshape", "transpose", "slice", "reverse", "broadcast_in_dim", "stop_gradient"))
+
 
 class ViewStep(NamedTuple):
     """One view op with its attributes, and the type it is applied to."""

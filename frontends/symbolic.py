@@ -18,7 +18,7 @@ from graphc.frontends.array.core import is_scalar, scalar_dtype, show_shape
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Array
 from graphc.frontends.grad_mode import mode
-from graphc.frontends.storage import Chain, Storage, ViewStep, apply_chain, write_through
+from graphc.frontends.storage import VIEW_OPS, Chain, Storage, ViewStep, apply_chain, write_through
 from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Value
@@ -27,7 +27,6 @@ from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
 from graphc.passes.differentiate import backpropagate, gradient_builder
 
-_VIEWS = frozenset(("reshape", "transpose", "slice", "reverse", "broadcast_in_dim", "stop_gradient"))
 _UNKNOWN = object()
 
 
@@ -304,7 +303,7 @@ class GraphContext:
 
     def bind(self, op: Primitive, operands: Sequence[Any], attributes: dict[str, Any]) -> tuple[Tracer, ...]:
         self.check_open(operands)
-        if op.name in _VIEWS:
+        if op.name in VIEW_OPS:
             return (self.view(operands[0], op, attributes),)
         values = [t.value for t in operands]
         if op.name == "convert_element_type" and operands[0]._wide is not None:

@@ -50,12 +50,6 @@ def lift_in(context: Context, value: ArrayLike) -> Array:
     return cast("Array", size)
 
 
-def lift_all(*values: ArrayLike) -> tuple[Array, ...]:
-    """All of ``values`` as arrays of the one context in charge of them."""
-    context = context_of(values)
-    return tuple([lift_in(context, v) for v in values])
-
-
 def promoted(*values: ArrayLike, dtype: DType | None = None, what: str = "") -> tuple[Array, ...]:
     """``values`` as arrays of one dtype (their common one, or ``dtype``) and one shape: ready for an elementwise primitive.
 
@@ -275,7 +269,7 @@ def common_dtype(*values: ArrayLike) -> DType:
 
 __all__ = [
     "Array", "ArrayLike", "Scalar", "astype", "bind", "broadcast_arrays_in", "broadcast_shapes", "broadcast_to_shape",
-    "common_dtype", "computed_wide", "converted", "fitted_scalar", "integer_range", "is_scalar", "lift", "lift_all",
+    "common_dtype", "computed_wide", "converted", "fitted_scalar", "integer_range", "is_scalar", "lift",
     "lift_in", "normalize_axes", "normalize_axis", "promote", "promoted", "require", "scalar_dtype", "show_shape", "to_float",
     "with_shape",
 ]  # fmt: skip

@@ -17,7 +17,17 @@ import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.errors import GradientError, InPlaceError
-from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, ordered_sources, record_to_node, recorders
+from graphc.frontends.eager.execute import policy
+from graphc.frontends.eager.recording import (
+    UNWRITTEN,
+    Leaf,
+    Record,
+    Reference,
+    Saved,
+    ordered_sources,
+    record_to_node,
+    recorders,
+)
 from graphc.ir.graph import Graph, Node, Value, cut
 from graphc.ir.primitive import ALL, Residuals, get_primitive
 from graphc.ir.types import TensorType
@@ -58,7 +68,7 @@ class Plan:
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         self.runs += 1
         if self._executable is None:
-            forced = os.environ.get("GRAPHC_EAGER_KERNELS", "auto")
+            forced = policy()
             large = sum(a.size for a in arrays) >= _COMPILE_ABOVE
             if forced != "always" and (forced == "never" or not (large or self.runs >= _COMPILE_AT_RUN)):
                 return [np.asarray(a) for a in evaluate_graph(self.graph, arrays)]
@@ -333,7 +343,7 @@ def _record_call(
     saved: list[Saved] = []
     for (reference, gradient) in roots:
         inputs.append(gradient.reference if gradient.reference is not None else reference.type)
-        saved.append(Saved(gradient.array, _UNSHARED, 0))
+        saved.append(Saved(gradient.array, UNWRITTEN, 0))
     for wanted, residual in zip(plan.sources, residuals, strict=True):
         source = order[wanted.source]
         assert isinstance(source, Record)
@@ -351,12 +361,3 @@ def _record_call(
     if needs:
         record.saved_operands = tuple(enumerate(saved))
     return [Reference(record, i) for i in range(len(outputs))]
-
-
-class _Unshared:
-    count = 0
-
-
-_UNSHARED: Any = _Unshared()
-
-

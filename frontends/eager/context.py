@@ -16,16 +16,13 @@ from graphc.frontends.eager.execute import as_numpy, execute
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
-from graphc.frontends.storage import Storage, ViewStep, write_through
+from graphc.frontends.storage import VIEW_OPS, Storage, ViewStep, write_through
 from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import current_location
-
-_VIEWS = frozenset(("reshape", "transpose", "slice", "reverse", "broadcast_in_dim", "stop_gradient"))
-
 
 _CHANGES_FORM = frozenset(("convert_element_type", "reshape", "broadcast_in_dim"))
 _SAFE = 3e38  # floats below it convert to float32 and float64 without overflow
@@ -55,7 +52,7 @@ class EagerContext:
         return tensor
 
     def bind(self, op: Primitive, operands: Sequence[Any], attributes: dict[str, Any]) -> tuple[Tensor, ...]:
-        if op.name in _VIEWS:
+        if op.name in VIEW_OPS:
             return (self.view(operands[0], op, attributes),)
         if len(attributes) != len(op.attributes) or not op.elementwise:
             attributes = complete_attributes(op, attributes)
