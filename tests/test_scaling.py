@@ -20,6 +20,7 @@ from graphc.ir.verifier import verify
 from graphc.ops.core import evaluate_graph
 from graphc.passes.differentiate import differentiate
 from graphc.passes.pipeline import pipeline
+from tests.call_count import counted
 
 SHORT, LONG = 10_000, 100_000
 BOUND = 12  # for ten times the nodes; a quadratic walk makes a hundred times the calls
@@ -45,26 +46,11 @@ def trace(length: int) -> Graph:
     return gc.jit(lambda x, w: chain(x, w, length)).graph(X, W)
 
 
-def counted(stage: Callable[[Any], Any], argument: Any) -> int:
-    """How many function calls `stage` makes: unlike its seconds, the same on every machine."""
-    count = 0
-
-    def note(frame: Any, event: str, value: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(note)
-    try:
-        stage(argument)
-    finally:
-        sys.setprofile(None)
-    return count
-
-
 def compare(stage: Callable[[Any], Any], argument: Callable[[int], Any] = int) -> Any:
     """What `stage` makes of `argument(LONG)`, having taken ten times the calls for ten times the nodes."""
     assert sys.getrecursionlimit() < SHORT
-    few, many = counted(stage, argument(SHORT // 10)), counted(stage, argument(SHORT))
+    small, large = argument(SHORT // 10), argument(SHORT)
+    few, many = counted(lambda: stage(small)), counted(lambda: stage(large))
     assert many <= BOUND * few, f"{few} calls for {SHORT // 10} nodes, {many} for {SHORT}"
     return stage(argument(LONG))
 

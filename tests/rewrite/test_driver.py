@@ -17,6 +17,7 @@ from graphc.locations import Location
 from graphc.rewrite.driver import MAX_SWEEPS, Firing, RuleSet, rewrite
 from graphc.rewrite.interning import Interner, freeze, has_effect
 from graphc.rewrite.pattern import RuleList, Var, integers, op
+from tests.call_count import counted
 
 x, y = Var("x"), Var("y")
 HERE = Location("user.py", 7, 3)
@@ -243,18 +244,7 @@ def test_a_hundred_thousand_nodes_in_a_chain() -> None:
 def test_work_is_linear() -> None:
     def calls(length: int) -> int:
         graph = chain(length)
-        count = 0
-
-        def note(frame: object, event: str, value: object) -> None:
-            nonlocal count
-            count += event in ("call", "c_call")
-
-        sys.setprofile(note)
-        try:
-            rewrite(graph, RuleSet(simple()))
-        finally:
-            sys.setprofile(None)
-        return count
+        return counted(lambda: rewrite(graph, RuleSet(simple())))
 
     assert calls(8000) < 10 * calls(1000)  # a quadratic walk makes 64 times as many
 
