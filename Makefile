@@ -54,8 +54,12 @@ types: $(VENV)/.installed-dev  ## mypy --strict on what a user installs
 	$(RUN) -m zipfile --extract build/types/graphc-*.whl build/types/site
 	cd build/types/site && '$(abspath $(VENV))/bin/mypy' --config-file '$(CURDIR)/pyproject.toml' -p graphc
 
-bench: $(VENV)/.installed  ## every benchmark, one after the other
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) "$$file" $(ARGS) || exit 1; done
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(PIP) --editable '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.installed-bench  ## every benchmark, beside PyTorch, JAX and the others
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) "$$file" || exit 1; done
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
