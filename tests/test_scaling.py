@@ -73,7 +73,8 @@ def test_differentiating() -> None:
 @pytest.mark.slow
 def test_the_pipeline_on_a_gradient() -> None:
     optimized = compare(pipeline("cpu").run, lambda length: differentiate(trace(length), (0, 1)))
-    assert LONG < len(optimized.nodes()) < 3 * LONG
+    # Three steps of the chain leave nine nodes: themselves, a cosine, three products and two sums.
+    assert LONG < len(optimized.nodes()) <= 3 * LONG + 3
 
 
 def test_backward() -> None:
