@@ -19,6 +19,7 @@ from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck,
 from .adapter import compile_kernel, noalias
 from .arithmetic import ARITHMETIC
 from .emit import emit
+from .gemm.convolution import lower_conv_general
 from .gemm.functions import GEMM_FUNCTIONS
 from .gemm.lowering import lower_dot_general
 from .library import BLAS, LIBRARY, LibraryMaker
@@ -41,7 +42,11 @@ NAMESPACE: Final[dict[str, object]] = {
 }
 """What the text of a kernel may name: scalar functions, typed pointers, casts (``f32(x)``), ``inf`` and ``nan``."""
 
-LOWERINGS: Final[dict[str, Lowering]] = {**STRUCTURAL, "dot_general": lower_dot_general}
+LOWERINGS: Final[dict[str, Lowering]] = {
+    **STRUCTURAL,
+    "dot_general": lower_dot_general,
+    "conv_general": lower_conv_general,
+}
 """Primitive name → lowering, of every op that is not elementwise."""
 
 

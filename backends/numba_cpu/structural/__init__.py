@@ -1,10 +1,12 @@
-"""Structural ops on the CPU: generators of kernel text, by the name of the primitive that they lower."""
+"""Structural ops on the CPU: generators of kernel text, by the name of the primitive that they lower.
+
+The two contractions are in `gemm`, which builds on this.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from graphc.backends.numba_cpu.structural.convolution import CONVOLUTION
 from graphc.backends.numba_cpu.structural.cumulative import CUMULATIVE
 from graphc.backends.numba_cpu.structural.indexing import INDEXING
 from graphc.backends.numba_cpu.structural.movement import MOVEMENT
@@ -19,7 +21,6 @@ LOWERINGS: Final[dict[str, Lowering]] = {
     **SORTING,
     **CUMULATIVE,
     **WINDOW,
-    **CONVOLUTION,
     **RANDOM_BITS,
 }
 """Primitive name → lowering. Every kernel of one lowering declares the same scratch buffers."""

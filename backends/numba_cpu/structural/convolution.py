@@ -1,14 +1,12 @@
-"""conv_general: direct convolution over a padded copy of the input, in one of two loop orders chosen at run time.
+"""What the kernels of a convolution share, and the direct one: sums over the taps of each window.
 
-The padded copy is split into phases, so that both loop orders read contiguous memory whatever the strides and
-dilations: along each spatial axis, position p of the padded input lies in phase p % q at p // q.
+A padded copy of the input is made first. In it the element that tap k of the window meets for the result's element p lies
+at ``table[k] + places[p]``, whatever the strides, dilations and number of axes. Neighbours in a row of the result are
+neighbours in the copy if the stride is 1: ``runs[p]`` says how many elements from p on follow each other, so that inner
+loops run over contiguous memory.
 
-*Wide* (q = stride): a result channel is summed up in a row as wide as the padded input's rows laid end to end. For
-every tap of the window that is one long multiply-and-add of vectors, and the columns between the result's rows are
-computed for nothing. It is good where the windows are small.
-
-*Dot* (q = window dilation): every element of the result is a sum of products of rows. It is good where the windows are
-large and the result is small, as in the gradient with respect to the weights.
+The direct kernel is for integers, and for groups of few features, as in depthwise convolutions. For the others a convolution
+is a product of matrices: see ``gemm/convolution.py``.
 """
 
 from __future__ import annotations
@@ -16,25 +14,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from graphc.backends.numba_cpu.structural.template import Element, KernelText
+from graphc.backends.numba_cpu.structural.template import Element, KernelText, linear
 from graphc.dtypes import int64
-from graphc.ir.dims import Dim, dim_floordiv, dim_max, product
+from graphc.ir.dims import Dim, dim_max, product
 from graphc.ir.types import TensorType
-from graphc.loops.source import KernelSource, Lowering
+from graphc.loops.source import KernelSource
 from graphc.ops.checking import dilated
 
 TAPS: Final = 8
 """Taps that one pass over a row of sums adds up; the sums are then read and written once for all of them."""
-CHUNK: Final = 2048
-"""Sums that are worked on at a time, few enough to stay in the first-level cache."""
-TAP_COST: Final = 36
-"""What beginning a tap's pass over the sums costs in the wide order, measured in multiplications of a vector loop."""
-ROW_COST: Final = 40
-"""What beginning a sum of products of rows costs in the dot order, measured likewise."""
+SLACK: Final = 64
+"""Elements after the padded copy that vectors may read."""
+TABLE, PADDED, SUMS = 3, 4, 5
+"""Positions of the scratch buffers, after two operands and a result."""
 
 
-class _Geometry:
-    """Sizes of one convolution that its three kernels share."""
+class ConvolutionGeometry:
+    """The sizes of one convolution, and the scratch that its kernels share."""
 
     def __init__(self, attributes: Mapping[str, Any], x: TensorType, w: TensorType, result: TensorType) -> None:
         self.x, self.w, self.result = x, w, result
@@ -50,105 +46,70 @@ class _Geometry:
         )
         self.kernel, self.out = w.shape[2:], result.shape[2:]
         self.taps = product(w.shape[1:])
-        self.rows = product(w.shape[1:-1])
         self.outputs = product(self.out)
+        self.plane = product(self.padded)
         self.element = Element(x.dtype)
-        held = self.element.held
-        steps = map(max, self.strides, self.gaps)
-        room = product(size + step - 1 for size, step in zip(self.padded, steps, strict=True))
         self.scratch = (
-            TensorType(int64, (self.taps + self.outputs,)),
-            TensorType(held, (*x.shape[:2], room)),
-            TensorType(held, (*result.shape[:2], self.width)),
+            TensorType(int64, (self.taps + 2 * self.outputs,)),
+            TensorType(self.element.held, (x.shape[0] * x.shape[1] * self.plane + SLACK,)),
         )
 
-    @property
-    def width(self) -> Dim:
-        """The sums of a channel in the wide order: the elements of the result and the columns between its rows."""
-        pitch: Dim = 1
-        total: Dim = 1
-        for axis in reversed(self.axes):
-            total = total + dim_max(self.out[axis] - 1, 0) * pitch
-            pitch = pitch * dim_floordiv(self.padded[axis] + self.strides[axis] - 1, self.strides[axis])
-        return total
-
-    def choose(self, text: KernelText) -> None:
-        """Set ``wide``, the loop order: the same in all kernels, from sizes alone."""
-        text.size("width", self.width)
-        text.size("outputs", self.outputs)
-        text.size("taps", self.taps)
-        text.size("rows", self.rows)
-        text.line(f"wide = (width + {TAP_COST}) * taps <= outputs * (taps + {ROW_COST} * rows)")
-
-    def phases(self, text: KernelText) -> None:
-        """Set for each axis the number of phases ``q``, the steps from one phase and one element to the next, and
-        ``channel``, the size of a channel."""
+    def pitches(self, text: KernelText) -> None:
+        """Set for each axis ``pitch``, the step from one element of a padded channel to the next."""
         for axis in self.axes:
-            text.size(f"padded{axis}", self.padded[axis])
-            text.size(f"stride{axis}", self.strides[axis])
-            text.size(f"gap{axis}", self.gaps[axis])
-            text.line(f"q{axis} = stride{axis} if wide else gap{axis}")
-        text.line("channel = 1")
-        for axis in reversed(self.axes):
-            text.line(f"pitch{axis} = channel", f"channel *= (padded{axis} + q{axis} - 1) // q{axis}")
-        for axis in reversed(self.axes):
-            text.line(f"phase{axis} = channel", f"channel *= q{axis}")
+            text.size(f"pitch{axis}", product(self.padded[axis + 1 :]))
 
-    def offset(self, axis: int, position: str) -> str:
-        """The text of what ``position`` in the padded ``axis`` adds to an element's place in its channel."""
-        return f"{position} % q{axis} * phase{axis} + {position} // q{axis} * pitch{axis}"
+    def tables(self, text: KernelText) -> None:
+        """Set ``table``, ``places`` and ``runs``, and the sizes that lead to them."""
+        text.buffer("table", TABLE, int64)
+        text.size("taps", self.taps)
+        text.size("outputs", self.outputs)
+        text.line("places = offset_pointer(table, taps)", "runs = offset_pointer(places, outputs)")
 
 
-def _table_kernel(geometry: _Geometry) -> KernelSource:
-    """The places of the window's taps in the padded input (in the dot order of its rows only), then, from ``taps`` on,
-    those of the result's elements. For one spatial axis::
+def table_kernel(geometry: ConvolutionGeometry, scratch: Sequence[TensorType]) -> KernelSource:
+    """The tables of places and runs. For one spatial axis::
 
         def conv_table(buffers, sizes, lo, hi, status):
             table = pointer_i64(buffers[3])
             ...
-            wide = (width + 36) * taps <= outputs * (taps + 40 * rows)
-            q0 = stride0 if wide else gap0
-            ...
             at = 0
             for c in range(channels):
-                for k0 in range(kernel0 if wide else min(kernel0, 1)):
-                    p0 = k0 * gap0
-                    table[at] = c * channel + p0 % q0 * phase0 + p0 // q0 * pitch0
+                for k0 in range(kernel0):
+                    table[at] = c * plane + k0 * gap0 * pitch0
                     at += 1
-            at = taps
+            at = 0
             for o0 in range(out0):
-                p0 = o0 * stride0
-                table[at] = p0 % q0 * phase0 + p0 // q0 * pitch0
+                places[at] = o0 * stride0 * pitch0
                 at += 1
+            for at in range(outputs - 1, -1, -1):
+                goes_on = at + 1 < outputs and places[at + 1] == places[at] + 1
+                runs[at] = runs[at + 1] + 1 if goes_on else 1
     """
     text = KernelText("conv_table", f"The places of taps and results, {len(geometry.axes)} spatial axes.")
-    text.buffer("table", 3, int64)
-    geometry.choose(text)
-    geometry.phases(text)
+    geometry.tables(text)
+    geometry.pitches(text)
+    text.size("plane", geometry.plane)
     text.size("channels", geometry.w.shape[1])
-    last = len(geometry.axes) - 1
-    for axis in geometry.axes:
-        text.size(f"kernel{axis}", geometry.kernel[axis])
-        text.size(f"out{axis}", geometry.out[axis])
-
-    def loops(first: list[str], counts: Sequence[str], name: str, step: str, start: str) -> None:
-        headers = first + [f"for {name}{axis} in range({counts[axis]}):" for axis in geometry.axes]
-        with text.block(*headers):
-            for axis in geometry.axes:
-                text.line(f"p{axis} = {name}{axis} * {step}{axis}")
-            text.line(f"table[at] = {start}" + " + ".join(geometry.offset(axis, f"p{axis}") for axis in geometry.axes))
-            text.line("at += 1")
-
-    kernels = [f"kernel{axis}" for axis in geometry.axes]
-    kernels[last] = f"kernel{last} if wide else min(kernel{last}, 1)"
+    sizes = {"kernel": geometry.kernel, "out": geometry.out, "gap": geometry.gaps, "stride": geometry.strides}
+    for name, size in sizes.items():
+        for axis in geometry.axes:
+            text.size(f"{name}{axis}", size[axis])
+    steps = [f"k{axis} * gap{axis} * pitch{axis}" for axis in geometry.axes]
     text.line("at = 0")
-    loops(["for c in range(channels):"], kernels, "k", "gap", "c * channel + ")
-    text.line("at = taps")
-    loops([], [f"out{axis}" for axis in geometry.axes], "o", "stride", "")
-    return text.finish(1, geometry.scratch)
+    with text.block("for c in range(channels):", *(f"for k{axis} in range(kernel{axis}):" for axis in geometry.axes)):
+        text.line("table[at] = " + " + ".join(["c * plane", *steps]), "at += 1")
+    steps = [f"o{axis} * stride{axis} * pitch{axis}" for axis in geometry.axes]
+    text.line("at = 0")
+    with text.block(*(f"for o{axis} in range(out{axis}):" for axis in geometry.axes)):
+        text.line("places[at] = " + " + ".join(steps), "at += 1")
+    with text.block("for at in range(outputs - 1, -1, -1):"):
+        text.line("goes_on = at + 1 < outputs and places[at + 1] == places[at] + 1")
+        text.line("runs[at] = runs[at + 1] + 1 if goes_on else 1")
+    return text.finish(1, scratch)
 
 
-def _padding_kernel(geometry: _Geometry) -> KernelSource:
+def padding_kernel(geometry: ConvolutionGeometry, scratch: Sequence[TensorType]) -> KernelSource:
     """The padded copy of the input, in parallel over its channels. For one spatial axis::
 
         def conv_pad(buffers, sizes, lo, hi, status):
@@ -158,72 +119,66 @@ def _padding_kernel(geometry: _Geometry) -> KernelSource:
             first = max(0, -(low0 // base0))
             stop = min(in0, -((low0 - padded0) // base0))
             for job in range(lo, hi):
-                start = job * channel
-                for t in range(start, start + channel):
+                start = job * plane
+                for t in range(start, start + plane):
                     padded[t] = np.float32(0)
-                for begin in range(first, min(first + q0, stop)):
-                    p0 = begin * base0 + low0
-                    to = start + p0 % q0 * phase0 + p0 // q0 * pitch0
-                    source = job * in0 + begin
-                    for t in range((stop - begin + q0 - 1) // q0):
-                        padded[to + t * base0] = x[source + t * q0]
-
-    The last axis is filled phase by phase, each phase in one loop.
+                to = start + low0
+                source = job * in0
+                for t in range(first, stop):
+                    padded[to + t * base0] = x[source + t]
     """
     element = geometry.element
     text = KernelText("conv_pad", f"Pad {element.dtype} for a convolution, {len(geometry.axes)} spatial axes.")
     text.buffer("x", 0, element.dtype)
-    text.buffer("padded", 4, element.held)
-    geometry.choose(text)
-    geometry.phases(text)
+    text.buffer("padded", PADDED, element.held)
+    geometry.pitches(text)
+    text.size("plane", geometry.plane)
+    bases = [text.small_size(f"base{axis}", geometry.bases[axis]) for axis in geometry.axes]
     for axis in geometry.axes:
         text.size(f"in{axis}", geometry.x.shape[axis + 2])
+        text.size(f"padded{axis}", geometry.padded[axis])
         text.size(f"low{axis}", geometry.lows[axis])
-        text.size(f"base{axis}", geometry.bases[axis])
-    last = len(geometry.axes) - 1
-    text.line(f"first = max(0, -(low{last} // base{last}))")
-    text.line(f"stop = min(in{last}, -((low{last} - padded{last}) // base{last}))")
+    last = len(bases) - 1
+    text.line(f"first = max(0, -(low{last} // {bases[last]}))")
+    text.line(f"stop = min(in{last}, -((low{last} - padded{last}) // {bases[last]}))")
     with text.block("for job in range(lo, hi):"):
-        text.line("start = job * channel")
-        with text.block("for t in range(start, start + channel):"):
+        text.line("start = job * plane")
+        with text.block("for t in range(start, start + plane):"):
             text.line(f"padded[t] = {element.literal(0)}")
-        _padding_axis(text, geometry, 0, "start", "job")
-    return text.finish(product(geometry.x.shape[:2]), geometry.scratch)
+        _padding_axis(text, element, bases, 0, ("start", "job"))
+    return text.finish(product(geometry.x.shape[:2]), scratch)
 
 
-def _padding_axis(text: KernelText, geometry: _Geometry, axis: int, place: str, line: str) -> None:
-    last = len(geometry.axes) - 1
-    if axis < last:
+def _padding_axis(text: KernelText, element: Element, bases: Sequence[str], axis: int, at: tuple[str, str]) -> None:
+    place, row = at
+    if axis < len(bases) - 1:
         with text.block(f"for i{axis} in range(in{axis}):"):
-            text.line(f"p{axis} = i{axis} * base{axis} + low{axis}")
+            text.line(f"p{axis} = {linear([(f'i{axis}', bases[axis])], f'low{axis}')}")
             with text.block(f"if p{axis} >= 0 and p{axis} < padded{axis}:"):
-                text.line(f"place{axis} = {place} + {geometry.offset(axis, f'p{axis}')}")
-                text.line(f"line{axis} = {line} * in{axis} + i{axis}")
-                _padding_axis(text, geometry, axis + 1, f"place{axis}", f"line{axis}")
+                text.line(f"place{axis} = {place} + p{axis} * pitch{axis}")
+                text.line(f"row{axis} = {row} * in{axis} + i{axis}")
+                _padding_axis(text, element, bases, axis + 1, (f"place{axis}", f"row{axis}"))
         return
-    with text.block(f"for begin in range(first, min(first + q{last}, stop)):"):
-        text.line(f"p{last} = begin * base{last} + low{last}")
-        text.line(f"to = {place} + {geometry.offset(last, f'p{last}')}")
-        text.line(f"source = {line} * in{last} + begin")
-        with text.block(f"for t in range((stop - begin + q{last} - 1) // q{last}):"):
-            text.line(f"padded[to + t * base{last}] = {geometry.element.load('x', f'source + t * q{last}')}")
+    text.line(f"to = {place} + low{axis}", f"source = {row} * in{axis}")
+    with text.block("for t in range(first, stop):"):
+        text.line(f"padded[to + {linear([('t', bases[axis])])}] = {element.load('x', 'source + t')}")
 
 
-def _main_kernel(geometry: _Geometry) -> KernelSource:
-    """The sums, in parallel over batch and result channels; the same text for any number of spatial axes. On float32::
+def direct_kernel(geometry: ConvolutionGeometry) -> KernelSource:
+    """The sums, in parallel over batch and result channels; the same text for any number of spatial axes. On int32::
 
         @noalias
-        def accumulate(total, padded, weights, table, taps, begin, stop):
-            for t in range(begin, stop):
-                total[t] = np.float32(0)
+        def accumulate(total, padded, weights, table, taps, count):
+            for t in range(count):
+                total[t] = np.int32(0)
             k = 0
             while k + 8 <= taps:
                 w0 = weights[k + 0]
                 p0 = offset_pointer(padded, table[k + 0])
                 ...
-                for t in range(begin, stop):
+                for t in range(count):
                     sum = total[t]
-                    sum = sum + w0 * p0[t]
+                    sum = np.int32(sum + w0 * p0[t])
                     ...
                     total[t] = sum
                 k += 8
@@ -236,53 +191,44 @@ def _main_kernel(geometry: _Geometry) -> KernelSource:
             for job in range(lo, hi):
                 o = job % features
                 image = job // features * groups + o // (features // groups)
-                source = offset_pointer(padded, image * channels * channel)
+                source = offset_pointer(padded, image * channels * plane)
                 weights_of_o = offset_pointer(weights, o * taps)
-                to = offset_pointer(result, job * outputs)
-                if wide:
-                    total = offset_pointer(totals, job * width)
-                    for begin in range(0, width, 2048):
-                        stop = min(begin + 2048, width)
-                        accumulate(total, source, weights_of_o, table, taps, begin, stop)
-                    for p in range(outputs):
-                        to[p] = total[places[p]]
-                else:
-                    dot(to, source, weights_of_o, table, places, rows, line, outputs)
-
-    ``dot`` sums up four elements of the result in one pass over the rows, with sums that LLVM may split into vectors.
+                p = 0
+                while p < outputs:
+                    total = offset_pointer(totals, job * outputs + p)
+                    accumulate(total, offset_pointer(source, places[p]), weights_of_o, table, taps, runs[p])
+                    p += runs[p]
+                for p in range(job * outputs, (job + 1) * outputs):
+                    result[p] = totals[p]
     """
-    element = geometry.element
-    weight = Element(geometry.w.dtype)
+    element, weight = geometry.element, Element(geometry.w.dtype)
     text = KernelText("conv", f"Convolve {element.dtype}.")
     text.helper(_accumulate(element, weight))
-    text.helper(_dot(element, weight))
     text.buffer("weights", 1, weight.dtype)
     text.buffer("result", 2, element.dtype)
-    text.buffer("table", 3, int64)
-    text.buffer("padded", 4, element.held)
-    text.buffer("totals", 5, element.held)
-    geometry.choose(text)
-    geometry.phases(text)
+    text.buffer("padded", PADDED, element.held)
+    text.buffer("totals", SUMS, element.held)
+    geometry.tables(text)
+    text.size("plane", geometry.plane)
     text.size("channels", geometry.w.shape[1])
     text.size("features", geometry.w.shape[0])
     text.size("groups", geometry.groups)
-    text.size("line", geometry.kernel[-1])
-    text.line("places = offset_pointer(table, taps)")
     with text.block("for job in range(lo, hi):"):
         text.line("o = job % features", "image = job // features * groups + o // (features // groups)")
-        text.line("source = offset_pointer(padded, image * channels * channel)")
+        text.line("source = offset_pointer(padded, image * channels * plane)")
         text.line("weights_of_o = offset_pointer(weights, o * taps)")
-        text.line("to = offset_pointer(result, job * outputs)")
-        with text.block("if wide:"):
-            text.line("total = offset_pointer(totals, job * width)")
-            with text.block(f"for begin in range(0, width, {CHUNK}):"):
-                text.line(f"stop = min(begin + {CHUNK}, width)")
-                text.line("accumulate(total, source, weights_of_o, table, taps, begin, stop)")
-            with text.block("for p in range(outputs):"):
-                text.line(element.store("to", "p", "total[places[p]]"))
-        with text.block("else:"):
-            text.line("dot(to, source, weights_of_o, table, places, rows, line, outputs)")
-    return text.finish(product(geometry.result.shape[:2]), geometry.scratch)
+        text.line("p = 0")
+        with text.block("while p < outputs:"):
+            text.line("total = offset_pointer(totals, job * outputs + p)")
+            text.line("accumulate(total, offset_pointer(source, places[p]), weights_of_o, table, taps, runs[p])")
+            text.line("p += runs[p]")
+        with text.block("for p in range(job * outputs, (job + 1) * outputs):"):
+            text.line(element.store("result", "p", "totals[p]"))
+    return text.finish(product(geometry.result.shape[:2]), _direct_scratch(geometry))
+
+
+def _direct_scratch(geometry: ConvolutionGeometry) -> tuple[TensorType, ...]:
+    return (*geometry.scratch, TensorType(geometry.element.held, geometry.result.shape))
 
 
 def _accumulate(element: Element, weight: Element) -> str:
@@ -291,48 +237,18 @@ def _accumulate(element: Element, weight: Element) -> str:
         for tap in range(count):
             lines.append(f"w{tap} = {weight.load('weights', f'k + {tap}')}")
             lines.append(f"p{tap} = offset_pointer(padded, table[k + {tap}])")
-        lines += ["for t in range(begin, stop):", "    sum = total[t]"]
+        lines += ["for t in range(count):", "    sum = total[t]"]
         lines += [f"    sum = {element.cast(f'sum + w{tap} * p{tap}[t]')}" for tap in range(count)]
         return [*lines, "    total[t] = sum", f"k += {count}"]
 
-    lines = ["for t in range(begin, stop):", f"    total[t] = {element.literal(0)}", "k = 0"]
+    lines = ["for t in range(count):", f"    total[t] = {element.literal(0)}", "k = 0"]
     lines += [f"while k + {TAPS} <= taps:", *(f"    {line}" for line in taps(TAPS))]
     lines += ["while k < taps:", *(f"    {line}" for line in taps(1))]
-    header = "def accumulate(total, padded, weights, table, taps, begin, stop):"
+    header = "def accumulate(total, padded, weights, table, taps, count):"
     return "\n".join(["@noalias", header, *(f"    {line}" for line in lines)])
 
 
-def _dot(element: Element, weight: Element) -> str:
-    def add(total: str, term: str) -> str:
-        return f"add_reassoc({total}, {term})" if element.held.is_floating else element.cast(f"{total} + {term}")
-
-    def results(count: int) -> list[str]:
-        each = range(count)
-        lines = [f"s{e} = {element.literal(0)}" for e in each]
-        lines += ["for r in range(rows):", "    row = offset_pointer(padded, table[r])"]
-        lines += [f"    p{e} = offset_pointer(row, places[p + {e}])" for e in each]
-        lines += ["    w = offset_pointer(weights, r * line)", "    for t in range(line):"]
-        lines += [f"        weight = {weight.load('w', 't')}"]
-        lines += [f"        s{e} = {add(f's{e}', f'weight * p{e}[t]')}" for e in each]
-        lines += [element.store("result", f"p + {e}", f"s{e}") for e in each]
-        return [*lines, f"p += {count}"]
-
-    lines = ["p = 0", "while p + 4 <= outputs:", *(f"    {line}" for line in results(4))]
-    lines += ["while p < outputs:", *(f"    {line}" for line in results(1))]
-    header = "def dot(result, padded, weights, table, places, rows, line, outputs):"
-    return "\n".join(["@noalias", header, *(f"    {line}" for line in lines)])
-
-
-def lower_conv_general(
-    attributes: Mapping[str, Any], operand_types: Sequence[TensorType], result_types: Sequence[TensorType]
-) -> tuple[KernelSource, ...]:
-    """``conv_general`` as three kernels: the table of places, the padded copy of the input, the sums.
-
-    16-bit floats are padded as float32, added up in float32 and rounded once. See `_main_kernel` for the text.
-    """
-    (x, w), (result,) = operand_types, result_types
-    geometry = _Geometry(attributes, x, w, result)
-    return _table_kernel(geometry), _padding_kernel(geometry), _main_kernel(geometry)
-
-
-CONVOLUTION: Final[dict[str, Lowering]] = {"conv_general": lower_conv_general}
+def direct_convolution(geometry: ConvolutionGeometry) -> tuple[KernelSource, ...]:
+    """Three kernels: tables, padded copy, sums. 16-bit floats are added up in float32 and rounded once."""
+    scratch = _direct_scratch(geometry)
+    return table_kernel(geometry, scratch), padding_kernel(geometry, scratch), direct_kernel(geometry)

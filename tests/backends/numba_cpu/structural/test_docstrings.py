@@ -5,14 +5,15 @@ import itertools
 
 import pytest
 
+from graphc.backends.numba_cpu.backend import LOWERINGS
+from graphc.backends.numba_cpu.gemm.convolution import _ImplicitProduct
 from graphc.backends.numba_cpu.structural import (
-    LOWERINGS,
     convolution,
     cumulative,
     indexing,
     template,
 )
-from graphc.dtypes import float16, float32, int64, uint64
+from graphc.dtypes import float16, float32, int32, int64, uint64
 from graphc.dtypes import uint32 as u32
 from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
@@ -22,7 +23,6 @@ SCALAR = TensorType(int64, ())
 ONES = {"base_dilation": (1, 1), "window_dilation": (1, 1)}
 POOLING = {"window": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 0)), **ONES}
 CONVOLUTION = {"strides": (1,), "padding": ((0, 0),), "lhs_dilation": (1,), "rhs_dilation": (1,), "groups": 1}
-CONVOLVED = [TensorType(float32, (2, 3, 9)), TensorType(float32, (4, 3, 3))]
 
 
 def lowered(name, types, **attributes):
@@ -30,8 +30,8 @@ def lowered(name, types, **attributes):
     return "\n".join(k.source for k in kernels) if isinstance(kernels, tuple) else kernels.source
 
 
-def convolved():
-    return lowered("conv_general", CONVOLVED, **CONVOLUTION)
+def convolved(dtype=float32):
+    return lowered("conv_general", [TensorType(dtype, (2, 3, 9)), TensorType(dtype, (4, 3, 3))], **CONVOLUTION)
 
 
 EXAMPLES = {
@@ -72,9 +72,11 @@ EXAMPLES = {
         LOWERINGS["reduce_window_argmax"],
         lambda: lowered("reduce_window_argmax", [MATRIX], **POOLING),
     ),
-    "conv table": (convolution._table_kernel, convolved),
-    "conv padding": (convolution._padding_kernel, convolved),
-    "conv": (convolution._main_kernel, convolved),
+    "conv table": (convolution.table_kernel, convolved),
+    "conv padding": (convolution.padding_kernel, convolved),
+    "conv weights": (_ImplicitProduct.weights_kernel, convolved),
+    "conv product": (_ImplicitProduct.product_kernel, convolved),
+    "conv directly": (convolution.direct_kernel, lambda: convolved(int32)),
     "random_bits": (
         LOWERINGS["random_bits"],
         lambda: lowered("random_bits", [TensorType(uint64, ())] * 2, shape=(9,), dtype=u32),

@@ -1,0 +1,214 @@
+"""Convolution as an implicit product of matrices: weights times a matrix that packing reads out of the image.
+
+In the product the rows are result channels, the columns are the elements of one image's result, and what is summed over are
+the taps: channels and places in the window. The second matrix, which holds every element of the image as many times as
+windows do, is never in memory: a panel of it is packed for a few columns at a time, from the padded copy of the input
+(`structural/convolution.py`), and stays in the first cache while all the weights are multiplied with it. This serves the
+gradients as well: with respect to the weights the images are the taps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from graphc.backends.numba_cpu.gemm.blocked import block_sizes
+from graphc.backends.numba_cpu.gemm.product import nested
+from graphc.backends.numba_cpu.gemm.tiles import HOST
+from graphc.backends.numba_cpu.structural.convolution import (
+    PADDED,
+    SLACK,
+    SUMS,
+    ConvolutionGeometry,
+    direct_convolution,
+    padding_kernel,
+    table_kernel,
+)
+from graphc.backends.numba_cpu.structural.template import Element, KernelText
+from graphc.dtypes import float32
+from graphc.ir.dims import product
+from graphc.ir.types import TensorType
+from graphc.loops.source import KernelSource
+
+FEW_FEATURES: Final = 4
+"""Groups of fewer result channels than this are not worth packing a panel for."""
+PARTIAL: Final = SUMS + 1
+
+_PACK_PLACES: Final = '''@noalias
+def pack_places(target, source, table, places, runs, count, full, depth):
+    """Pack `depth` rows of `count` columns, of which each run is contiguous. A vector may write beyond its run: what
+    it overwrites is written later."""
+    for k in range(depth):
+        row = offset_pointer(source, table[k])
+        to = offset_pointer(target, k * full)
+        j = 0
+        while j < count:
+            run = min(runs[j], count - j)
+            place = places[j]
+            for t in range(0, run, {lanes}):
+                for lane in range({lanes}):
+                    to[j + t + lane] = row[place + t + lane]
+            j += run'''
+
+
+class _ImplicitProduct:
+    """Emits the kernels of one convolution of floats."""
+
+    def __init__(self, geometry: ConvolutionGeometry) -> None:
+        self.geometry = geometry
+        self.element, self.weight = geometry.element, Element(geometry.w.dtype)
+        self.held = self.element.held.short
+        self.rows, self.columns = HOST.tile(self.held)
+        self.lanes = HOST.lanes(self.held)
+        self.depth = block_sizes(geometry.x.dtype).depth
+        self.blocks = (geometry.taps + (self.depth - 1)) // self.depth
+        self.panels = (geometry.outputs + (self.columns - 1)) // self.columns
+        weights = product(geometry.w.shape) + geometry.groups * self.blocks * SLACK
+        self.scratch: tuple[TensorType, ...] = (*geometry.scratch, TensorType(self.element.held, (weights,)))
+        if self.element.is_half:
+            self.scratch += (TensorType(float32, geometry.result.shape),)
+
+    def _sizes(self, text: KernelText) -> None:
+        """Sizes, and the ``rows`` of each group."""
+        text.size("features", self.geometry.w.shape[0])
+        text.size("groups", self.geometry.groups)
+        text.size("blocks", self.blocks)
+        text.line("rows = features // groups")
+
+    def weights_kernel(self) -> KernelSource:
+        """The weights as panels as high as tiles, in parallel over groups and blocks of taps. On float32::
+
+            def conv_weights(buffers, sizes, lo, hi, status):
+                ...
+                for job in range(lo, hi):
+                    g = job // blocks
+                    first = job % blocks * 384
+                    depth = min(taps - first, 384)
+                    panel = offset_pointer(packed, (g * taps + first) * rows + job * 64)
+                    i = 0
+                    while i < rows:
+                        height = tile_height(rows - i)
+                        part = offset_pointer(weights, (g * rows + i) * taps + first)
+                        pack_f32(part, taps, np.int64(1), height, height, depth, panel, room)
+                        panel = offset_pointer(panel, height * depth)
+                        i += height
+        """
+        text = KernelText("conv_weights", f"Pack weights of {self.weight.dtype}.")
+        text.buffer("weights", 1, self.weight.dtype)
+        text.buffer("packed", SUMS, self.element.held)
+        text.size("taps", self.geometry.taps)
+        self._sizes(text)
+        text.line(f"room = stack_f32({self.rows * self.depth})" if self.weight.is_half else "room = packed")
+        with text.block("for job in range(lo, hi):"):
+            text.line("g = job // blocks", f"first = job % blocks * {self.depth}", f"depth = min(taps - first, {self.depth})")
+            text.line(f"panel = offset_pointer(packed, (g * taps + first) * rows + job * {SLACK})")
+            text.line("i = 0")
+            with text.block("while i < rows:"):
+                text.line("height = tile_height(rows - i)")
+                text.line("part = offset_pointer(weights, (g * rows + i) * taps + first)")
+                text.line(f"pack_{self.weight.dtype.short}(part, taps, np.int64(1), height, height, depth, panel, room)")
+                text.line("panel = offset_pointer(panel, height * depth)", "i += height")
+        return text.finish(self.geometry.groups * self.blocks, self.scratch)
+
+    def product_kernel(self) -> KernelSource:
+        """The product, in parallel over images, groups and panels of columns. On float32::
+
+            def conv_product(buffers, sizes, lo, hi, status):
+                ...
+                for task in range(lo, hi):
+                    job = task // panels
+                    g = job % groups
+                    first = (task - job * panels) * 32
+                    count = min(outputs - first, 32)
+                    ...
+                    while True:
+                        depth = min(taps - done, 384)
+                        pack_places(panel, source, offset_pointer(table, done), columns, run, count, full, depth)
+                        ...
+                        while i < rows:
+                            height = tile_height(rows - i)
+                            ...
+                            multiply_f32(height, width, part, height, panel, full, depth, target, step, adds)
+                            ...
+                            i += height
+                        done += depth
+                        if done >= taps:
+                            break
+        """
+        text = KernelText("conv_product", f"Convolve {self.element.dtype} as a product of matrices.")
+        text.helper(_PACK_PLACES.format(lanes=self.lanes))
+        text.buffer("result", 2, self.element.dtype)
+        text.buffer("padded", PADDED, self.element.held)
+        text.buffer("packed", SUMS, self.element.held)
+        if self.element.is_half:
+            text.buffer("partial", PARTIAL, float32)
+        self.geometry.tables(text)
+        self._sizes(text)
+        text.size("plane", self.geometry.plane)
+        text.size("channels", self.geometry.w.shape[1])
+        text.size("panels", self.panels)
+        text.line(f"panel = stack_{self.held}({self.columns * self.depth + SLACK})")
+        text.line(f"tile = stack_{self.held}({self.rows * self.columns})")
+        with text.block("for task in range(lo, hi):"):
+            text.line("job = task // panels", "g = job % groups")
+            text.line(f"first = (task - job * panels) * {self.columns}", f"count = min(outputs - first, {self.columns})")
+            text.line(f"width = (count + {self.lanes - 1}) // {self.lanes}", f"full = width * {self.lanes}")
+            text.line("columns, run = offset_pointer(places, first), offset_pointer(runs, first)")
+            text.line("source = offset_pointer(padded, job * channels * plane)")
+            text.line("done = np.int64(0)")
+            with text.block("while True:"):
+                text.line(f"depth = min(taps - done, {self.depth})")
+                text.line("pack_places(panel, source, offset_pointer(table, done), columns, run, count, full, depth)")
+                text.line(f"slack = (g * blocks + done // {self.depth}) * {SLACK}")
+                text.line("part = offset_pointer(packed, (g * taps + done) * rows + slack)")
+                text.line("i = 0")
+                with text.block("while i < rows:"):
+                    text.line("height = tile_height(rows - i)", "to = (job * rows + i) * outputs + first")
+                    text.line(*self._multiply())
+                    text.line("part = offset_pointer(part, height * depth)", "i += height")
+                text.line("done += depth")
+                with text.block("if done >= taps:"):
+                    text.line("break")
+        tasks = self.geometry.result.shape[0] * self.geometry.groups * self.panels
+        return text.finish(tasks, self.scratch)
+
+    def _multiply(self) -> list[str]:
+        """Multiply into the result where the tile is whole, else into ``tile``, which is then added to it."""
+        lines = [f"target, step, adds = tile, np.int64({self.columns}), np.int64(0)"]
+        if not self.element.is_half:
+            lines += nested("if count == full:", ["target, step, adds = offset_pointer(result, to), outputs, done"])
+        lines.append(f"multiply_{self.held}(height, width, part, height, panel, full, depth, target, step, adds)")
+        sums = "partial" if self.element.is_half else "result"
+
+        def each(line: str) -> list[str]:
+            return nested("for r in range(height):", nested("for s in range(count):", [line]))
+
+        place, value = f"{sums}[to + r * outputs + s]", f"tile[r * {self.columns} + s]"
+        store = nested("if done:", each(f"{place} = {place} + {value}")) + nested("else:", each(f"{place} = {value}"))
+        if not self.element.is_half:
+            return lines + nested("if count != full:", store)
+        at = "to + r * outputs + s"
+        return lines + store + nested("if done + depth >= taps:", each(self.element.store("result", at, f"partial[{at}]")))
+
+    def kernels(self) -> tuple[KernelSource, ...]:
+        tables, padding = table_kernel(self.geometry, self.scratch), padding_kernel(self.geometry, self.scratch)
+        return tables, padding, self.weights_kernel(), self.product_kernel()
+
+
+def lower_conv_general(
+    attributes: Mapping[str, Any], operand_types: Sequence[TensorType], result_types: Sequence[TensorType]
+) -> tuple[KernelSource, ...]:
+    """``conv_general``: floats as a product of matrices, integers and groups of few features directly.
+
+    16-bit floats are padded as float32, added up in float32 and rounded once.
+    """
+    (x, w), (result,) = operand_types, result_types
+    geometry = ConvolutionGeometry(attributes, x, w, result)
+    is_narrow = geometry.groups > 1 and _is_few(w.shape[0], geometry.groups)
+    if not x.dtype.is_floating or is_narrow:
+        return direct_convolution(geometry)
+    return _ImplicitProduct(geometry).kernels()
+
+
+def _is_few(features: Any, groups: int) -> bool:
+    return isinstance(features, int) and features // groups < FEW_FEATURES
