@@ -36,19 +36,15 @@ PARTIAL: Final = SUMS + 1
 
 _PACK_PLACES: Final = '''@noalias
 def pack_places(target, source, table, places, runs, count, full, depth):
-    """Pack `depth` rows of `count` columns, of which each run is contiguous. A vector may write beyond its run: what
-    it overwrites is written later."""
-    for k in range(depth):
-        row = offset_pointer(source, table[k])
-        to = offset_pointer(target, k * full)
-        j = 0
-        while j < count:
-            run = min(runs[j], count - j)
-            place = places[j]
-            for t in range(0, run, {lanes}):
-                for lane in range({lanes}):
-                    to[j + t + lane] = row[place + t + lane]
-            j += run'''
+    """Pack `depth` rows of `count` columns, of which each run is contiguous."""
+    j = 0
+    while j < count:
+        run = min(runs[j], count - j)
+        place = places[j]
+        for t in range(0, run, {lanes}):
+            for k in range(depth):
+                copy_{held}(offset_pointer(target, k * full + j + t), offset_pointer(source, table[k] + place + t), run - t)
+        j += run'''
 
 
 class _ImplicitProduct:
@@ -136,7 +132,7 @@ class _ImplicitProduct:
                             break
         """
         text = KernelText("conv_product", f"Convolve {self.element.dtype} as a product of matrices.")
-        text.helper(_PACK_PLACES.format(lanes=self.lanes))
+        text.helper(_PACK_PLACES.format(lanes=self.lanes, held=self.held))
         text.buffer("result", 2, self.element.dtype)
         text.buffer("padded", PADDED, self.element.held)
         text.buffer("packed", SUMS, self.element.held)
@@ -147,7 +143,7 @@ class _ImplicitProduct:
         text.size("plane", self.geometry.plane)
         text.size("channels", self.geometry.w.shape[1])
         text.size("panels", self.panels)
-        text.line(f"panel = stack_{self.held}({self.columns * self.depth + SLACK})")
+        text.line(f"panel = stack_{self.held}({self.columns * self.depth})")
         text.line(f"tile = stack_{self.held}({self.rows * self.columns})")
         with text.block("for task in range(lo, hi):"):
             text.line("job = task // panels", "g = job % groups")

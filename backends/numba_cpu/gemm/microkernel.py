@@ -273,6 +273,28 @@ def store_vector(builder: Any, value: Any, pointer: Any, align: int) -> None:
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=align)
 
 
+def emit_copy(builder: Any, geometry: Geometry, short: str, args: Any) -> None:
+    """Copy elements, at most as many as a vector holds. ``args`` are (target, source, count).
+
+    A whole vector is read; only the first ``count`` elements are written.
+    """
+    target, source, count = args
+    element, itemsize = FLOATS[short]
+    lanes = geometry.lanes(short)
+    vector, bits, numbers = (ir.VectorType(t, lanes) for t in (element, ir.IntType(1), I32))
+    symbol = f"llvm.masked.store.v{lanes}{short}.p0"
+    known = builder.module.globals.get(symbol)
+    if known is None:
+        signature = ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), I32, bits])
+        known = ir.Function(builder.module, signature, symbol)
+    undefined = ir.Constant(numbers, ir.Undefined)
+    first = builder.insert_element(undefined, builder.trunc(count, I32), ir.Constant(I32, 0))
+    counts = builder.shuffle_vector(first, undefined, ir.Constant(numbers, [0] * lanes))
+    mask = builder.icmp_signed("<", ir.Constant(numbers, list(range(lanes))), counts)
+    value = load_vector(builder, source, vector, itemsize)
+    builder.call(known, [value, builder.bitcast(target, vector.as_pointer()), ir.Constant(I32, itemsize), mask])
+
+
 def emit_transpose(builder: Any, geometry: Geometry, short: str, args: Any) -> None:
     """Transpose a square block, as wide and as high as a vector has elements.
 

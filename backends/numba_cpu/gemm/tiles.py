@@ -14,6 +14,7 @@ from graphc.backends.numba_cpu.gemm.microkernel import (
     FLOATS,
     I64,
     Geometry,
+    emit_copy,
     emit_transpose,
     geometry_for,
     multiply_function,
@@ -78,6 +79,20 @@ def _transpose(short: str) -> Any:
     return intrinsic(function)
 
 
+def _copy(short: str) -> Any:
+    pointer = cast(Any, types).CPointer(ELEMENTS[short])
+
+    def function(context: Any, target: Any, source: Any, count: Any) -> Any:
+        def generate(code: Any, builder: Any, signature: Any, args: Any) -> Any:
+            emit_copy(builder, HOST, short, args)
+            return code.get_dummy_value()
+
+        return types.void(pointer, pointer, types.int64), generate
+
+    function.__name__ = function.__qualname__ = f"copy_{short}"
+    return intrinsic(function)
+
+
 def _stack(short: str) -> Any:
     """``stack_f32(1024)``: room for so many elements, a literal, in the frame of the function that asks."""
     pointer = cast(Any, types).CPointer(ELEMENTS[short])
@@ -105,10 +120,11 @@ def _functions() -> dict[str, Any]:
         functions[f"multiply_{short}"] = _multiply(short, True)
         functions[f"multiply_rows_{short}"] = _multiply(short, False)
         functions[f"transpose_{short}"] = _transpose(short)
+        functions[f"copy_{short}"] = _copy(short)
         functions[f"stack_{short}"] = _stack(short)
     return functions
 
 
 TILE_FUNCTIONS: Final[dict[str, Any]] = _functions()
-"""``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``stack_f32``, and the same for f64; and
+"""``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``copy_f32``, ``stack_f32``, and the same for f64; and
 ``tile_height`` and ``short_tile_height``."""
