@@ -15,6 +15,7 @@ from graphc.errors import ArgumentError, GradientError
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Node, Value, topological_order
 from graphc.ir.types import TensorType
+from graphc.passes.cotangents import sum_cotangents
 
 
 def backpropagate(
@@ -43,7 +44,7 @@ def backpropagate(
         cotangents: list[Value | None] = []
         for result in node.results:
             parts = pending.pop(result, [])
-            total = _sum(b, parts)
+            total = sum_cotangents(b, parts)
             if total is not None and result in targets:
                 final[result] = total
             cotangents.append(None if result in stops else total)
@@ -78,15 +79,6 @@ def _wants_gradient(value: Value, depends: set[Node], targets: set[Value], stops
     if not value.dtype.is_inexact:
         return False
     return value in targets or (value.node in depends and value not in stops)
-
-
-def _sum(b: Builder, parts: Sequence[Value]) -> Value | None:
-    if not parts:
-        return None
-    total = parts[0]
-    for part in parts[1:]:
-        total = b.emit_one("add", total, part)
-    return total
 
 
 def differentiate(graph: Graph, wrt: Sequence[int], seeds: Sequence[int] | None = None) -> Graph:

@@ -126,5 +126,5 @@ def _functions() -> dict[str, Any]:
 
 
 TILE_FUNCTIONS: Final[dict[str, Any]] = _functions()
-"""``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``copy_f32``, ``stack_f32``, and the same for f64; and
-``tile_height`` and ``short_tile_height``."""
+"""``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``copy_f32`` and ``stack_f32``, and the same
+for f64; ``tile_height`` and ``short_tile_height``."""
