@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc.backends.numba_cpu.backend import native_kernel
+from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.gemm.lowering import lower_dot_general
-from graphc.backends.numba_cpu.gemm.tiles import HOST
 from graphc.dtypes import DType, bfloat16, float32, float64
 from graphc.ir.types import TensorType
 

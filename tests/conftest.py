@@ -1,8 +1,10 @@
-"""What every test can use: golden files, the hypothesis profiles and the skipping of tests that need a GPU."""
+"""What every test can use: golden files, the hypothesis profiles, a cache of kernels, the skipping of tests for GPUs."""
 
 import ctypes
 import difflib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,17 @@ Golden = Callable[[str | Path, str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files with what the tests got")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Kernels are kept in a folder of this run, which its workers share: never in the user's."""
+    if hasattr(config, "workerinput"):  # a worker, which has the variable from the process that started it
+        return
+    folder = tempfile.mkdtemp(prefix="graphc-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["GRAPHC_CACHE_DIR"] = folder
+    for name in ("GRAPHC_CACHE", "GRAPHC_CACHE_SIZE"):
+        os.environ.pop(name, None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

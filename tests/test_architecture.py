@@ -175,6 +175,21 @@ def numba_out_of_place(imports: list[Import]) -> Iterator[Import]:
             yield item
 
 
+def loaded_by(imports: list[Import], module: str) -> dict[str, str]:
+    """Every module that importing ``module`` loads -> one that imports it; packages and what functions import left out."""
+    edges: dict[str, set[str]] = {}
+    for item in imports:
+        if not item.in_function:
+            edges.setdefault(item.importer, set()).add(item.imported)
+    found, waiting = {module: ""}, [module]
+    while waiting:
+        importer = waiting.pop()
+        for imported in sorted(edges.get(importer, set()) - set(found)):
+            found[imported] = importer
+            waiting.append(imported)
+    return found
+
+
 def hidden_imports(imports: list[Import]) -> Iterator[Import]:
     for item in imports:
         is_command = is_own(item.imported) and layer_of(item.importer) in LOADS_LAZILY
@@ -237,6 +252,12 @@ def test_the_modes_of_the_frontends_stay_apart(imports: list[Import]) -> None:
 
 def test_numba_stays_in_the_backends_and_its_internals_in_the_adapter(imports: list[Import]) -> None:
     no_more(numba_out_of_place(imports))
+
+
+def test_a_program_whose_kernels_are_on_disk_does_without_numba(imports: list[Import]) -> None:
+    found = loaded_by(imports, "graphc.backends.numba_cpu")
+    assert "graphc.backends.numba_cpu.kernels" in found
+    assert not {module: importer for module, importer in found.items() if module.partition(".")[0] == "numba"}
 
 
 def test_imports_stand_at_the_top(imports: list[Import]) -> None:
@@ -325,6 +346,20 @@ def test_check_frontends(tmp_path: Path, file: str, text: str, wrong: bool) -> N
 )
 def test_check_numba(tmp_path: Path, file: str, text: str, wrong: bool) -> None:
     assert bool(list(numba_out_of_place(imports_of(tmp_path, {file: text})))) == wrong
+
+
+def test_check_what_is_loaded(tmp_path: Path) -> None:
+    files = {
+        "backends/a/__init__.py": "from .b import f",
+        "backends/a/b.py": "from . import c\ndef f():\n    import numba",
+        "backends/a/c.py": "import os",
+        "backends/a/d.py": "import numba",
+    }
+    found = loaded_by(imports_of(tmp_path, files), "graphc.backends.a")
+    assert found == {
+        "graphc.backends.a": "", "graphc.backends.a.b": "graphc.backends.a", "graphc.backends.a.c": "graphc.backends.a.b",
+        "os": "graphc.backends.a.c",
+    }  # fmt: skip
 
 
 def test_check_hidden_and_undeclared_imports(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 
-from graphc.dtypes import ALL, float32, float64
 from graphc.errors import ArgumentError, BackendError
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
@@ -16,31 +15,18 @@ from graphc.loops.source import KernelSource, Lowering
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 
-from .adapter import compile_kernel, noalias
-from .arithmetic import ARITHMETIC
 from .emit import emit
 from .gemm.convolution import lower_conv_general
-from .gemm.functions import GEMM_FUNCTIONS
 from .gemm.lowering import lower_dot_general
+from .kernels import ModuleNames, compile_kernel
 from .library import BLAS, LIBRARY, LibraryMaker
-from .pointers import POINTERS
-from .scalar_namespace import namespace
 from .structural import LOWERINGS as STRUCTURAL
 from .walker import walk
 
 SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64*")
 
-NAMESPACE: Final[dict[str, object]] = {
-    **namespace(),
-    **ARITHMETIC,
-    **POINTERS,
-    **GEMM_FUNCTIONS,
-    "noalias": noalias,
-    **{dtype.short: dtype.numpy.type for dtype in ALL if dtype.kind in ("int", "uint") or dtype in (float32, float64)},
-    "inf": float("inf"),
-    "nan": float("nan"),
-}
-"""What the text of a kernel may name: scalar functions, typed pointers, casts (``f32(x)``), ``inf`` and ``nan``."""
+NAMESPACE: Final = ModuleNames("kernel_names")
+"""What the text of a kernel may name."""
 
 LOWERINGS: Final[dict[str, Lowering]] = {
     **STRUCTURAL,
@@ -51,11 +37,11 @@ LOWERINGS: Final[dict[str, Lowering]] = {
 
 
 def compile(graph: Graph, *, fast_math: bool = False, blas: bool | None = None) -> Executable:
-    """An executable of ``graph``. Kernels with the same text are compiled once in a process.
+    """An executable of ``graph``. Kernels with the same text are compiled once, and kept on disk.
 
     ``blas``: matrix products run through NumPy, and so on the BLAS that it was built with, instead of kernels of our own.
-    None leaves it to the variable GRAPHC_MATMUL, ``blas`` (the default) or ``own``: our kernels take a second or two of
-    each process to compile, until there is a cache on disk, and are as fast as OpenBLAS on one thread.
+    None leaves it to the variable GRAPHC_MATMUL, ``blas`` (the default) or ``own``: our kernels take a second or two to
+    compile where the cache on disk does not have them, and are as fast as OpenBLAS on one thread.
 
     Raises BackendError for an op that this backend has no lowering for.
     """

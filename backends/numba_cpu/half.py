@@ -5,18 +5,17 @@ those to float32 are exact. Reading a float16 uses the CPU's conversion instruct
 does: LLVM merges float64 -> float32 -> float16 into a call of `__truncdfhf2`, which no process is sure to have.
 """
 
-import platform
 from typing import Any, Final
 
 import llvmlite.ir as ir
 import numpy as np
 from numba import types
 
-from .adapter import target_has_feature
+from .host import IS_ARM, has_feature
 from .intrinsics import bitcast_f32_i32, bitcast_i32_f32, define_fixed
 from .twins import scalar_function
 
-_HAS_INSTRUCTION: Final = target_has_feature("f16c") or platform.machine().lower() in ("aarch64", "arm64")
+_HAS_INSTRUCTION: Final = has_feature("f16c") or IS_ARM
 _HALF: Final = np.float32(0.5)
 _SMALLEST_NORMAL: Final = np.float32(6.103515625e-05)
 

@@ -1,20 +1,16 @@
 """libm functions called by their C names: the only symbols outside itself that a kernel may refer to.
 
-Used for float64 functions that have no polynomial of their own here. `LIBM_SYMBOLS` is what a cache may allow an
-object to leave undefined; it also holds what LLVM calls for rounding and `fma` on CPUs without the instructions. The
-calls are declared free of side effects, so LLVM may hoist them.
+Used for float64 functions that have no polynomial of their own here; :data:`.loader.LIBM_SYMBOLS` has them. The calls are
+declared free of side effects, so LLVM may hoist them.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numba import types
 
 from .intrinsics import declare, define_fixed
-
-_ROUNDING: Final = ("floor", "ceil", "trunc", "roundeven", "fma")
-LIBM_SYMBOLS: Final = frozenset({"pow", *_ROUNDING, *(f"{name}f" for name in _ROUNDING)})
 
 
 def _libm(symbol: str, twin: Callable[..., Any]) -> Any:

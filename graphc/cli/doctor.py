@@ -15,9 +15,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphc.cli.cache import summary
 from graphc.cli.render import add_output_options, to_json_text, write_result
 from graphc.compile import compile_graph
+from graphc.errors import GraphcError
 from graphc.ir.parser import parse
+from graphc.runtime.cache_folder import SWITCH, cache_settings, can_write, check_folder
+from graphc.runtime.disk_cache import DiskCache
 from graphc.runtime.targets import TARGETS
 from graphc.version import __version__
 
@@ -65,7 +69,7 @@ def collect() -> dict[str, Any]:
         "processor": _processor(),
         "threads": _threads(),
         "blas": _blas(),
-        "cache": {"kind": "in-process", "description": "compiled kernels live as long as the process"},
+        "cache": _cache(),
         "targets": list(TARGETS),
         "cuda": _cuda(),
         "check": _check(),
@@ -83,7 +87,7 @@ def as_text(report: Mapping[str, Any]) -> str:
     limits = "".join(f", {name}={value}" for name, value in threads["environment"].items())
     rows.append(("threads", f"{threads['usable']} usable of {threads['processors']}{limits}"))
     rows += [("blas", _blas_line(library)) for library in report["blas"]]
-    rows.append(("cache", f"{report['cache']['kind']} only: {report['cache']['description']}"))
+    rows.append(("cache", report["cache"]["summary"]))
     rows.append(("targets", ", ".join(report["targets"])))
     rows.append(("cuda", cuda["summary"] + (f"\n  fix: {cuda['hint']}" if cuda["hint"] else "")))
     rows.append(("check", check["summary"]))
@@ -154,6 +158,30 @@ def _blas() -> list[dict[str, Any]]:
     return [{"name": built.get("name", "unknown"), "version": built.get("version", "?"), "threads": None}]
 
 
+def _cache() -> dict[str, Any]:
+    """Where compiled kernels are kept, and how many there are."""
+    try:
+        settings = cache_settings()
+    except GraphcError as error:
+        return {"enabled": False, "folder": None, "kernels": 0, "bytes": 0, "limit": 0, "summary": f"not used: {error.message}"}
+    count = size = 0
+    reason = "there is no folder for it" if settings.folder is None else check_folder(settings.folder)
+    if settings.folder is not None and reason is None:
+        cache = DiskCache(settings.folder, settings.limit)
+        count, size = cache.size()
+        text = summary(cache) + ("" if can_write(settings.folder) else ", read-only")
+    else:
+        text = f"{settings.folder or 'none'}: not used: {reason}"
+    return {
+        "enabled": settings.enabled and reason is None,
+        "folder": None if settings.folder is None else str(settings.folder),
+        "kernels": count,
+        "bytes": size,
+        "limit": settings.limit,
+        "summary": text if settings.enabled else f"off ({SWITCH}); {text}",
+    }
+
+
 def _cuda() -> dict[str, Any]:
     devices = _cuda_devices()
     has_compiler = find_spec("numba_cuda") is not None
@@ -184,7 +212,21 @@ def _cuda_devices() -> int | None:
 
 
 def _check() -> dict[str, Any]:
-    """A softmax on the CPU against the reference: a fused kernel with two reductions and an exponential."""
+    """A softmax on the CPU against the reference: a fused kernel with two reductions and an exponential.
+
+    It is compiled here and now: a kernel from the disk would say nothing about the compiler.
+    """
+    before = os.environ.get(SWITCH)
+    os.environ[SWITCH] = "off"
+    try:
+        return _compare()
+    finally:
+        os.environ.pop(SWITCH)
+        if before is not None:
+            os.environ[SWITCH] = before
+
+
+def _compare() -> dict[str, Any]:
     x = np.linspace(-8, 8, 15, dtype=np.float32).reshape(3, 5)
     try:
         graph = parse(_KERNEL)

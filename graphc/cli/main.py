@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "opt": ("graphc.cli.opt", "run chosen passes over the text of a graph"),
     "run": ("graphc.cli.run", "run a graph on arrays from .npy or .npz files"),
     "diff": ("graphc.cli.diff", "compare two graphs, or two stages of one"),
+    "cache": ("graphc.cli.cache", "list, clear or verify the kernels that are kept on disk"),
     "doctor": ("graphc.cli.doctor", "report versions, processor, threads, BLAS and CUDA, and try a kernel"),
 }
 
@@ -38,7 +39,7 @@ examples:
 
 exit codes:
   0  all went well; for diff: the graphs are equal
-  1  diff: they differ; doctor, run --check: a check failed
+  1  diff: they differ; doctor, run --check, cache verify: a check failed
   2  a wrong command line or any other error
 
 GRAPHC_TRACEBACK=full shows where in graphc an error was raised. `graphc COMMAND --help` tells more."""

@@ -170,7 +170,7 @@ def test_two_processes_print_the_same() -> None:
         words = ["dump", "model.py:loss", *INPUTS, "--stage", "source", "--gradient", "--trace-firings"]
         done = subprocess.run(
             [sys.executable, "-m", "graphc.cli.main", *words],
-            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            env={"PYTHONHASHSEED": seed, "PATH": "", "GRAPHC_CACHE": "off"},
             capture_output=True,
             text=True,
             check=False,

@@ -131,7 +131,12 @@ def is_ours(command: str) -> bool:
 
 def run_console(block: Block, path: Path) -> None:
     scripts = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": scripts + os.pathsep + os.environ.get("PATH", ""), "NO_COLOR": "1"}
+    environment = {
+        **os.environ,
+        "PATH": scripts + os.pathsep + os.environ.get("PATH", ""),
+        "NO_COLOR": "1",
+        "GRAPHC_CACHE_DIR": str(Path.cwd() / ".cache"),  # a page may clear it
+    }
     for command, want in read_commands(block.text):
         if not is_ours(command):
             continue

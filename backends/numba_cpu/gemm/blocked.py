@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from graphc.backends.numba_cpu.gemm.blocking import Blocking, blocking, cache_sizes
+from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.gemm.product import Epilogue, Product, ProductText, indented, nested
-from graphc.backends.numba_cpu.gemm.tiles import HOST
 from graphc.dtypes import DType, float32
 from graphc.ir.dims import dim_min
 from graphc.ir.types import TensorType

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from graphc.backends.numba_cpu.gemm.blocked import block_sizes
+from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.gemm.product import nested
-from graphc.backends.numba_cpu.gemm.tiles import HOST
 from graphc.backends.numba_cpu.structural.convolution import (
     PADDED,
     SLACK,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from graphc.backends.numba_cpu.adapter import noalias
-from graphc.backends.numba_cpu.gemm.tiles import HOST, TILE_FUNCTIONS
+from graphc.backends.numba_cpu.gemm.host import HOST
+from graphc.backends.numba_cpu.gemm.tiles import TILE_FUNCTIONS
 from graphc.backends.numba_cpu.half import bf16_to_f32, f16_to_f32
 from graphc.backends.numba_cpu.intrinsics import offset_pointer
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 from typing import Any, Final, cast
 
 import llvmlite.ir as ir
 from numba import types
 from numba.extending import intrinsic
 
-from graphc.backends.numba_cpu.adapter import target_has_feature
+from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.gemm.microkernel import (
     FLOATS,
     I64,
-    Geometry,
     emit_copy,
     emit_transpose,
-    geometry_for,
     multiply_function,
 )
 
-HOST: Final[Geometry] = geometry_for(platform.machine(), target_has_feature)
 ELEMENTS: Final = {"f32": types.float32, "f64": types.float64}
 VECTOR_ALIGNMENT: Final = 64
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphc.backends.numba_cpu.adapter import compile_kernel
 from graphc.backends.numba_cpu.intrinsics import INTRINSICS, PYTHON_TWINS
+from graphc.backends.numba_cpu.kernels import compile_kernel
 from graphc.backends.numba_cpu.scalar_namespace import namespace, python_namespace
 from graphc.errors import BackendError
 

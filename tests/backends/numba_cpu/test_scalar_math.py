@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphc.backends.numba_cpu.adapter import compile_kernel, target_has_feature
-from graphc.backends.numba_cpu.libm import LIBM_SYMBOLS
+from graphc.backends.numba_cpu.host import has_feature
+from graphc.backends.numba_cpu.kernels import compile_kernel
+from graphc.backends.numba_cpu.loader import LIBM_SYMBOLS
 from graphc.backends.numba_cpu.scalar_namespace import namespace, python_namespace
 
 from .ulp import DTYPES, EXTENDED, FUNCTIONS, Array, Function, apply_unary, measure, ulp_errors, unary_kernel
 
 ROOT = Path(__file__).parents[3]
 INF, NAN = np.inf, np.nan
-HAS_FMA = target_has_feature("fma") or platform.machine().lower() in ("aarch64", "arm64")
+HAS_FMA = has_feature("fma") or platform.machine().lower() in ("aarch64", "arm64")
 EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 UNARY_NAMES = tuple(dict.fromkeys(function.name for function in FUNCTIONS))
 
@@ -153,7 +154,7 @@ def test_numpy_accuracy_sets(set_name: str, dtype: str) -> None:
 @EACH_DTYPE
 @pytest.mark.parametrize("name", UNARY_NAMES)
 def test_a_loop_is_vector_code_without_calls(name: str, dtype: str) -> None:
-    if not HAS_FMA or (name == "tan" and dtype == "f64" and not target_has_feature("avx512f")):
+    if not HAS_FMA or (name == "tan" and dtype == "f64" and not has_feature("avx512f")):
         pytest.skip("this CPU lacks multiply-add or is too narrow for a vector loop to pay")
     kernel = unary_kernel(f"{name}_{dtype}", dtype, dtype)
     lanes = {int(lanes) for lanes in re.findall(rf"<(\d+) x {'float' if dtype == 'f32' else 'double'}>", kernel.llvm())}

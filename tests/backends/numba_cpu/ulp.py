@@ -8,7 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel
+from graphc.backends.numba_cpu.kernels import CompiledKernel, compile_kernel
 from graphc.backends.numba_cpu.scalar_namespace import namespace
 
 Array = np.ndarray[Any, Any]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from graphc.backends.numba_cpu.adapter import compile_kernel
 from graphc.backends.numba_cpu.backend import NAMESPACE, SIGNATURE
 from graphc.backends.numba_cpu.gemm.blocked import block_sizes
 from graphc.backends.numba_cpu.gemm.lowering import lower_dot_general
 from graphc.backends.numba_cpu.gemm.product import Epilogue
+from graphc.backends.numba_cpu.kernels import compile_kernel
 from graphc.dtypes import DType, bfloat16, float16, float32, float64
 from graphc.ir.types import TensorType
 

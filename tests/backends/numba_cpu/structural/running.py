@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from graphc import ops
-from graphc.backends.numba_cpu.adapter import CompiledKernel, compile_kernel
 from graphc.backends.numba_cpu.backend import LOWERINGS, NAMESPACE
+from graphc.backends.numba_cpu.kernels import CompiledKernel, compile_kernel
 from graphc.dtypes import DType, as_dtype
 from graphc.ir.dims import evaluate_dim, symbol
 from graphc.ir.primitive import get_primitive
