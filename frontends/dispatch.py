@@ -86,6 +86,9 @@ class _State(threading.local):
 
 _state = _State()
 _eager: list[Context] = []
+#: Who must see each op, in any thread: graphs under construction, recorders, whoever forces compiled kernels. While it is
+#: empty, front ends may take short cuts past :func:`bind`.
+observers: list[object] = []
 
 
 def set_eager(context: Context) -> None:
@@ -108,10 +111,12 @@ def active_trace() -> Context | None:
 def tracing(context: Context) -> Iterator[None]:
     """Within the block, ``context`` is in charge in this thread."""
     _state.contexts.append(context)
+    observers.append(context)
     try:
         yield
     finally:
         _state.contexts.remove(context)
+        observers.remove(context)
 
 
 @contextmanager

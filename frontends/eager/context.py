@@ -13,6 +13,7 @@ from graphc.frontends.array.core import is_scalar, scalar_dtype
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.execute import as_numpy, execute
+from graphc.frontends.eager.operators import SAFE
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
@@ -25,7 +26,6 @@ from graphc.ir.types import TensorType
 from graphc.locations import current_location
 
 _CHANGES_FORM = frozenset(("convert_element_type", "reshape", "broadcast_in_dim"))
-_SAFE = 3e38  # floats below it convert to float32 and float64 without overflow
 
 
 class EagerContext:
@@ -41,7 +41,8 @@ class EagerContext:
         return Tensor.wrap(as_numpy(value))
 
     def literal(self, value: Any, dtype: DType, weak: bool = False) -> Tensor:
-        if type(value) is int or (type(value) is float and dtype.bits >= 32 and -_SAFE < value < _SAFE):
+        kind = type(value)
+        if (kind is int and dtype.is_integer) or (kind in (int, float) and dtype.bits >= 32 and -SAFE < value < SAFE):
             tensor = Tensor.wrap(np.array(value, dtype.numpy))  # without the cost of silencing warnings
         else:
             with np.errstate(all="ignore"):

@@ -16,13 +16,14 @@ import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
+from graphc.frontends.dispatch import observers
 from graphc.ir.builder import Builder
 from graphc.ir.dims import symbol
 from graphc.ir.primitive import Primitive
 from graphc.ir.types import TensorType
 
 # Ops for which NumPy's own loop is slower than a fused, vectorized kernel by enough to pay for a first compilation.
-_SLOW_IN_NUMPY = frozenset((
+SLOW_IN_NUMPY = frozenset((
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
     "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "digamma", "logistic", "pow", "rsqrt",
     "conv_general", "reduce_window_sum", "reduce_window_max", "reduce_window_min", "reduce_window_argmax",
@@ -50,7 +51,7 @@ def policy() -> str:
 
 def execute(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]) -> tuple[Any, ...]:
     """The results of ``op`` on NumPy arrays."""
-    if op.name in _SLOW_IN_NUMPY or _FORCED:
+    if op.name in SLOW_IN_NUMPY or _FORCED:
         largest = max((a.size for a in arrays), default=0)
         chosen = policy()
         if chosen == "always" or (chosen == "auto" and largest >= THRESHOLD):
@@ -59,12 +60,16 @@ def execute(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]) ->
     return results if isinstance(results, tuple) else (results,)
 
 
-_FORCED = policy() == "always"
+_FORCED = False
 
 
 def force_kernels(on: bool) -> None:
     """Send every op through a compiled kernel, or stop doing so (tests use it)."""
     global _FORCED  # noqa: PLW0603
+    if on and not _FORCED:
+        observers.append(force_kernels)
+    elif _FORCED and not on:
+        observers.remove(force_kernels)
     _FORCED = on
     os.environ["GRAPHC_EAGER_KERNELS"] = "always" if on else "auto"
 
@@ -97,3 +102,7 @@ def as_numpy(value: Any) -> np.ndarray:
     array = np.asarray(value)
     dtype = as_dtype(array.dtype).numpy
     return array if array.dtype == dtype and array.dtype.isnative else array.astype(dtype)
+
+
+if policy() == "always":
+    force_kernels(True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError
+from graphc.frontends.dispatch import observers
 from graphc.frontends.eager.recording import Leaf, Record, Reference, ordered_sources, record_to_node, recorders
 from graphc.frontends.pytree import flatten
 from graphc.ir.graph import Graph, Node, Value
@@ -29,10 +30,12 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         recorders.active.append(self)
+        observers.append(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
         recorders.active.remove(self)
+        observers.remove(self)
 
     def graph(self, outputs: Any = None, inputs: Any = None) -> Graph:
         """The recorded graph from ``inputs`` to ``outputs``, nested structures of tensors.

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from graphc.dtypes import bool_
+from graphc.dtypes import DType, bool_
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir.primitive import Primitive, Residuals, ScalarHandler
 from graphc.ir.types import TensorType
 from graphc.ops.checking import NoGradient, describe, take
+from graphc.ops.quiet import quietly
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -62,17 +63,26 @@ class Elementwise(Primitive):
             )
         return (inputs[0].with_dtype(bool_) if self.predicate else inputs[0],)
 
-    @np.errstate(all="ignore")  # as a decorator it costs half of what the context manager does
     def evaluate(self, *arrays: Any, **attributes: Any) -> Any:
         narrow = narrow_float(arrays[0])
         if narrow is None:
-            return np.asarray(self.compute(*arrays, **attributes))
-        result = self.compute(*(a.astype(np.float32) for a in arrays), **attributes)
-        return np.asarray(result) if self.predicate else np.asarray(result).astype(narrow)
+            return np.asarray(quietly(self.compute, *arrays, **attributes))
+        return quietly(self._compute_wide, narrow, *arrays, **attributes)
+
+    def _compute_wide(self, narrow: np.dtype[Any], *arrays: Any, **attributes: Any) -> Any:
+        result = np.asarray(self.compute(*(a.astype(np.float32) for a in arrays), **attributes))
+        return result if self.predicate else result.astype(narrow)
 
     def compute(self, *arrays: Any, **attributes: Any) -> Any:
         """``evaluate`` on arrays of the dtype that arithmetic is done in, with floating-point warnings off."""
         return type(self).function(*arrays)
+
+    def ufunc(self, dtype: DType) -> np.ufunc | None:
+        """The NumPy function that alone is ``evaluate`` on arrays of ``dtype``; None where there is more to it."""
+        plain = type(self).compute is Elementwise.compute and type(self).evaluate is Elementwise.evaluate
+        if not plain or dtype.kind not in self.accepts or dtype.compute is not dtype:
+            return None
+        return self.function if isinstance(self.function, np.ufunc) else None
 
 
 class Unary(Elementwise):
