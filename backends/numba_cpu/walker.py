@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from graphc.runtime.tape import PROCESS, STATUS_WORDS, ArrayLayout, Failure, Field, Shared, Task, Walk, Word
 
 from .adapter import compile_kernel, noalias, numba_type
+from .entry import builtin_walk
 from .pointers import POINTERS
 from .tbb import parallel_for_address
 
@@ -198,7 +199,7 @@ def walk() -> Walk:
     loop = compile_kernel(SOURCE, "walk", ("i64", "i64", "i64", "i64"), filename="<graphc tape>", namespace=_NAMESPACE)
     PROCESS[Shared.PIECES] = pieces.address
     PROCESS[Shared.PARALLEL_FOR] = parallel_for_address()
-    return loop.call
+    return builtin_walk(loop.address)
 
 
 def _compute_alone() -> None:
