@@ -13,6 +13,7 @@ from typing import Final
 
 from graphc.runtime.tape import PROCESS, STATUS_WORDS, ArrayLayout, Failure, Field, Shared, Task, Walk, Word
 
+from .entry import builtin_walk
 from .kernels import ModuleNames, compile_kernel
 from .tbb import parallel_for_address
 
@@ -136,7 +137,7 @@ def walk() -> Walk:
     loop = compile_kernel(SOURCE, "walk", ("i64", "i64", "i64", "i64"), filename="<graphc tape>", namespace=NAMESPACE)
     PROCESS[Shared.PIECES] = pieces.address
     PROCESS[Shared.PARALLEL_FOR] = parallel_for_address()
-    return loop.call
+    return builtin_walk(loop.address)
 
 
 def _compute_alone() -> None:

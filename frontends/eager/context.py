@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,13 @@ import numpy as np
 from graphc.dtypes import DType
 from graphc.errors import InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype
+from graphc.frontends.call_pattern import CallPattern
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.execute import as_numpy, execute
 from graphc.frontends.eager.operators import SAFE
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
+from graphc.frontends.eager.repeated import repeated_call
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.storage import VIEW_OPS, Storage, ViewStep, write_through
@@ -169,6 +171,10 @@ class EagerContext:
         if needs or recorders.active:
             self._record_call(graph, sources, references, results, flows, needs, originals)
         return results
+
+    def repeated_call(self, run: Callable[[tuple[Any, ...]], list[Any] | None], pattern: CallPattern) -> Any:
+        """What runs calls of ``pattern``, in the present gradient mode, without :meth:`call`."""
+        return repeated_call(run, pattern)
 
     def _record_call(
         self,

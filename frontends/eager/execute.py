@@ -17,6 +17,7 @@ import numpy as np
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
 from graphc.frontends.dispatch import observers
+from graphc.frontends.settings import VARIABLES, encoded
 from graphc.ir.builder import Builder
 from graphc.ir.dims import symbol
 from graphc.ir.primitive import Primitive
@@ -44,9 +45,12 @@ def _renew_lock() -> None:
 os.register_at_fork(after_in_child=_renew_lock)
 
 
+_KERNELS = encoded("GRAPHC_EAGER_KERNELS")
+
+
 def policy() -> str:
     """``always``, ``never`` or ``auto``, from GRAPHC_EAGER_KERNELS."""
-    return os.environ.get("GRAPHC_EAGER_KERNELS", "auto")
+    return os.environ.get("GRAPHC_EAGER_KERNELS", "auto") if _KERNELS in VARIABLES else "auto"
 
 
 def execute(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]) -> tuple[Any, ...]:

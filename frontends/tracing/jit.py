@@ -14,8 +14,10 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 import numpy as np
 
 from graphc.errors import ArgumentError
+from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.dispatch import active_trace, context_of, tracing
 from graphc.frontends.pytree import flatten, paths, unflatten
+from graphc.frontends.settings import VARIABLES, encoded
 from graphc.frontends.symbolic import Tracer
 from graphc.frontends.tracing.context import TraceContext
 from graphc.frontends.tracing.lowered import Lowered
@@ -25,6 +27,7 @@ from graphc.ir.graph import Graph
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_MODE = encoded("GRAPHC_MODE")
 _MAX_SIGNATURES = 4096  # kept per function; the least recently used go first
 
 
@@ -56,6 +59,7 @@ class JitFunction(Generic[P, R]):
         self._static_positions = _static_positions(function, static_argnums, static_argnames)
         self._programs: OrderedDict[Any, list[TracedProgram]] = OrderedDict()
         self._lock = threading.RLock()
+        self._repeated: Any = None  # for a call like the latest one
         self._traces = 0
         _functions.add(self)
 
@@ -65,10 +69,19 @@ class JitFunction(Generic[P, R]):
         return self._traces
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        repeated = self._repeated
+        if repeated is not None and not kwargs and _MODE not in VARIABLES:
+            result = repeated(args)
+            if result is not NOT_ALIKE:
+                return result  # type: ignore[no-any-return]
+        return self._call(args, kwargs)
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         leaves, tree = flatten(self._wrap_static(args, kwargs))
         if active_trace() is not None or _eager_mode() or any(isinstance(leaf, Tracer) for leaf in leaves):
             return self._inline(tree, leaves)
-        key = signature(tree, [_key_leaf(leaf) for leaf in leaves])
+        key_leaves = [_key_leaf(leaf) for leaf in leaves]
+        key = signature(tree, key_leaves)
         with self._lock:
             programs = self._programs.get(key)
             if programs is not None:
@@ -83,7 +96,9 @@ class JitFunction(Generic[P, R]):
                 self._remember(key, program)
                 sources = program.match(leaves)
                 assert sources is not None
-        return cast("R", program.run(sources))
+        result = program.run(sources)
+        self._repeated = program.repeated(tree, key_leaves)
+        return cast("R", result)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -104,6 +119,7 @@ class JitFunction(Generic[P, R]):
         """Forget all traces."""
         with self._lock:
             self._programs.clear()
+            self._repeated = None
 
     def __repr__(self) -> str:
         return f"<jit {self.name}: {self._traces} traces>"
@@ -198,7 +214,7 @@ def jit(function: Any = None, **options: Any) -> Any:
 
 
 def _eager_mode() -> bool:
-    return os.environ.get("GRAPHC_MODE") == "eager"
+    return _MODE in VARIABLES and os.environ.get("GRAPHC_MODE") == "eager"
 
 
 def _key_leaf(leaf: Any) -> Any:

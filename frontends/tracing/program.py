@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
+from graphc.frontends.call_pattern import CallPattern, Captured, Constant, Number
 from graphc.frontends.dispatch import Array, bind_view, eager_context
 from graphc.frontends.grad_mode import set_grad_enabled
-from graphc.frontends.pytree import flatten, unflatten
+from graphc.frontends.pytree import TreeDef, flatten, unflatten
 from graphc.frontends.storage import Chain
 from graphc.frontends.symbolic import Tracer
 from graphc.frontends.tracing.captures import Getter, function_roots, locate
 from graphc.frontends.tracing.context import Input, TraceContext
-from graphc.frontends.tracing.signature import Static, is_dynamic
+from graphc.frontends.tracing.signature import Static, describe_leaf, is_dynamic
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import TensorType
 from graphc.locations import Location
+from graphc.runtime.executable import Executable
 
 
 class ValueGuard(NamedTuple):
@@ -91,11 +93,14 @@ class TracedProgram:
             if (place := context._position(tracer)) is not None
         )
         self._captured = _find_captures(self._inputs, function, leaves)
+        self._required = {p: getattr(self._inputs[p].source, "requires_grad", False) for p in self._captured}
         self._met = _find_captured_arguments(context.captured_arguments, function, leaves)
         self._sharing = self._shared_memory(
             [leaves[e.index] if e.source is None else e.source for e in self._inputs if e.kind != "gradient"]
         )
         self._executable: Any = None
+        self._repeated: Any = None
+        self._has_repeated = False
         self._lock = threading.Lock()
 
     def match(self, leaves: Sequence[Any]) -> list[Any] | None:
@@ -114,7 +119,8 @@ class TracedProgram:
                     return None
             else:
                 source = self._captured[position]()
-                if source is not entry.source and not _interchangeable(source, entry):
+                same = source is entry.source and getattr(source, "requires_grad", False) is self._required[position]
+                if not same and not _interchangeable(source, entry):
                     return None
             if position in self._without_gradient and getattr(source, "_grad", None) is not None:
                 return None
@@ -142,6 +148,51 @@ class TracedProgram:
         for position, gradient in self._gradients:
             sources[position]._grad = None if gradient is None else _without_history(results[gradient])
         return unflatten(self._result_tree, [self._result(o, arguments, results) for o in self._outputs])
+
+    def repeated(self, tree: TreeDef, leaves: Sequence[Any]) -> Any:
+        """What runs calls like the one with the arguments ``tree`` of ``leaves``, which :meth:`run` ran; None where a call
+        has to do more than to run the graph on its arguments."""
+        if not self._has_repeated:
+            pattern = self._pattern(tree, leaves)
+            run = self.executable().again() if pattern is not None and isinstance(self.executable(), Executable) else None
+            self._repeated = None if run is None else cast("Any", eager_context()).repeated_call(run, pattern)
+            self._has_repeated = True
+        return self._repeated
+
+    def _pattern(self, tree: TreeDef, leaves: Sequence[Any]) -> CallPattern | None:
+        args, kwargs = tree.children
+        if kwargs.children or any(child.kind is not None for child in args.children):
+            return None
+        if self._written or self._gradients or self._without_gradient or self._met or any(o.of_input for o in self._outputs):
+            return None
+        values = {guard.leaf: guard.value for guard in self.guards}
+        if any(value != value for value in values.values()):
+            return None
+        inputs = iter(self._inputs)
+        arguments: list[Number | Constant | None] = []
+        for position, leaf in enumerate(leaves):
+            if isinstance(leaf, Static) or not is_dynamic(leaf):
+                arguments.append(Constant(leaf if isinstance(leaf, Static) else Static(leaf)))
+                continue
+            entry = next(inputs, None)
+            if entry is None or entry.kind != "argument" or entry.index != position:
+                return None
+            if isinstance(leaf, np.ndarray) or (isinstance(leaf, Array) and describe_leaf(leaf)[1:] == (False, False)):
+                arguments.append(None)
+            elif type(leaf) in (int, float):
+                arguments.append(Number(type(leaf), entry.tracer.parameter_dtype.numpy, values.get(position)))
+            else:
+                return None
+        captured: list[Captured] = []
+        for place, entry in enumerate(inputs, sum(not isinstance(a, Constant) for a in arguments)):
+            if entry.kind != "captured":
+                return None
+            captured.append(Captured(self._captured[place], entry.source, self._required[place]))
+        is_one = self._result_tree.kind is None and self._outputs[0].place == 0 and not self._outputs[0].weak
+        return CallPattern(tuple(arguments), tuple(captured), None if is_one else self._build)
+
+    def _build(self, results: list[Any]) -> Any:
+        return unflatten(self._result_tree, [self._result(o, (), results) for o in self._outputs])
 
     def executable(self) -> Any:
         """The compiled graph; compiled at first need."""

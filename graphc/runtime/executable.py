@@ -75,6 +75,11 @@ class Executable:
         assert outputs is not None, "inputs that were checked do not fit the frame made for them"
         return outputs
 
+    def again(self) -> Callable[[tuple[Any, ...]], list[np.ndarray] | None] | None:
+        """What runs a call like the latest one: from the inputs to the outputs, or to None, with nothing done, where an
+        input differs in dtype, shape or layout from what that call had. None before the first call."""
+        return None if self._latest is None else self._latest.run
+
     def stages(self) -> Mapping[str, str]:
         """Stage → text: "kernels" (the kernel IR), "source", "llvm" and "asm"; each is made when it is looked at."""
         makers = dict(self.program.texts)

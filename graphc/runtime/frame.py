@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -25,10 +25,15 @@ PIECE_BYTES: Final = 1 << 17
 ALIGNED_STEPS: Final = 64
 #: Temporaries of at most so many bytes belong to the workspace; more of them are borrowed from the arenas for each call.
 OWN_BYTES: Final = 4096
+#: A run through which at most so many bytes pass, a kernel counting for some, keeps the GIL: it takes microseconds.
+BRIEF_BYTES: Final = 1 << 12
+_KERNEL_BYTES: Final = 1 << 8
 #: How many bytes pass through kernels before Python may look for Ctrl-C: about a tenth of a second.
 SEGMENT_BYTES: Final = 1 << 30
 _MOST_IDLE: Final = 4  # workspaces kept for the next calls
 _WORD: Final = 8
+
+Run = Callable[[tuple[Any, ...]], "list[np.ndarray] | None"]
 
 
 class _Segment(NamedTuple):
@@ -62,6 +67,7 @@ class _Workspace:
         block[Word.INPUTS] = frame.inputs
         block[Word.RESULTS] = len(frame.results)
         block[Word.PROCESS] = ctypes.addressof(PROCESS)
+        block[Word.BRIEF] = frame.is_brief
         self.memory = self.words.data
         self.base = 0
         if not frame.borrows:
@@ -105,36 +111,57 @@ class Frame:
         words += storage.results
         self.guard = (ctypes.c_int64 * max(1, len(words)))(*words)
         self._make_tape(bindings)
-        is_one = len(self._segments) == 1 and self._segments[0].library is None
-        self._is_simple = is_one and None not in storage.outputs and not self.borrows
         self._walk = program.walk
         self._idle: list[_Workspace] = []
+        is_one = len(self._segments) == 1 and self._segments[0].library is None
+        #: ``run(inputs)``: the outputs; None, and nothing has run, where ``inputs`` are not arrays for this frame.
+        self.run: Run = self._run
+        if is_one and None not in storage.outputs and not self.borrows:
+            self.run = self._simple_run()
 
-    def run(self, inputs: tuple[Any, ...]) -> list[np.ndarray] | None:
-        """The outputs for ``inputs``; None, and nothing has run, where those are not arrays for this frame."""
-        results = [
-            np.empty(shape, dtype) if nbytes < SMALLEST else RESULTS.take(shape, dtype, nbytes)
-            for shape, dtype, nbytes in self._results
-        ]
-        arrays = (*inputs, *results)
+    def _simple_run(self) -> Run:
+        """:meth:`_run` for a program that is one walk into the arrays that it returns: without a detour, as for a small
+        program that is most of its time."""
+        walk, idle, begin, end = self._walk, self._idle, self._begin, self._end
+        wanted = tuple(self._results)
+        (only,) = [(shape, dtype) for shape, dtype, _ in wanted] if len(wanted) == 1 and wanted[0][2] < SMALLEST else [None]
+        empty = np.empty
+
+        def run(inputs: tuple[Any, ...]) -> list[np.ndarray] | None:
+            results = [empty(*only)] if only is not None else _make_results(wanted)
+            try:
+                workspace = idle.pop()
+            except IndexError:
+                workspace = _Workspace(self)
+            failed = walk(workspace.address, begin, end, (*inputs, *results))
+            if failed and self._is_mismatch(workspace, failed):
+                return None
+            if len(idle) < _MOST_IDLE:
+                idle.append(workspace)
+            return results
+
+        return run
+
+    def _run(self, inputs: tuple[Any, ...]) -> list[np.ndarray] | None:
+        results = _make_results(self._results)
         try:
             workspace = self._idle.pop()
         except IndexError:
             workspace = _Workspace(self)
-        if self._is_simple:
-            self._walk(workspace.address, self._begin, self._end, id(arrays))
-            failed = workspace.memory[workspace.status]
-        else:
-            failed = self._run_segments(workspace, inputs, results, arrays)
-        if failed:
-            if failed == Failure.MISMATCH:
-                workspace.memory[workspace.status] = 0
-                self._idle.append(workspace)
-                return None
-            self._raise(workspace)  # which is not used again
+        failed = self._run_segments(workspace, inputs, results, (*inputs, *results))
+        if failed and self._is_mismatch(workspace, failed):
+            return None
         if len(self._idle) < _MOST_IDLE:
             self._idle.append(workspace)
-        return results if self._is_simple else self._outputs(inputs, results)
+        return self._outputs(inputs, results)
+
+    def _is_mismatch(self, workspace: _Workspace, failed: int) -> bool:
+        """Whether a call that ``failed`` was for other arrays, and ran nothing; raises what else went wrong."""
+        if failed != Failure.MISMATCH:
+            self._raise(workspace)  # which is not used again
+        workspace.memory[workspace.status] = 0
+        self._idle.append(workspace)
+        return True
 
     def _run_segments(
         self, workspace: _Workspace, inputs: Sequence[Any], results: Sequence[np.ndarray], arrays: tuple[Any, ...]
@@ -143,13 +170,12 @@ class Frame:
         try:
             if arena is not None and arena.address != workspace.base:
                 workspace.place(self, arena.address)
-            entered = id(arrays)
+            entered: tuple[Any, ...] | None = arrays
             for begin, end, library in self._segments:
-                self._walk(workspace.address, self._tape_address + begin, self._tape_address + end, entered)
-                failed: int = workspace.memory[workspace.status]
+                failed = self._walk(workspace.address, self._tape_address + begin, self._tape_address + end, entered)
                 if failed:
                     return failed
-                entered = 0
+                entered = None
                 if library is not None:
                     library.function(
                         [self._array(slot, inputs, results, workspace, arena) for slot in library.operands],
@@ -200,7 +226,7 @@ class Frame:
             outputs.append(source.copy().reshape(self.shapes[slot]))
         return outputs
 
-    def _raise(self, workspace: _Workspace) -> None:
+    def _raise(self, workspace: _Workspace) -> NoReturn:
         kind, first, second, third = workspace.memory[workspace.status : workspace.status + STATUS_WORDS]
         step = self.program.instructions[workspace.memory[Word.FAILED]]
         if isinstance(step, RunCheck):
@@ -231,7 +257,7 @@ class Frame:
     def _make_tape(self, bindings: Bindings) -> None:
         words: list[int] = []
         segments: list[_Segment] = []
-        begin = passed = 0
+        begin = passed = total = 0
         kept: list[Any] = []
         self.most_operands = 1
         for number, step in enumerate(self.program.instructions):
@@ -248,17 +274,25 @@ class Frame:
                 for kernel in step.kernels:
                     words += _kernel_words(kernel, bindings, work, kept, number, slots)
                 passed += work * len(step.kernels)
+                total += (work + _KERNEL_BYTES) * len(step.kernels)
                 if passed > SEGMENT_BYTES:
                     segments.append(_Segment(begin, _WORD * len(words), None))
                     begin, passed = _WORD * len(words), 0
         if not segments or begin < _WORD * len(words):
             segments.append(_Segment(begin, _WORD * len(words), None))
+        self.is_brief = total <= BRIEF_BYTES
         self._segments = tuple(segments)
         self._tape = (ctypes.c_int64 * max(1, len(words)))(*words)
         self._tape_address = ctypes.addressof(self._tape)
         self._begin = self._tape_address + segments[0].begin
         self._end = self._tape_address + segments[0].end
         self._kept = kept  # the arrays of sizes that the tape points to
+
+
+def _make_results(wanted: Sequence[tuple[tuple[int, ...], np.dtype[Any], int]]) -> list[np.ndarray]:
+    return [
+        np.empty(shape, dtype) if nbytes < SMALLEST else RESULTS.take(shape, dtype, nbytes) for shape, dtype, nbytes in wanted
+    ]
 
 
 def _kernel_words(

@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 
-#: ``walk(block, begin, end, arrays)``: check the arrays, run the instructions between two addresses; releases the GIL.
+#: ``walk(block, begin, end, arrays)``: check the arrays, run the instructions between two addresses, and give the first
+#: word of the block's status, which says what went wrong. Releases the GIL unless the block is BRIEF.
 #:
-#: ``arrays``, unless 0, is the address (``id``) of a tuple: first the inputs, then the results that the call made. Each
-#: input is compared with the guard; where one is anything but a C-contiguous, aligned ndarray of the very dtype and
-#: shape, the call has :attr:`Failure.MISMATCH` and nothing has run. What goes wrong is in the block's status.
-Walk = Callable[[int, int, int, int], int]
+#: ``arrays``, unless None, is a tuple: first the inputs, then the results that the call made. Each input is compared with
+#: the guard; where one is anything but a C-contiguous, aligned ndarray of the very dtype and shape, the call has
+#: :attr:`Failure.MISMATCH` and nothing has run.
+Walk = Callable[[int, int, int, tuple[Any, ...] | None], int]
 
 MOST_PIECES: Final = 64
 STATUS_WORDS: Final = 4  # for each piece of a parallel range
@@ -36,7 +37,8 @@ class Word(enum.IntEnum):
     INPUTS = 5  # how many
     RESULTS = 6  # how many
     PROCESS = 7  # of PROCESS
-    TASK = 8  # room for what the pieces of a parallel range share: see Task
+    BRIEF = 8  # whether the work is so little that the GIL is kept
+    TASK = 9  # room for what the pieces of a parallel range share: see Task
     RANGE = 16  # room for the arguments of a parallel loop
     COUNT = 20
 
