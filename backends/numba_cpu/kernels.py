@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from graphc.backends.numba_cpu.fingerprint import kernel_key
 from graphc.backends.numba_cpu.loader import LoadError, load_object
@@ -25,8 +25,7 @@ from graphc.runtime.disk_cache import Entry, disk_cache
 _PACKAGE: Final = "graphc.backends.numba_cpu"
 
 
-@dataclass(frozen=True)
-class ModuleNames:
+class ModuleNames(NamedTuple):
     """What the constant ``NAMES`` of a module of this package holds, which is imported when something is compiled."""
 
     module: str
@@ -94,8 +93,7 @@ class CompiledKernel:
         return undefined_symbols(self.object_code())
 
 
-@dataclass(frozen=True)
-class _Key:
+class _Key(NamedTuple):
     source: str
     name: str
     signature: tuple[str, ...]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.metadata
 import importlib.util
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,18 +45,34 @@ _kept: Final[list[Any]] = []  # a module that is collected unloads its threads
 
 
 def _library_file() -> Path | None:
+    """TBB's library: beside the folder of packages, where its wheel puts it, else where the wheel's own list says."""
+    for package in _numba_folders():
+        packages, _, library, prefix = package.parents[:4]
+        for folder in (library, prefix / "lib", library / "Library" / "bin", packages / "lib"):
+            for name in _LIBRARIES:
+                if (folder / name).exists():
+                    return folder / name
+    return _listed_library_file()
+
+
+def _listed_library_file() -> Path | None:
     """TBB's library, from the list of files of the installed distribution."""
+    metadata = import_module("importlib.metadata")  # takes 12 ms, so only where it is needed
     try:
-        files = importlib.metadata.files("tbb") or ()
-    except importlib.metadata.PackageNotFoundError:
+        files = metadata.files("tbb") or ()
+    except metadata.PackageNotFoundError:
         return None
     found = {file.name: Path(os.path.realpath(str(file.locate()))) for file in files if file.name in _LIBRARIES}
     return next((found[name] for name in _LIBRARIES if name in found and found[name].exists()), None)
 
 
 def _module_file() -> Path | None:
-    spec = importlib.util.find_spec("numba")  # finds without importing
-    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for file in sorted((Path(location) / "np" / "ufunc").glob(f"{_MODULE}.*")):
+    for folder in _numba_folders():
+        for file in sorted((folder / "np" / "ufunc").glob(f"{_MODULE}.*")):
             return file
     return None
+
+
+def _numba_folders() -> list[Path]:
+    spec = importlib.util.find_spec("numba")  # finds without importing
+    return [Path(os.path.abspath(folder)) for folder in (spec.submodule_search_locations or ())] if spec is not None else []

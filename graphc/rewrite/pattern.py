@@ -16,7 +16,6 @@ backtracks.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -456,8 +455,9 @@ class RuleList:
         return f"<RuleList {self.family}: {len(self)} rules>"
 
 
-def _parameters(function: Callable[..., Any], known: set[str]) -> tuple[str, ...]:
-    names = tuple(inspect.signature(function).parameters)
+def _parameters(function: Any, known: set[str]) -> tuple[str, ...]:
+    code = function.__code__  # inspect.signature takes 30 µs, and there are hundreds of rules
+    names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise TypeError(f"{function.__name__} takes {unknown[0]!r}, which its pattern does not bind ({sorted(known)})")

@@ -7,9 +7,8 @@ import stat
 import sys
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from graphc.errors import ArgumentError
 
@@ -27,8 +26,7 @@ class CacheWarning(UserWarning):
     """Compiled kernels are not kept, though they were meant to be."""
 
 
-@dataclass(frozen=True)
-class CacheSettings:
+class CacheSettings(NamedTuple):
     """``folder``: where entries lie, None where there is no place for them; ``limit``: bytes that they may take."""
 
     folder: Path | None

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from graphc.runtime.cache_folder import cache_settings, check_folder, distrust, make_folder, warn_of_folder
 
@@ -41,16 +39,17 @@ KEPT_SHARE: Final = 0.9  # of the limit is kept when entries are evicted, so tha
 STORES_BETWEEN_SCANS: Final = 256  # other processes store too
 
 
-@dataclass(frozen=True)
-class Entry:
+_FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Entry(NamedTuple):
     """What is stored under a key."""
 
     fields: Mapping[str, str]
     payload: bytes
 
 
-@dataclass(frozen=True)
-class EntryFile:
+class EntryFile(NamedTuple):
     """A file of the cache. ``entry`` is None, and ``damage`` says why, where it cannot be used."""
 
     path: Path
@@ -60,8 +59,7 @@ class EntryFile:
     damage: str | None
 
 
-@dataclass(frozen=True)
-class CacheStatistics:
+class CacheStatistics(NamedTuple):
     """What this process had from the disk: entries found, not found, written, not written for an error, and evicted."""
 
     hits: int = 0
@@ -154,7 +152,8 @@ class DiskCache:
         return True
 
     def _write(self, key: str, data: bytes) -> None:
-        descriptor, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=self.folder)  # mode 0600
+        name = self.folder / f"{_UNFINISHED}{os.getpid()}-{os.urandom(8).hex()}"
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, mode=0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -249,8 +248,7 @@ class DiskCache:
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
     """The contents of a file that only this user (or root) could have written; raises ValueError for any other."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags)
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         reason = distrust(status)

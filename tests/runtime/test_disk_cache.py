@@ -161,9 +161,10 @@ def test_a_disk_that_takes_nothing(
 
     cache.store("old", ENTRY)
     with monkeypatch.context() as patch:
-        patch.setattr("tempfile.mkstemp", refuse)
+        patch.setattr(os, "fdopen", refuse)
         assert not cache.store("key", ENTRY)
-        assert cache.load("old") == ENTRY
+    assert cache.load("old") == ENTRY
+    assert files(cache) == ["old.kernel"]
     assert counts == {"stores": 1, "failures": 1, "hits": 1}
 
 

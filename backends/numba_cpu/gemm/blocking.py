@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from graphc.backends.numba_cpu.gemm.microkernel import FLOATS, Geometry
+from graphc.backends.numba_cpu.gemm.geometry import ITEMSIZES, Geometry
 
 #: Where Linux says what caches a core has. Elsewhere, and where a container hides it, the sizes below are assumed.
 CACHES: Final = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -48,11 +48,11 @@ def cache_sizes(folder: Path = CACHES) -> Mapping[int, int]:
 def blocking(geometry: Geometry, short: str, caches: Mapping[int, int]) -> Blocking:
     """Blocks for the dtype ``short``: a panel of B about fills the first cache, a block of A half of the second.
 
-    >>> from graphc.backends.numba_cpu.gemm.microkernel import AVX512
+    >>> from graphc.backends.numba_cpu.gemm.geometry import AVX512
     >>> blocking(AVX512, "f32", {1: 32 << 10, 2: 1 << 20})
     Blocking(rows=252, columns=128, depth=384)
     """
-    itemsize = FLOATS[short][1]
+    itemsize = ITEMSIZES[short]
     rows, columns = geometry.tile(short)
     depth = min(DEEPEST, LONGEST // itemsize, max(64, (3 * caches[1] // 2) // (columns * itemsize) // 64 * 64))
     block = min(caches[2] // 2, MOST_STACK + (16 << 10))

@@ -2,78 +2,23 @@
 
 A tile of the result, ``rows`` × ``vectors`` vector registers, stays in registers while the loop over the contracted
 axis reads one column of A and one row of B a step and makes ``rows * vectors`` multiply-adds of them. How large the tile
-may be is up to the instruction set: see :class:`Geometry`. Nothing here knows Numba: the emitters take an llvmlite
+may be is up to the instruction set: see :class:`.geometry.Geometry`. Nothing here knows Numba: the emitters take an llvmlite
 builder, so that tests can compile for processors other than the one they run on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import llvmlite.ir as ir
+
+from graphc.backends.numba_cpu.gemm.geometry import Geometry
 
 I32: Final = ir.IntType(32)
 I64: Final = ir.IntType(64)
 CACHE_LINE: Final = 64
 FLOATS: Final[Mapping[str, tuple[Any, int]]] = {"f32": (ir.FloatType(), 4), "f64": (ir.DoubleType(), 8)}
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a tile may use: vectors of ``vector_bytes``, ``registers`` of them, of which it takes ``rows * vectors``.
-
-    The rest hold one row of B (``vectors``) and one element of A. ``has_fma``: multiply-add is one instruction.
-
-    >>> AVX512.tile("f32"), AVX512.tile("f64"), AVX2.tile("f32")
-    ((14, 32), (14, 16), (6, 16))
-    """
-
-    name: str
-    vector_bytes: int
-    registers: int
-    rows: int
-    vectors: int
-    has_fma: bool = True
-
-    def __post_init__(self) -> None:
-        assert self.rows * self.vectors + self.vectors + 1 <= self.registers, f"{self} spills"
-
-    def lanes(self, short: str) -> int:
-        """How many elements of the dtype ``short`` a vector holds."""
-        return self.vector_bytes // FLOATS[short][1]
-
-    def tile(self, short: str) -> tuple[int, int]:
-        """Rows and columns of the whole tile."""
-        return self.rows, self.vectors * self.lanes(short)
-
-    @property
-    def heights(self) -> tuple[int, ...]:
-        """The heights that tiles are made in, falling: the whole one and the powers of two below. They add up to any."""
-        return tuple(sorted({self.rows, *self.short_heights}, reverse=True))
-
-    @property
-    def short_heights(self) -> tuple[int, ...]:
-        """The powers of two among the heights: those of tiles whose rows are apart, which need a pointer for each."""
-        return tuple(1 << bit for bit in reversed(range(self.rows.bit_length())))
-
-
-AVX512: Final = Geometry("avx512", vector_bytes=64, registers=32, rows=14, vectors=2)
-AVX2: Final = Geometry("avx2", vector_bytes=32, registers=16, rows=6, vectors=2)
-NEON: Final = Geometry("neon", vector_bytes=16, registers=32, rows=8, vectors=3)
-GENERIC: Final = Geometry("generic", vector_bytes=16, registers=16, rows=4, vectors=2, has_fma=False)
-
-
-def geometry_for(machine: str, has_feature: Callable[[str], bool]) -> Geometry:
-    """The geometry for a processor family (``platform.machine()``) with the LLVM features that ``has_feature`` knows."""
-    if machine.lower() in ("aarch64", "arm64"):
-        return NEON
-    if has_feature("avx512f"):
-        return AVX512
-    if has_feature("avx2") and has_feature("fma"):
-        return AVX2
-    return GENERIC
 
 
 def multiply_function(module: Any, geometry: Geometry, short: str, adjacent: bool) -> Any:

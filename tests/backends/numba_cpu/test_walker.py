@@ -39,6 +39,13 @@ def test_the_loop_is_compiled_once() -> None:
     assert PROCESS[Shared.PIECES]
 
 
+def test_the_wheel_of_tbb_says_the_same_as_the_place_it_is_found_in() -> None:
+    found, listed = tbb._library_file(), tbb._listed_library_file()
+    assert (found is None) == (listed is None)
+    if found is not None and listed is not None:
+        assert found.samefile(listed)
+
+
 def test_tbb_is_found_without_importing_numba() -> None:
     code = (
         "import importlib.util, sys\n"

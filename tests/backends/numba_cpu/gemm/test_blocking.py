@@ -3,7 +3,7 @@
 import pytest
 
 from graphc.backends.numba_cpu.gemm.blocking import ASSUMED, MOST_STACK, blocking, cache_sizes
-from graphc.backends.numba_cpu.gemm.microkernel import AVX2, AVX512, GENERIC, NEON
+from graphc.backends.numba_cpu.gemm.geometry import AVX2, AVX512, GENERIC, NEON
 
 
 def describe(folder, index, **values):

@@ -6,16 +6,8 @@ import llvmlite.binding as llvm
 import llvmlite.ir as ir
 import pytest
 
-from graphc.backends.numba_cpu.gemm.microkernel import (
-    AVX2,
-    AVX512,
-    GENERIC,
-    NEON,
-    Geometry,
-    emit_transpose,
-    geometry_for,
-    multiply_function,
-)
+from graphc.backends.numba_cpu.gemm.geometry import AVX2, AVX512, GENERIC, NEON, Geometry, geometry_for
+from graphc.backends.numba_cpu.gemm.microkernel import emit_transpose, multiply_function
 
 I64 = ir.IntType(64)
 TARGETS = {
