@@ -135,4 +135,6 @@ def _write_slice(attributes: dict[str, Any], operand: TensorType, inner: Any, ne
 def _index(value: Dim, emit: Emit) -> Any:
     if isinstance(value, DimExpr):
         return emit("dimension", dim=value)
-    return emit("constant", value=np.asarray(value, dtype=np.int64))
+    index = np.array(value, dtype=np.int64)
+    index.setflags(write=False)
+    return emit("constant", value=index)

@@ -21,6 +21,7 @@ from .gemm.lowering import lower_dot_general
 from .kernels import ModuleNames, compile_kernel
 from .library import BLAS, LIBRARY, LibraryMaker
 from .structural import LOWERINGS as STRUCTURAL
+from .structural.indexing import CHECKED, UPDATES, starts_inside
 from .walker import walk
 
 SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64*")
@@ -99,6 +100,7 @@ class _Assembly:
             outputs=tuple(outputs),
             literals=literals,
             instructions=tuple(instructions),
+            aliases=dict(graph.aliases),
             walk=walk(),
             texts={"kernels": self.plan.describe},
         )
@@ -135,5 +137,12 @@ class _Assembly:
         sources = (lowered,) if isinstance(lowered, KernelSource) else lowered
         kernels = tuple([native_kernel(source, fast_math=self.fast_math) for source in sources])
         return RunKernels(
-            kernels, operands, results, sources[0].scratch, checks=True, op=node.op.name, location=node.location
+            kernels,
+            operands,
+            results,
+            sources[0].scratch,
+            checks=node.op.name in CHECKED and not starts_inside(node),
+            op=node.op.name,
+            location=node.location,
+            updates=node.op.name in UPDATES,
         )

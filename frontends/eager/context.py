@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import current_location
+from graphc.runtime.executable import Executable
 
 _CHANGES_FORM = frozenset(("convert_element_type", "reshape", "broadcast_in_dim"))
 
@@ -132,7 +133,8 @@ class EagerContext:
         base, new = storage.value, value.reference()
         if new is not None and new.requires_grad:
             _keep_overwritten(new, storage)
-        np.copyto(x._array, value._array)
+        if x._array is not value._array:  # a compiled program may have written there already
+            np.copyto(x._array, value._array)
         storage.version.count += 1
         graded = mode.enabled and not detached
         flows = graded and ((base is not None and base.requires_grad) or (new is not None and new.requires_grad))
@@ -151,13 +153,19 @@ class EagerContext:
             storage.written += 1
 
     def call(
-        self, graph: Graph, run: Any, sources: Sequence[Any], kept: Sequence[int], flows: Sequence[bool]
+        self,
+        graph: Graph,
+        run: Any,
+        sources: Sequence[Any],
+        kept: Sequence[int],
+        flows: Sequence[bool],
+        in_place: Executable | None = None,
     ) -> list[Tensor]:
         """Run a compiled ``graph`` on ``sources`` (tensors, ndarrays, scalars) as one recorded op.
 
         ``kept``: positions of sources that the caller will overwrite, of which a recording keeps a copy. ``flows``: for
         each output, whether it depends on an input that requires gradients in a way that ``no_grad`` or ``detach`` did not
-        cut.
+        cut. ``in_place`` is run instead of ``run`` where nobody needs what it overwrites.
         """
         tensors = [s if isinstance(s, Tensor) else None for s in sources]
         arrays = [
@@ -167,6 +175,8 @@ class EagerContext:
         needed = [r is not None and r.requires_grad for r in references]
         needs = mode.enabled and any(needed) and any(flows)
         originals = {i: np.array(arrays[i]) for i in kept} if needs else {}
+        if in_place is not None and not needs and not recorders.active and _may_overwrite(arrays, in_place.written):
+            run = in_place
         results = [Tensor.wrap(r) for r in run(*arrays)]
         if needs or recorders.active:
             self._record_call(graph, sources, references, results, flows, needs, originals)
@@ -277,3 +287,13 @@ def _leaked(value: Array) -> LeakedTracerError:
 EAGER = EagerContext()
 set_eager(EAGER)
 Tensor.context = EAGER
+
+
+def _may_overwrite(arrays: Sequence[Any], written: Collection[int]) -> bool:
+    """Whether the arrays at ``written`` can be written, and no other array has part of their memory."""
+    return all(
+        isinstance(arrays[w], np.ndarray)
+        and arrays[w].flags.writeable
+        and not any(np.may_share_memory(arrays[w], other) for i, other in enumerate(arrays) if i != w)
+        for w in written
+    )

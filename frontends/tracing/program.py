@@ -99,6 +99,7 @@ class TracedProgram:
             [leaves[e.index] if e.source is None else e.source for e in self._inputs if e.kind != "gradient"]
         )
         self._executable: Any = None
+        self._in_place: Executable | None = None
         self._repeated: Any = None
         self._has_repeated = False
         self._lock = threading.Lock()
@@ -142,7 +143,7 @@ class TracedProgram:
         eager: Any = eager_context()
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
         written = [position for position, _, _ in self._written]
-        results = eager.call(self.graph, self.executable(), arguments, written, self._flows)
+        results = eager.call(self.graph, self.executable(), arguments, written, self._flows, self._in_place)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:
@@ -199,14 +200,18 @@ class TracedProgram:
         if self._executable is None:
             with self._lock:
                 if self._executable is None:
-                    self._executable = compile_graph(self.graph)
+                    compiled = compile_graph(self.graph)
+                    if self._written and isinstance(compiled, Executable):
+                        in_place = compiled.in_place()
+                        self._in_place = in_place if in_place.written else None
+                    self._executable = compiled
         return self._executable
 
     def _write_back(self, target: Any, value: Any, flows: bool) -> None:
         if isinstance(target, Array):
             with set_grad_enabled(flows):
                 eager_context().write(target, value)
-        else:
+        elif target is not value._array:
             np.copyto(target, value._array)
 
     def _result(self, output: _Output, sources: Sequence[Any], results: Sequence[Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -53,13 +53,13 @@ class Executable:
     CheckError, with the line of the user's that made the op, for what fails while running.
     """
 
-    def __init__(self, graph: Graph, program: Program) -> None:
+    def __init__(self, graph: Graph, program: Program, *, in_place: bool = False) -> None:
         self.graph = graph
         self.program = program
         self._names = [p.node.name or f"input {i}" for i, p in enumerate(graph.parameters)]
         self._types = graph.parameter_types
         self._sized = [node for node in graph.nodes() if _depends_on_sizes(node)]
-        self._storage = assign_storage(program)
+        self._storage = assign_storage(program, in_place=in_place)
         self._frames: OrderedDict[tuple[tuple[int, ...], ...], Frame] = OrderedDict()
         self._latest: Frame | None = None
 
@@ -74,6 +74,18 @@ class Executable:
         outputs = frame.run(tuple(inputs))
         assert outputs is not None, "inputs that were checked do not fit the frame made for them"
         return outputs
+
+    def in_place(self) -> Executable:
+        """An executable of the same program that may write an output straight into the parameter that it is the new
+        contents of (:attr:`Graph.aliases`); such an output *is* the input array, or the copy made of one with another
+        layout. Inputs that are :meth:`written` must be writable and share no memory with other inputs. What fails, fails
+        before anything is written."""
+        return Executable(self.graph, self.program, in_place=True)
+
+    @property
+    def written(self) -> Collection[int]:
+        """The positions of the inputs that a call writes to."""
+        return self._storage.in_place.values()
 
     def again(self) -> Callable[[tuple[Any, ...]], list[np.ndarray] | None] | None:
         """What runs a call like the latest one: from the inputs to the outputs, or to None, with nothing done, where an

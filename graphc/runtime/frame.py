@@ -211,9 +211,12 @@ class Frame:
 
     def _outputs(self, inputs: Sequence[Any], results: list[np.ndarray]) -> list[np.ndarray]:
         outputs: list[np.ndarray] = []
-        for slot, place in zip(self.program.outputs, self.storage.outputs, strict=True):
+        for number, (slot, place) in enumerate(zip(self.program.outputs, self.storage.outputs, strict=True)):
             if place is not None:
                 outputs.append(results[place])
+                continue
+            if number in self.storage.in_place:
+                outputs.append(inputs[self.storage.in_place[number]])
                 continue
             root = self.storage.root[slot]
             source: np.ndarray

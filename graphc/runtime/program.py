@@ -37,6 +37,7 @@ class RunKernels:
     """Call ``kernels`` in order, each with the buffers of operands, results and scratch.
 
     ``checks``: the kernels may report an index out of range in ``status``. ``op`` and ``location`` are for that error.
+    ``updates``: the result may be in the memory of the first operand, whose contents it then replaces.
     """
 
     kernels: tuple[NativeKernel, ...]
@@ -46,6 +47,7 @@ class RunKernels:
     checks: bool = False
     op: str = ""
     location: Location | None = None
+    updates: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,17 @@ Instruction = RunKernels | RunLibrary | View | RunCheck
 
 @dataclass(frozen=True)
 class Program:
-    """``slots``: the type of each buffer; ``literals``: slot → constant array; parameters and outputs are slots."""
+    """``slots``: the type of each buffer; ``literals``: slot → constant array; parameters and outputs are slots.
+
+    ``aliases``: output → the parameter whose new contents it is, both by position.
+    """
 
     slots: tuple[TensorType, ...]
     parameters: tuple[int, ...]
     outputs: tuple[int, ...]
     literals: dict[int, np.ndarray]
     instructions: tuple[Instruction, ...]
+    aliases: dict[int, int]
     #: The native loop that runs the kernels.
     walk: Walk = field(repr=False)
     #: Text of the whole program by stage ("kernels"), besides what each kernel has.

@@ -180,3 +180,11 @@ def test_two_processes_print_the_same() -> None:
         outputs.append(done.stdout)
     assert outputs[0] == outputs[1]
     assert "0x" not in outputs[0]
+
+
+def test_a_function_that_assigns_to_slices(tmp_path, capsys):
+    script = tmp_path / "stencil.py"
+    script.write_text("def sweep(a):\n    a[1:-1] = 0.5 * (a[:-2] + a[2:])\n    return a.sum()\n")
+    for stage in ("traced", "optimized", "kernels"):
+        assert main(["dump", f"{script}:sweep", "--input", "f32[8]", "--stage", stage]) == 0
+        assert "dynamic_update_slice" in capsys.readouterr().out

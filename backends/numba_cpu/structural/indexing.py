@@ -18,6 +18,7 @@ from graphc.backends.numba_cpu.structural.template import (
 )
 from graphc.dtypes import float32, int64
 from graphc.ir.dims import Dim, product
+from graphc.ir.graph import Node
 from graphc.ir.types import TensorType
 from graphc.loops.source import KernelSource, Lowering
 
@@ -306,3 +307,22 @@ INDEXING: Final[dict[str, Lowering]] = {
     "dynamic_slice": lower_dynamic_slice,
     "dynamic_update_slice": lower_dynamic_update_slice,
 }
+CHECKED: Final = frozenset({*INDEXING, "top_k"})
+"""The ops whose kernels may report an index out of range."""
+
+UPDATES: Final = frozenset({*(name for name in INDEXING if name.startswith("scatter")), "dynamic_update_slice"})
+"""Those that may write into the memory of their first operand: what they copy then is where it belongs already."""
+
+
+def starts_inside(node: Node) -> bool:
+    """Whether ``node`` is a slice whose starts are literals and that lies within the array, so its checks cannot fail."""
+    if not node.op.name.startswith("dynamic_"):
+        return False
+    is_update = node.op.name == "dynamic_update_slice"
+    whole, part = node.inputs[0].shape, node.inputs[1].shape if is_update else node.types[0].shape
+    for start, size, taken in zip(node.inputs[1 + is_update :], whole, part, strict=True):
+        if start.node.op.name != "constant" or not isinstance(size, int) or not isinstance(taken, int):
+            return False
+        if not 0 <= start.node.attributes["value"] <= size - taken:
+            return False
+    return True
