@@ -18,6 +18,7 @@ import numpy as np
 from graphc.compile import compile_graph
 from graphc.errors import GradientError, InPlaceError
 from graphc.frontends.eager.execute import policy
+from graphc.frontends.eager.prepared import PreparedOp
 from graphc.frontends.eager.recording import (
     UNWRITTEN,
     Leaf,
@@ -29,7 +30,7 @@ from graphc.frontends.eager.recording import (
     recorders,
 )
 from graphc.ir.graph import Graph, Node, Value, cut
-from graphc.ir.primitive import ALL, Residuals, get_primitive
+from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import UNKNOWN, current_location
 from graphc.ops.core import evaluate_graph
@@ -89,20 +90,22 @@ def _renew_lock() -> None:
 os.register_at_fork(after_in_child=_renew_lock)
 
 
-def save_residuals(record: Record, operands: Sequence[Any], results: Sequence[Any], needed: Sequence[bool]) -> None:
+def save_residuals(
+    record: Record, prepared: PreparedOp, operands: Sequence[Any], results: Sequence[Any], needed: Sequence[bool]
+) -> None:
     """Keep what the gradient of ``record`` reads; ``operands`` and ``results`` are tensors."""
-    residuals = record.op.residuals_for(tuple(t.type for t in operands), needed)
-    wanted = expand_residuals(residuals, len(operands), len(results))
-    record.saved_operands = tuple((i, operands[i].saved()) for i in wanted.operands)
-    record.saved_results = tuple((i, results[i].saved()) for i in wanted.results)
-
-
-def expand_residuals(residuals: Residuals, operands: int, results: int) -> Residuals:
-    """ALL replaced by the positions it stands for."""
-    return Residuals(
-        tuple(range(operands)) if ALL in residuals.operands else residuals.operands,
-        tuple(range(results)) if ALL in residuals.results else residuals.results,
-    )
+    of_operands, of_results = prepared.residuals(needed)
+    if of_operands:
+        saved = [(i, operands[i].saved()) for i in of_operands]
+        if prepared.broadcasts:
+            shape: Any = prepared.operand_types[0].shape
+            saved = [
+                (i, s if prepared.broadcasts[i] is None else s._replace(array=np.broadcast_to(s.array, shape)))
+                for i, s in saved
+            ]
+        record.saved_operands = tuple(saved)
+    if of_results:
+        record.saved_results = tuple([(i, results[i].saved()) for i in of_results])
 
 
 def compute_gradients(
