@@ -14,7 +14,8 @@ import numpy as np
 
 from graphc.dtypes import DType, as_dtype, bool_, default_float, default_int, promote, result_dtype
 from graphc.errors import ArgumentError, AxisError, DTypeError, ShapeError
-from graphc.frontends.dispatch import Array, Context, bind, bind_view, context_of
+from graphc.frontends.call_pattern import NOT_ALIKE
+from graphc.frontends.dispatch import Array, Context, bind, bind_view, context_of, eager_context, observers
 from graphc.ir.dims import Dim, DimExpr
 from graphc.ir.primitive import get_primitive
 from graphc.ir.types import Shape
@@ -143,6 +144,27 @@ def integer_range(dtype: DType) -> tuple[int, int]:
 P = ParamSpec("P")
 
 
+def composed(function: Callable[P, Array]) -> Callable[P, Array]:
+    """Decorator for a function made of several ops: on small eager tensors they run as one.
+
+    Its result is a new array, and depends on nothing but the arguments.
+    """
+    prepared: list[Any] = []
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Array:
+        if not observers:
+            eager: Any = eager_context()
+            if not prepared:
+                prepared.append(eager.composed(function))
+            result = eager.compose(prepared[0], args, kwargs)
+            if result is not NOT_ALIKE:
+                return cast("Array", result)
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
 def computed_wide(
     function: Callable[Concatenate[Array, P], Array],
 ) -> Callable[Concatenate[ArrayLike, P], Array]:
@@ -153,6 +175,7 @@ def computed_wide(
 
     name = function.__code__.co_varnames[0]
 
+    @composed
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Array:
         operand, *rest = args if args else (kwargs.pop(name),)

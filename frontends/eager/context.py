@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from graphc.dtypes import DType
-from graphc.errors import InPlaceError, LeakedTracerError
+from graphc.errors import GraphcError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype
-from graphc.frontends.call_pattern import CallPattern
+from graphc.frontends.call_pattern import NOT_ALIKE, CallPattern
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
+from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
 from graphc.frontends.eager.operators import SAFE
 from graphc.frontends.eager.prepared import PreparedOp, prepare
@@ -28,6 +29,7 @@ from graphc.ir.types import TensorType
 from graphc.locations import current_location
 
 _BROADCAST = get_primitive("broadcast_in_dim")
+_CALL = get_primitive("call")
 _CHANGES_FORM = frozenset(("convert_element_type", "reshape", "broadcast_in_dim"))
 
 
@@ -42,6 +44,10 @@ class EagerContext:
         if is_scalar(value):
             return self.literal(value, scalar_dtype(value), weak=True)
         return Tensor.wrap(as_numpy(value))
+
+    def composed(self, function: Callable[..., Any], most_elements: int | None = MOST_ELEMENTS) -> Composed:
+        """``function`` for :meth:`compose`."""
+        return Composed(function, most_elements)
 
     def literal(self, value: Any, dtype: DType, weak: bool = False) -> Tensor:
         kind = type(value)
@@ -190,6 +196,37 @@ class EagerContext:
         if needs or recorders.active:
             self._record_call(graph, sources, references, results, flows, needs, originals)
         return results
+
+    def compose(self, composed: Composed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a :class:`Composed` function, run as one op; NOT_ALIKE, with nothing done, where it has to be run
+        op by op."""
+        try:
+            found = composed.program(args, kwargs)
+            if found is None:
+                return NOT_ALIKE
+            program, operands = found
+            results = [Tensor.wrap(array) for array in program.run([t._array for t in operands])]
+        except GraphcError:  # the ops one by one say it better, with the line of this call
+            return NOT_ALIKE
+        for tensor, weak in zip(results, program.weak, strict=True):
+            tensor.weak = weak
+        if self._is_tracked(operands):
+            references = [t.reference() for t in operands]
+            if any(r is not None and r.requires_grad for r in references):
+                self._record_composed(program.graph, operands, references, results)
+        return results[0] if program.is_one else results
+
+    def _record_composed(
+        self, graph: Graph, operands: Sequence[Tensor], references: Sequence[Reference | None], results: Sequence[Tensor]
+    ) -> None:
+        types = graph.output_types
+        if not any(t.dtype.is_inexact for t in types):
+            return
+        inputs = tuple([t.type if r is None else r for t, r in zip(operands, references, strict=True)])
+        record = Record(_CALL, {"graph": graph}, inputs, types, True, current_location())
+        record.saved_operands = tuple([(i, Saved(t._array.copy(), UNWRITTEN, 0)) for i, t in enumerate(operands)])
+        for index, tensor in enumerate(results):
+            tensor._reference = Reference(record, index)
 
     def repeated_call(self, run: Callable[[tuple[Any, ...]], list[Any] | None], pattern: CallPattern) -> Any:
         """What runs calls of ``pattern``, in the present gradient mode, without :meth:`call`."""
