@@ -73,7 +73,7 @@ class EagerContext:
             results = execute(op, [t._array for t in operands], prepared.attributes)
             tensors = tuple([Tensor.wrap(r, t) for r, t in zip(results, prepared.types, strict=True)])
             if tracked:
-                self._record(prepared, operands, tensors)
+                self.record(prepared, operands, tensors)
         if operands and all(t.weak for t in operands) and op.name != "convert_element_type":
             for tensor in tensors:
                 tensor.weak = True
@@ -88,7 +88,8 @@ class EagerContext:
                 return mode.enabled
         return False
 
-    def _record(self, prepared: PreparedOp, operands: Sequence[Any], results: tuple[Tensor, ...]) -> None:
+    def record(self, prepared: PreparedOp, operands: Sequence[Any], results: tuple[Tensor, ...]) -> None:
+        """Remember an op that was executed, if a recorder or a gradient wants it."""
         recording = bool(recorders.active)
         if not (recording or (prepared.is_inexact and mode.enabled)):
             return
@@ -140,13 +141,13 @@ class EagerContext:
     def _copy_as(self, x: Tensor, prepared: PreparedOp, array: Any) -> Tensor:
         result = Tensor.wrap(array, prepared.types[0])
         result.weak = x.weak
-        self._record(prepared, (x,), (result,))
+        self.record(prepared, (x,), (result,))
         return result
 
     def copy(self, x: Any) -> Tensor:
         result = Tensor.wrap(x._array.copy(), x.type)
         if self._is_tracked((x,)):
-            self._record(prepare(get_primitive("reshape"), (x.type,), {"shape": x.shape}), (x,), (result,))
+            self.record(prepare(get_primitive("reshape"), (x.type,), {"shape": x.shape}), (x,), (result,))
         return result
 
     def write(self, x: Any, value: Any) -> None:
