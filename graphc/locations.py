@@ -156,7 +156,13 @@ def is_internal_code(code: CodeType) -> bool:
 def current_frame(depth: int = 1) -> FrameType | None:
     """The innermost frame of the user's, or None where every caller is graphc's own."""
     frame: FrameType | None = sys._getframe(depth)
-    while frame is not None and is_internal_code(frame.f_code):
+    while frame is not None:
+        code = frame.f_code
+        internal = _is_internal.get(code.co_filename)
+        if internal is None:
+            internal = is_internal_code(code)
+        if not internal:
+            break
         frame = frame.f_back
     return frame
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphc.dtypes import float32
 from graphc.ir.graph import Node
+from graphc.ops.quiet import quietly
 
 LibraryFunction = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], None]
 LibraryMaker = Callable[[Node], LibraryFunction]
@@ -30,6 +31,9 @@ def dot_general(node: Node) -> LibraryFunction:
     batches, contracted = len(left_batch), len(left_contract)
     is_half = node.types[0].dtype.compute is not node.types[0].dtype
 
+    if not is_half and not batches and contracted == len(left_free) == len(right_free) == 1:
+        return _matrix_product(left_order == (1, 0), right_order == (1, 0))
+
     def matrices(x: np.ndarray, order: Sequence[int], rows: int) -> np.ndarray:
         """``x`` permuted and reshaped to batch × rows × columns, where ``rows`` axes make up the rows."""
         x = x.transpose(order)
@@ -49,6 +53,16 @@ def dot_general(node: Node) -> LibraryFunction:
                 result[...] = np.matmul(lhs, rhs).reshape(result.shape)
             else:
                 np.matmul(lhs, rhs, out=result.reshape((*lhs.shape[:-1], rhs.shape[-1])))
+
+    return run
+
+
+def _matrix_product(turn_left: bool, turn_right: bool) -> LibraryFunction:
+    """``dot_general`` of two matrices, either of them transposed."""
+
+    def run(operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
+        left, right = operands
+        quietly(np.matmul, left.T if turn_left else left, right.T if turn_right else right, out=results[0])
 
     return run
 

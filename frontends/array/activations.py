@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from graphc.errors import ArgumentError, ShapeError
-from graphc.frontends.array.core import ArrayLike, computed_wide, lift, normalize_axis, show_shape
+from graphc.frontends.array.core import ArrayLike, composed, computed_wide, lift, normalize_axis, show_shape
 from graphc.frontends.array.elementwise import (
     absolute,
     add,
@@ -38,6 +38,7 @@ _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
 
 
+@composed
 def relu(x: ArrayLike) -> Array:
     """max(x, 0). The gradient at 0 is 0; NaN stays NaN."""
     array = lift(x)

@@ -14,7 +14,8 @@ import numpy as np
 
 from graphc.dtypes import DType, as_dtype, bool_, default_float, default_int, promote, result_dtype
 from graphc.errors import ArgumentError, AxisError, DTypeError, ShapeError
-from graphc.frontends.dispatch import Array, Context, bind, bind_view, context_of
+from graphc.frontends.call_pattern import NOT_ALIKE
+from graphc.frontends.dispatch import Array, Context, bind, bind_view, context_of, eager_context, observers
 from graphc.ir.dims import Dim, DimExpr
 from graphc.ir.primitive import get_primitive
 from graphc.ir.types import Shape
@@ -62,11 +63,15 @@ def promoted(*values: ArrayLike, dtype: DType | None = None, what: str = "") -> 
 def aligned(*values: ArrayLike, what: str = "") -> list[Array]:
     """:func:`promoted` for operands that go into one elementwise primitive at once, whose context may repeat them itself."""
     context = context_of(values)
-    arrays = converted(context, values, None, what)
+    return aligned_in(context, converted(context, values, None, what), what)
+
+
+def aligned_in(context: Context, arrays: list[Array], what: str) -> list[Array]:
+    """:func:`aligned` for arrays that have their dtypes."""
     first = arrays[0].shape
-    if all(a.shape == first for a in arrays[1:]):
+    if all(a.shape == first for a in arrays):
         return arrays
-    shape = broadcast_shapes(context, *(a.shape for a in arrays), what=what)
+    shape = broadcast_shapes(context, *[a.shape for a in arrays], what=what)
     return arrays if context.repeats_operands(arrays) else [broadcast_to_shape(a, shape) for a in arrays]
 
 
@@ -80,6 +85,8 @@ def converted(
     arrays = [v if is_scalar(v) else lift_in(context, v) for v in values]
     weak_result = False
     if dtype is None:
+        dtype = _common_at_sight(arrays)
+    if dtype is None:
         operands = [(a.dtype, a.weak) if isinstance(a, Array) else (scalar_dtype(a), True) for a in arrays]
         try:
             dtype, weak_result = result_dtype(operands)
@@ -89,6 +96,22 @@ def converted(
         astype(a, dtype) if isinstance(a, Array) else context.literal(fitted_scalar(a, dtype, what), dtype, weak_result)
         for a in arrays
     ]
+
+
+def _common_at_sight(values: Sequence[Array | Scalar]) -> DType | None:
+    """The dtype of ``values`` where that takes no thought: arrays of one dtype, and scalars that yield to a float."""
+    found: DType | None = None
+    scalars = False
+    for value in values:
+        if not isinstance(value, Array):
+            scalars = True
+        elif found is None:
+            found = value.dtype
+        elif value.dtype is not found:
+            return None
+    if scalars and (found is None or not found.is_floating or any(isinstance(v, Array) and v.weak for v in values)):
+        return None
+    return found
 
 
 def fitted_scalar(value: Scalar, dtype: DType, what: str = "") -> Scalar:
@@ -121,6 +144,27 @@ def integer_range(dtype: DType) -> tuple[int, int]:
 P = ParamSpec("P")
 
 
+def composed(function: Callable[P, Array]) -> Callable[P, Array]:
+    """Decorator for a function made of several ops: on small eager tensors they run as one.
+
+    Its result is a new array, and depends on nothing but the arguments.
+    """
+    prepared: list[Any] = []
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Array:
+        if not observers:
+            eager: Any = eager_context()
+            if not prepared:
+                prepared.append(eager.composed(function))
+            result = eager.compose(prepared[0], args, kwargs)
+            if result is not NOT_ALIKE:
+                return cast("Array", result)
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
 def computed_wide(
     function: Callable[Concatenate[Array, P], Array],
 ) -> Callable[Concatenate[ArrayLike, P], Array]:
@@ -131,6 +175,7 @@ def computed_wide(
 
     name = function.__code__.co_varnames[0]
 
+    @composed
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Array:
         operand, *rest = args if args else (kwargs.pop(name),)

@@ -9,7 +9,7 @@ from graphc.errors import DTypeError
 from graphc.frontends.array.core import (
     ArrayLike,
     aligned,
-    broadcast_arrays_in,
+    aligned_in,
     converted,
     is_scalar,
     lift,
@@ -285,7 +285,7 @@ def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
     """x where ``condition`` is true (nonzero), else y; all three broadcast together."""
     context = context_of((condition, x, y))
     a, b = converted(context, (x, y), what="where")
-    return bind("select", *broadcast_arrays_in(context, context.lift(_as_bool(condition)), a, b, what="where"))
+    return bind("select", *aligned_in(context, [context.lift(_as_bool(condition)), a, b], "where"))
 
 
 def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:

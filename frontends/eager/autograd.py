@@ -18,6 +18,7 @@ import numpy as np
 from graphc.compile import compile_graph
 from graphc.errors import GradientError, InPlaceError
 from graphc.frontends.eager.execute import policy
+from graphc.frontends.eager.prepared import PreparedOp
 from graphc.frontends.eager.recording import (
     UNWRITTEN,
     Leaf,
@@ -28,15 +29,17 @@ from graphc.frontends.eager.recording import (
     record_to_node,
     recorders,
 )
+from graphc.ir.allocation import collection_paused
 from graphc.ir.graph import Graph, Node, Value, cut
-from graphc.ir.primitive import ALL, Residuals, get_primitive
+from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import UNKNOWN, current_location
 from graphc.ops.core import evaluate_graph
 from graphc.passes.differentiate import backpropagate, gradient_builder
 
 _COMPILE_AT_RUN = 3  # a structure seen this often is worth compiling
-_COMPILE_ABOVE = 1 << 14  # elements read; a program that touches more is compiled at once
+_COMPILE_ABOVE = 1 << 14  # elements read; a program that touches more is compiled at once,
+_COMPILE_EACH = 64  # unless it is long and its arrays have fewer on average: then the compiler is what takes the time
 _MAX_PLANS = 256
 
 
@@ -69,7 +72,8 @@ class Plan:
         self.runs += 1
         if self._executable is None:
             forced = policy()
-            large = sum(a.size for a in arrays) >= _COMPILE_ABOVE
+            total = sum(a.size for a in arrays)
+            large = total >= _COMPILE_ABOVE and total >= _COMPILE_EACH * len(arrays)
             if forced != "always" and (forced == "never" or not (large or self.runs >= _COMPILE_AT_RUN)):
                 return [np.asarray(a) for a in evaluate_graph(self.graph, arrays)]
             self._executable = compile_graph(self.graph)
@@ -89,20 +93,22 @@ def _renew_lock() -> None:
 os.register_at_fork(after_in_child=_renew_lock)
 
 
-def save_residuals(record: Record, operands: Sequence[Any], results: Sequence[Any], needed: Sequence[bool]) -> None:
+def save_residuals(
+    record: Record, prepared: PreparedOp, operands: Sequence[Any], results: Sequence[Any], needed: Sequence[bool]
+) -> None:
     """Keep what the gradient of ``record`` reads; ``operands`` and ``results`` are tensors."""
-    residuals = record.op.residuals_for(tuple(t.type for t in operands), needed)
-    wanted = expand_residuals(residuals, len(operands), len(results))
-    record.saved_operands = tuple((i, operands[i].saved()) for i in wanted.operands)
-    record.saved_results = tuple((i, results[i].saved()) for i in wanted.results)
-
-
-def expand_residuals(residuals: Residuals, operands: int, results: int) -> Residuals:
-    """ALL replaced by the positions it stands for."""
-    return Residuals(
-        tuple(range(operands)) if ALL in residuals.operands else residuals.operands,
-        tuple(range(results)) if ALL in residuals.results else residuals.results,
-    )
+    of_operands, of_results = prepared.residuals(needed)
+    if of_operands:
+        saved = [(i, operands[i].saved()) for i in of_operands]
+        if prepared.broadcasts:
+            shape: Any = prepared.operand_types[0].shape
+            saved = [
+                (i, s if prepared.broadcasts[i] is None else s._replace(array=np.broadcast_to(s.array, shape)))
+                for i, s in saved
+            ]
+        record.saved_operands = tuple(saved)
+    if of_results:
+        record.saved_results = tuple([(i, results[i].saved()) for i in of_results])
 
 
 def compute_gradients(
@@ -117,7 +123,8 @@ def compute_gradients(
     Hooks on recorded tensors see and may replace the gradient on its way. Raises GradientError where the recording was freed
     by an earlier backward, InPlaceError where a tensor it needs was changed since.
     """
-    order = ordered_sources([reference for reference, _ in roots], only_gradients=True)
+    with collection_paused():
+        order = ordered_sources([reference for reference, _ in roots], only_gradients=True)
     wanted: list[Reference] = list(targets) if targets is not None else []
     hooked: list[Reference] = []
     for source in order:
@@ -193,13 +200,15 @@ def _run(
     wanted = [w for w in wanted if id(w.source) in numbers]
     if not wanted:
         return {}
-    key = _structure(roots, order, numbers, wanted, stops)
+    with collection_paused():
+        key = _structure(roots, order, numbers, wanted, stops)
     with _lock:
         plan = _plans.get(key)
         if plan is not None:
             _plans.move_to_end(key)
     if plan is None:
-        plan = _build([reference for reference, _ in roots], order, wanted, stops)
+        with collection_paused():
+            plan = _build([reference for reference, _ in roots], order, wanted, stops)
         with _lock:
             _plans[key] = plan
             while len(_plans) > _MAX_PLANS:

@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 
 from graphc.dtypes import DType
-from graphc.errors import InPlaceError, LeakedTracerError
+from graphc.errors import GraphcError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype
-from graphc.frontends.call_pattern import CallPattern
+from graphc.frontends.call_pattern import NOT_ALIKE, CallPattern
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
+from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
 from graphc.frontends.eager.operators import SAFE
+from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
 from graphc.frontends.eager.repeated import repeated_call
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.storage import VIEW_OPS, Storage, ViewStep, write_through
-from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph
 from graphc.ir.primitive import Primitive, get_primitive
@@ -28,6 +29,8 @@ from graphc.ir.types import TensorType
 from graphc.locations import current_location
 from graphc.runtime.executable import Executable
 
+_BROADCAST = get_primitive("broadcast_in_dim")
+_CALL = get_primitive("call")
 _CHANGES_FORM = frozenset(("convert_element_type", "reshape", "broadcast_in_dim"))
 
 
@@ -42,6 +45,10 @@ class EagerContext:
         if is_scalar(value):
             return self.literal(value, scalar_dtype(value), weak=True)
         return Tensor.wrap(as_numpy(value))
+
+    def composed(self, function: Callable[..., Any], most_elements: int | None = MOST_ELEMENTS) -> Composed:
+        """``function`` for :meth:`compose`."""
+        return Composed(function, most_elements)
 
     def literal(self, value: Any, dtype: DType, weak: bool = False) -> Tensor:
         kind = type(value)
@@ -58,52 +65,70 @@ class EagerContext:
     def bind(self, op: Primitive, operands: Sequence[Any], attributes: dict[str, Any]) -> tuple[Tensor, ...]:
         if op.name in VIEW_OPS:
             return (self.view(operands[0], op, attributes),)
-        if len(attributes) != len(op.attributes) or not op.elementwise:
-            attributes = complete_attributes(op, attributes)
-        if not op.elementwise:
-            op.infer(tuple([t.type for t in operands]), **attributes)
-        results = execute(op, [t._array for t in operands], attributes)
-        tensors = tuple([Tensor.wrap(r) for r in results])
+        tracked = self._is_tracked(operands)
+        if not tracked and op.elementwise and len(attributes) == len(op.attributes):
+            results = execute(op, [t._array for t in operands], attributes)
+            tensors = tuple([Tensor.wrap(r) for r in results])
+        else:
+            prepared = prepare(op, tuple([t.type for t in operands]), attributes)
+            results = execute(op, [t._array for t in operands], prepared.attributes)
+            tensors = tuple([Tensor.wrap(r, t) for r, t in zip(results, prepared.types, strict=True)])
+            if tracked:
+                self.record(prepared, operands, tensors)
         if operands and all(t.weak for t in operands) and op.name != "convert_element_type":
             for tensor in tensors:
                 tensor.weak = True
-        if recorders.active or (
-            mode.enabled and any(t._reference is not None or t._storage is not None for t in operands)
-        ):
-            self._record(op, operands, attributes, tensors)
         return tensors
 
-    def _record(
-        self, op: Primitive, operands: Sequence[Any], attributes: dict[str, Any], results: tuple[Tensor, ...]
-    ) -> None:
+    def _is_tracked(self, operands: Sequence[Any]) -> bool:
+        """Whether an op on ``operands`` may have to be recorded."""
+        if recorders.active:
+            return True
+        for tensor in operands:
+            if tensor._reference is not None or tensor._storage is not None:
+                return mode.enabled
+        return False
+
+    def record(self, prepared: PreparedOp, operands: Sequence[Any], results: tuple[Tensor, ...]) -> None:
+        """Remember an op that was executed, if a recorder or a gradient wants it."""
+        recording = bool(recorders.active)
+        if not (recording or (prepared.is_inexact and mode.enabled)):
+            return
         references = [t.reference() for t in operands]
-        needed = [r is not None and r.requires_grad for r in references]
-        needs = mode.enabled and any(needed) and any(t.dtype.is_inexact for t in results)
-        if not needs and not recorders.active:
+        needed = [r is not None and r.source.requires_grad for r in references]
+        needs = prepared.is_inexact and mode.enabled and True in needed
+        if not needs and not recording:
             return
         location = current_location()
         inputs: list[Reference | TensorType] = []
-        for tensor, reference in zip(operands, references, strict=True):
-            if reference is None and recorders.active:
-                reference = tensor.recorded(location)
-            inputs.append(tensor.type if reference is None else reference)
-        record = Record(op, attributes, tuple(inputs), tuple([t.type for t in results]), needs, location)
+        for position, reference in enumerate(references):
+            if reference is None and recording:
+                reference = operands[position].recorded(location)
+            if reference is None:
+                inputs.append(prepared.operand_types[position])
+                continue
+            if prepared.broadcasts and (repeated := prepared.broadcasts[position]) is not None:
+                types = (prepared.operand_types[position],)
+                flows = mode.enabled and reference.requires_grad
+                reference = Reference(Record(_BROADCAST, repeated, (reference,), types, flows, location), 0)
+            inputs.append(reference)
+        record = Record(prepared.op, prepared.attributes, tuple(inputs), prepared.types, needs, location)
         for index, tensor in enumerate(results):  # before results are saved, which fixes what their memory stands for
             tensor._reference = Reference(record, index)
         if needs:
-            save_residuals(record, operands, results, needed)
+            save_residuals(record, prepared, operands, results, needed)
 
     def view(self, x: Any, op: Primitive, attributes: dict[str, Any]) -> Tensor:
-        attributes = complete_attributes(op, attributes)
-        op.infer((x.type,), **attributes)
-        array = op.evaluate(x._array, **attributes)
-        if array is not x._array and not np.may_share_memory(array, x._array) and array.size:
-            return self._copy_as(x, op, attributes, array)  # a reshape that no strides can express
+        prepared = prepare(op, (x.type,), attributes)
+        source = x._array
+        array = op.evaluate(source, **prepared.attributes)
+        if op.name == "reshape" and array is not source and array.size and not np.may_share_memory(array, source):
+            return self._copy_as(x, prepared, array)  # a reshape that no strides can express
         storage = x.storage()
-        result = Tensor.wrap(array)
+        result = Tensor.wrap(array, prepared.types[0])
         result.weak = x.weak
         result._storage = storage
-        result._chain = (*x._chain, ViewStep.of(op.name, attributes, x.type))
+        result._chain = (*x._chain, ViewStep.of(op.name, prepared.attributes, x.type))
         result._seen = -1  # derived from the base's reference when it is read
         if storage.value is None:
             result._seen = storage.written
@@ -114,15 +139,16 @@ class EagerContext:
             result.reference()
         return result
 
-    def _copy_as(self, x: Tensor, op: Primitive, attributes: dict[str, Any], array: Any) -> Tensor:
-        result = Tensor.wrap(array)
+    def _copy_as(self, x: Tensor, prepared: PreparedOp, array: Any) -> Tensor:
+        result = Tensor.wrap(array, prepared.types[0])
         result.weak = x.weak
-        self._record(op, (x,), attributes, (result,))
+        self.record(prepared, (x,), (result,))
         return result
 
     def copy(self, x: Any) -> Tensor:
-        result = Tensor.wrap(x._array.copy())
-        self._record(get_primitive("reshape"), (x,), {"shape": x.shape}, (result,))
+        result = Tensor.wrap(x._array.copy(), x.type)
+        if self._is_tracked((x,)):
+            self.record(prepare(get_primitive("reshape"), (x.type,), {"shape": x.shape}), (x,), (result,))
         return result
 
     def write(self, x: Any, value: Any) -> None:
@@ -181,6 +207,37 @@ class EagerContext:
         if needs or recorders.active:
             self._record_call(graph, sources, references, results, flows, needs, originals)
         return results
+
+    def compose(self, composed: Composed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a :class:`Composed` function, run as one op; NOT_ALIKE, with nothing done, where it has to be run
+        op by op."""
+        try:
+            found = composed.program(args, kwargs)
+            if found is None:
+                return NOT_ALIKE
+            program, operands = found
+            results = [Tensor.wrap(array) for array in program.run([t._array for t in operands])]
+        except GraphcError:  # the ops one by one say it better, with the line of this call
+            return NOT_ALIKE
+        for tensor, weak in zip(results, program.weak, strict=True):
+            tensor.weak = weak
+        if self._is_tracked(operands):
+            references = [t.reference() for t in operands]
+            if any(r is not None and r.requires_grad for r in references):
+                self._record_composed(program.graph, operands, references, results)
+        return results[0] if program.is_one else results
+
+    def _record_composed(
+        self, graph: Graph, operands: Sequence[Tensor], references: Sequence[Reference | None], results: Sequence[Tensor]
+    ) -> None:
+        types = graph.output_types
+        if not any(t.dtype.is_inexact for t in types):
+            return
+        inputs = tuple([t.type if r is None else r for t, r in zip(operands, references, strict=True)])
+        record = Record(_CALL, {"graph": graph}, inputs, types, True, current_location())
+        record.saved_operands = tuple([(i, Saved(t._array.copy(), UNWRITTEN, 0)) for i, t in enumerate(operands)])
+        for index, tensor in enumerate(results):
+            tensor._reference = Reference(record, index)
 
     def repeated_call(self, run: Callable[[tuple[Any, ...]], list[Any] | None], pattern: CallPattern) -> Any:
         """What runs calls of ``pattern``, in the present gradient mode, without :meth:`call`."""
@@ -241,9 +298,7 @@ class EagerContext:
             )
 
     def repeats_operands(self, operands: Sequence[Any]) -> bool:
-        if recorders.active:
-            return False
-        return not (mode.enabled and any(t._reference is not None or t._storage is not None for t in operands))
+        return not recorders.active
 
     def check_usable(self, x: Any) -> None:
         """Eager tensors always are."""

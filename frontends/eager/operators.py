@@ -1,8 +1,8 @@
 """Operators on plain tensors without the way through dispatch, which costs many times the arithmetic of a small array.
 
 An operator takes the short way where one NumPy function alone is what the general way would compute: both operands of
-one dtype (or one a Python scalar that becomes exactly a literal of it), nothing to record, nobody who watches ops.
-Everything else goes the general way, which raises all errors, too.
+one dtype (or one a Python scalar that becomes exactly a literal of it), and nobody who watches ops. What gradients need is
+recorded. Everything else goes the general way, which raises all errors, too.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from graphc.dtypes import ALL, DType, float32, float64, int32, int64
-from graphc.frontends.dispatch import observers
+from graphc.frontends.dispatch import eager_context, observers
 from graphc.frontends.eager.execute import SLOW_IN_NUMPY
-from graphc.ir.primitive import get_primitive
+from graphc.frontends.eager.prepared import prepare
+from graphc.frontends.grad_mode import mode
+from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ops.elementwise import Elementwise
 from graphc.ops.quiet import quiet_context
 
@@ -46,33 +48,39 @@ def quick_operators(tensor: T) -> T:
         for method, primitive in table.items():
             name = f"__{method}__"
             setattr(tensor, name, make(tensor, name, primitive))
+    setattr(tensor, "__matmul__", _product(tensor, "__matmul__"))
     return tensor
 
 
 def _binary(tensor: Any, name: str, primitive: str) -> Operator:
     general: Operator = getattr(tensor, name)
+    op = get_primitive(primitive)
     ways = _ufuncs(primitive, ALL)
     of_float, of_int = _ufuncs(primitive, _FLOATS), _ufuncs(primitive, _INTS)
     new, ndarray = object.__new__, np.ndarray
 
     def operator(self: Any, other: Any) -> Any:
-        if observers or self._reference is not None or self._storage is not None or self.weak:
+        if observers or self.weak:
             return general(self, other)
         x = self._array
+        dtype = x.dtype
         kind = type(other)
+        tracked = self._reference is not None or self._storage is not None
         try:
             if kind is tensor:
                 y = other._array
-                dtype = x.dtype
-                if other._reference is not None or other._storage is not None or other.weak or y.dtype is not dtype:
+                if other.weak or y.dtype is not dtype:
                     return general(self, other)
+                tracked = tracked or other._reference is not None or other._storage is not None
                 array = _run(ways[dtype], x, y)
             elif kind is float and -SAFE < other < SAFE:
-                dtype = x.dtype
-                array = _run(of_float[dtype], x, np.array(other, dtype))
+                ufunc = of_float[dtype]
+                y = np.array(other, dtype)
+                array = _run(ufunc, x, y)
             elif kind is int and -_SMALL < other < _SMALL:
-                dtype = x.dtype
-                array = _run(of_int[dtype], x, np.array(other, dtype))
+                ufunc = of_int[dtype]
+                y = np.array(other, dtype)
+                array = _run(ufunc, x, y)
             else:
                 return general(self, other)
         except (KeyError, ValueError, RuntimeError):  # another dtype, shapes that do not fit, the context in use
@@ -85,6 +93,40 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
         result._chain = ()
         result._seen = 0
         result.weak = False
+        if tracked and mode.enabled:
+            _record(op, (self, other if kind is tensor else tensor.wrap(y)), {}, result)
+        return result
+
+    return _named(operator, general)
+
+
+def _record(op: Primitive, operands: tuple[Any, ...], attributes: dict[str, Any], result: Any) -> None:
+    prepared = prepare(op, tuple([t.type for t in operands]), attributes)
+    result._type = prepared.types[0]
+    eager: Any = eager_context()
+    eager.record(prepared, operands, (result,))
+
+
+def _product(tensor: Any, name: str) -> Operator:
+    """The product of two matrices."""
+    general: Operator = getattr(tensor, name)
+    op, ways = get_primitive("dot_general"), _ufuncs("mul", ALL)
+    attributes = {"contract": ((1,), (0,)), "batch": ((), ())}
+
+    def operator(self: Any, other: Any) -> Any:
+        if observers or self.weak or type(other) is not tensor:
+            return general(self, other)
+        x, y = self._array, other._array
+        if x.dtype is not y.dtype or x.ndim != 2 or y.ndim != 2 or x.dtype not in ways:
+            return general(self, other)
+        try:
+            result = tensor.wrap(_run(np.matmul, x, y))
+        except (ValueError, RuntimeError):
+            return general(self, other)
+        if mode.enabled and not (
+            self._reference is None and self._storage is None and other._reference is None and other._storage is None
+        ):
+            _record(op, (self, other), attributes, result)
         return result
 
     return _named(operator, general)
@@ -102,9 +144,11 @@ def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
             x = self._array
             dtype = x.dtype
             if kind is float and -SAFE < other < SAFE:
-                array = _run(of_float[dtype], np.array(other, dtype), x)
+                ufunc = of_float[dtype]
+                array = _run(ufunc, np.array(other, dtype), x)
             elif kind is int and -_SMALL < other < _SMALL:
-                array = _run(of_int[dtype], np.array(other, dtype), x)
+                ufunc = of_int[dtype]
+                array = _run(ufunc, np.array(other, dtype), x)
             else:
                 return general(self, other)
         except (KeyError, RuntimeError):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.grad_mode import mode
-from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Node, Value
 from graphc.ir.primitive import Primitive, get_primitive
@@ -126,24 +126,21 @@ class Reference(NamedTuple):
 
 def emit_reference(op: str, *operands: Reference, **attributes: Any) -> Reference:
     """Record an op that is not executed, its bytes being there already: how views and writes are remembered."""
-    primitive = get_primitive(op)
-    attributes = complete_attributes(primitive, attributes)
-    types = primitive.infer(tuple([r.type for r in operands]), **attributes)
+    prepared = prepare(get_primitive(op), tuple([r.type for r in operands]), attributes)
     if op == "constant":
-        return Reference(Leaf(types[0], None, False, current_location(), attributes["value"]), 0)
+        return Reference(Leaf(prepared.types[0], None, False, current_location(), prepared.attributes["value"]), 0)
     needs_gradient = op != "stop_gradient" and mode.enabled and any(r.requires_grad for r in operands)
-    record = Record(primitive, attributes, tuple(operands), types, needs_gradient, current_location())
+    record = Record(prepared.op, prepared.attributes, tuple(operands), prepared.types, needs_gradient, current_location())
     if needs_gradient:
-        _save_metadata_residuals(record, operands)
+        _save_metadata_residuals(record, prepared, operands)
     return Reference(record, 0)
 
 
-def _save_metadata_residuals(record: Record, operands: Sequence[Reference]) -> None:
+def _save_metadata_residuals(record: Record, prepared: PreparedOp, operands: Sequence[Reference]) -> None:
     """Keep the index operands that the gradient of a view or a write reads: they are constants or made from constants."""
-    needed = [r.requires_grad for r in operands]
-    residuals = record.op.residuals_for(tuple(r.type for r in operands), needed)
+    wanted = prepared.residuals([r.requires_grad for r in operands]).operands
     saved = []
-    for position in residuals.operands:
+    for position in wanted:
         if not operands[position].type.dtype.is_inexact:
             saved.append((position, Saved(evaluate_reference(operands[position]), UNWRITTEN, 0)))
     record.saved_operands = tuple(saved)

@@ -56,17 +56,14 @@ class Tensor(ArrayMethods):
         raise TypeError("make tensors with gc.tensor(data), gc.from_numpy(array), gc.zeros(shape), …")
 
     @classmethod
-    def wrap(cls, array: Any) -> Tensor:
-        """A tensor over ``array`` itself (no copy); the array must have a dtype of graphc's."""
+    def wrap(cls, array: Any, type_: TensorType | None = None) -> Tensor:
+        """A tensor over ``array`` itself (no copy); the array must have a dtype of graphc's, and be of ``type_``."""
         self = cls.__new__(cls)
         self._array = array
-        self._storage = None
+        self._storage = self._reference = self._grad = self._hooks = None
         self._chain = ()
-        self._reference = None
         self._seen = 0
-        self._grad = None
-        self._hooks = None
-        self._type = None
+        self._type = type_
         self.weak = False
         return self
 

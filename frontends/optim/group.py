@@ -10,6 +10,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.core import is_scalar, show_shape
 from graphc.frontends.dispatch import Array, eager_context
 from graphc.frontends.grad_mode import no_grad
+from graphc.frontends.optim.fused import FusedStep
 
 
 def check_rate(lr: Any) -> Any:
@@ -39,6 +40,7 @@ class ParameterGroup(dict[str, Any]):
         super().__init__(options)
         rate = check_rate(options["lr"])
         super().__setitem__("lr", rate)
+        self.fused = FusedStep()
         self.rate: Any = rate if isinstance(rate, Array) else eager_context().lift(np.array(rate))
 
     def __setitem__(self, key: str, value: Any) -> None:

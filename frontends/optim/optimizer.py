@@ -18,6 +18,7 @@ from graphc.frontends.array.core import ArrayLike, astype, lift, show_shape
 from graphc.frontends.array.creation import full
 from graphc.frontends.dispatch import Array, context_of, eager_context
 from graphc.frontends.grad_mode import enable_grad, no_grad
+from graphc.frontends.optim.fused import Update
 from graphc.frontends.optim.group import ParameterGroup, check_rate
 from graphc.frontends.optim.static_updates import gradients_of, update_operation
 from graphc.frontends.pytree import flatten, paths, unflatten
@@ -141,16 +142,20 @@ class Optimizer(ABC):
         rate = None if lr is None else check_rate(lr)
         with no_grad():
             for group in self.param_groups:
-                for param in group["params"]:
-                    grad = param.grad
-                    if grad is None:
-                        continue
-                    slots = self.state[id(param)]
-                    new, changed = self.apply(param, grad, slots, group.rate if rate is None else rate, group)
-                    param.copy_(new)
-                    for name, value in changed.items():
-                        slots[name].copy_(value)
+                self._step_group(group, group.rate if rate is None else rate)
         return loss
+
+    def _step_group(self, group: ParameterGroup, rate: Any) -> None:
+        updates = [
+            Update(param, grad, self.state[id(param)]) for param in group["params"] if (grad := param.grad) is not None
+        ]
+        if group.fused.run(updates, rate, group, lambda p, g, slots, lr: self.apply(p, g, slots, lr, group)):
+            return
+        for param, grad, slots in updates:
+            new, changed = self.apply(param, grad, slots, rate, group)
+            param.copy_(new)
+            for name, value in changed.items():
+                slots[name].copy_(value)
 
     def apply(self, param: Any, grad: Any, slots: Slots, lr: Any, options: Options) -> tuple[Array, Slots]:
         """:meth:`rule` in the dtype that it computes in: 16-bit parameters are updated in float32 and rounded once."""

@@ -12,7 +12,9 @@ from graphc.ir.dims import product
 from graphc.ir.primitive import Primitive, Residuals, register
 from graphc.ir.types import TensorType
 from graphc.ops.checking import check_axis, check_numeric, check_same_dtype, take, wants_gradient
+from graphc.ops.elementwise import rounded
 from graphc.ops.movement import inverse_permutation
+from graphc.ops.quiet import quietly
 from graphc.ops.reduction import in_compute_dtype
 
 if TYPE_CHECKING:
@@ -78,14 +80,15 @@ class DotGeneral(Primitive):
     def evaluate(self, lhs: Any, rhs: Any, *, contract: AxisPairs, batch: AxisPairs) -> Any:
         dtype = lhs.dtype
         lhs, rhs = in_compute_dtype(lhs), in_compute_dtype(rhs)
+        if contract == ((1,), (0,)) and batch == ((), ()) and lhs.ndim == 2 == rhs.ndim:  # the most common by far
+            return rounded(quietly(np.matmul, lhs, rhs), dtype)
         free = (free_axes(lhs.ndim, contract[0], batch[0]), free_axes(rhs.ndim, contract[1], batch[1]))
         shared = [lhs.shape[a] for a in batch[0]]
         rows, columns = [lhs.shape[a] for a in free[0]], [rhs.shape[a] for a in free[1]]
         inner = product(lhs.shape[a] for a in contract[0])
         left = np.transpose(lhs, (*batch[0], *free[0], *contract[0])).reshape(*shared, product(rows), inner)
         right = np.transpose(rhs, (*batch[1], *contract[1], *free[1])).reshape(*shared, inner, product(columns))
-        with np.errstate(all="ignore"):
-            return np.matmul(left, right).reshape((*shared, *rows, *columns)).astype(dtype, copy=False)
+        return rounded(quietly(np.matmul, left, right).reshape((*shared, *rows, *columns)), dtype)
 
     def residuals_for(self, node_types: tuple[TensorType, ...], needed: Sequence[bool]) -> Residuals:
         return Residuals(operands=tuple(other for operand, other in ((1, 0), (0, 1)) if needed[operand]))

@@ -148,6 +148,11 @@ def narrow_float(array: Any) -> np.dtype[Any] | None:
     return dtype if dtype.itemsize == 2 and dtype.kind not in "iu" else None
 
 
+def rounded(array: Any, dtype: np.dtype[Any]) -> Any:
+    """``array`` in ``dtype``, in which it was computed unless that is a 16-bit float."""
+    return array if array.dtype == dtype else quietly(array.astype, dtype)
+
+
 def scaled(b: Builder, x: Value, factor: float) -> Value:
     """``factor * x``, for floats."""
     return b.emit_one("mul", x, b.full_like(x, factor))

@@ -22,6 +22,7 @@ from graphc.ops.elementwise import (
     require_same,
     require_same_shape,
 )
+from graphc.ops.quiet import quietly
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -137,19 +138,8 @@ class ConvertElementType(Elementwise):
             )
         return (x.with_dtype(dtype),)
 
-    @np.errstate(all="ignore")
     def evaluate(self, *arrays: Any, **attributes: Any) -> Any:
-        (x,) = arrays
-        dtype: DType = attributes["dtype"]
-        if narrow_float(x) is not None and x.dtype != dtype.numpy:
-            x = x.astype(np.float32)
-        if dtype.is_bool:
-            return np.asarray(x != 0)
-        if dtype.is_integer and x.dtype.kind == "f":
-            return saturate(x, dtype)
-        if dtype.compute is not dtype and x.dtype.itemsize > 2:
-            x = x.astype(np.float32)
-        return np.asarray(x.astype(dtype.numpy))
+        return quietly(_converted, *arrays, **attributes)
 
     def vjp(
         self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
@@ -175,3 +165,15 @@ def saturate(x: npt.NDArray[np.floating[Any]], dtype: DType) -> npt.NDArray[Any]
     above, below = x >= bound, x <= float(limits.min)
     inside = np.where(above | below | np.isnan(x), 0, x).astype(dtype.numpy)
     return np.where(above, limits.max, np.where(below, limits.min, inside)).astype(dtype.numpy, copy=False)
+
+
+def _converted(x: npt.NDArray[Any], dtype: DType) -> npt.NDArray[Any]:
+    if narrow_float(x) is not None and x.dtype != dtype.numpy:
+        x = x.astype(np.float32)
+    if dtype.is_bool:
+        return np.asarray(x != 0)
+    if dtype.is_integer and x.dtype.kind == "f":
+        return saturate(x, dtype)
+    if dtype.compute is not dtype and x.dtype.itemsize > 2:
+        x = x.astype(np.float32)
+    return np.asarray(x.astype(dtype.numpy))

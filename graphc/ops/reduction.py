@@ -16,7 +16,9 @@ from graphc.ir.dims import product
 from graphc.ir.primitive import Residuals, register
 from graphc.ir.types import TensorType
 from graphc.ops.checking import NoGradient, OneOperand, check_axes, check_axis, check_numeric, take
+from graphc.ops.elementwise import narrow_float, rounded
 from graphc.ops.movement import inverse_permutation
+from graphc.ops.quiet import quietly
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -50,7 +52,7 @@ def _extreme(dtype: DType, infinity: float) -> Any:
 def in_compute_dtype(x: Any) -> Any:
     """``x`` as an array of the dtype that arithmetic on it is done in (exact: it widens 16-bit floats)."""
     array = np.asarray(x)
-    return array.astype(as_dtype(array.dtype).compute.numpy, copy=False)
+    return array if narrow_float(array) is None else array.astype(np.float32)
 
 
 def is_winner(b: Builder, x: Value, best: Value) -> Value:
@@ -102,8 +104,8 @@ class ReduceSum(Reduction):
 
     def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         wide = in_compute_dtype(x)
-        with np.errstate(all="ignore"):
-            return np.asarray(np.add.reduce(wide, axis=axes, dtype=wide.dtype)).astype(x.dtype, copy=False)
+        total = quietly(np.add.reduce, wide, axis=axes, dtype=wide.dtype)
+        return rounded(np.asarray(total), x.dtype)
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
         return self.spread(b, node, cotangent)
@@ -125,8 +127,8 @@ class ReduceProd(Reduction):
 
     def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         wide = in_compute_dtype(x)
-        with np.errstate(all="ignore"):
-            return np.asarray(np.multiply.reduce(wide, axis=axes, dtype=wide.dtype)).astype(x.dtype, copy=False)
+        total = quietly(np.multiply.reduce, wide, axis=axes, dtype=wide.dtype)
+        return rounded(np.asarray(total), x.dtype)
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
         axes = node.attributes["axes"]
@@ -182,9 +184,8 @@ class ReduceMax(Extreme):
 
     def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         wide = in_compute_dtype(x)
-        with np.errstate(all="ignore"):
-            best = np.maximum.reduce(wide, axis=axes, initial=lowest(as_dtype(x.dtype)))
-        return np.asarray(best).astype(x.dtype, copy=False)
+        best = quietly(np.maximum.reduce, wide, axis=axes, initial=lowest(as_dtype(x.dtype)))
+        return rounded(np.asarray(best), x.dtype)
 
 
 @register
@@ -195,9 +196,8 @@ class ReduceMin(Extreme):
 
     def evaluate(self, x: Any, *, axes: tuple[int, ...]) -> Any:
         wide = in_compute_dtype(x)
-        with np.errstate(all="ignore"):
-            best = np.minimum.reduce(wide, axis=axes, initial=highest(as_dtype(x.dtype)))
-        return np.asarray(best).astype(x.dtype, copy=False)
+        best = quietly(np.minimum.reduce, wide, axis=axes, initial=highest(as_dtype(x.dtype)))
+        return rounded(np.asarray(best), x.dtype)
 
 
 class BoolReduction(Reduction):

@@ -12,6 +12,7 @@ from time import perf_counter
 from types import MappingProxyType
 
 from graphc.errors import ArgumentError
+from graphc.ir.allocation import collection_paused
 from graphc.ir.graph import Graph
 from graphc.ir.verifier import verify as verify_graph
 from graphc.passes.base import Pass
@@ -51,6 +52,10 @@ class Pipeline:
         checked = os.environ.get("GRAPHC_VERIFY", "") not in ("", "0") if verify is None else verify
         if checked:
             verify_graph(graph, when=f"before {self.name}")
+        with collection_paused():
+            return self._run(graph, trace, checked)
+
+    def _run(self, graph: Graph, trace: PassTrace | None, checked: bool) -> Graph:
         for each in self.passes:
             firings: list[Firing] = []
             before = len(graph.nodes()) if trace is not None else 0

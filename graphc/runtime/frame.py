@@ -103,6 +103,7 @@ class Frame:
         ]
         self.results = storage.results
         self.inputs = len(program.parameters)
+        self._places = {slot: place for place, slot in reversed([*enumerate((*program.parameters, *storage.results))])}
         words = guard_words(
             program.parameters,
             [self.shapes[slot] for slot in program.parameters],
@@ -148,7 +149,7 @@ class Frame:
             workspace = self._idle.pop()
         except IndexError:
             workspace = _Workspace(self)
-        failed = self._run_segments(workspace, inputs, results, (*inputs, *results))
+        failed = self._run_segments(workspace, (*inputs, *results))
         if failed and self._is_mismatch(workspace, failed):
             return None
         if len(self._idle) < _MOST_IDLE:
@@ -163,9 +164,7 @@ class Frame:
         self._idle.append(workspace)
         return True
 
-    def _run_segments(
-        self, workspace: _Workspace, inputs: Sequence[Any], results: Sequence[np.ndarray], arrays: tuple[Any, ...]
-    ) -> int:
+    def _run_segments(self, workspace: _Workspace, arrays: tuple[Any, ...]) -> int:
         arena = ARENAS.check_out(self.arena_bytes) if self.borrows else None
         try:
             if arena is not None and arena.address != workspace.base:
@@ -178,36 +177,27 @@ class Frame:
                 entered = None
                 if library is not None:
                     library.function(
-                        [self._array(slot, inputs, results, workspace, arena) for slot in library.operands],
-                        [self._array(slot, inputs, results, workspace, arena) for slot in library.results],
+                        [self._array(slot, arrays, workspace, arena) for slot in library.operands],
+                        [self._array(slot, arrays, workspace, arena) for slot in library.results],
                     )
             return 0
         finally:
             if arena is not None:
                 ARENAS.check_in(arena)
 
-    def _array(
-        self,
-        slot: int,
-        inputs: Sequence[Any],
-        results: Sequence[np.ndarray],
-        workspace: _Workspace,
-        arena: Arena | None,
-    ) -> np.ndarray:
-        """The buffer of ``slot`` as an array, for a library function."""
+    def _array(self, slot: int, arrays: tuple[Any, ...], workspace: _Workspace, arena: Arena | None) -> np.ndarray:
+        """The buffer of ``slot`` as an array, for a library function. ``arrays``: inputs, then results."""
         root, shape = self.storage.root[slot], self.shapes[slot]
-        array: np.ndarray
-        if root in self.storage.results:
-            array = results[self.storage.results.index(root)]
+        place = self._places.get(root)
+        if place is not None:
+            array: np.ndarray = arrays[place]
         elif root in self.program.literals:
             array = self.program.literals[root]
-        elif root in self.program.parameters:
-            array = inputs[self.program.parameters.index(root)]
         else:
             memory = workspace.words.view(np.uint8) if arena is None else arena.memory
             start = workspace.address if arena is None else arena.address
             return np.ndarray(shape, self.dtypes[slot], memory.data, int(workspace.table[root]) - start)
-        return array.reshape(shape)
+        return array if array.shape == shape else array.reshape(shape)
 
     def _outputs(self, inputs: Sequence[Any], results: list[np.ndarray]) -> list[np.ndarray]:
         outputs: list[np.ndarray] = []

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.compile import compile_graph
 from graphc.errors import GradientError, InPlaceError, OutOfBoundsError
 from graphc.frontends.eager import autograd
 
@@ -433,3 +434,17 @@ def test_in_place_product_of_an_element() -> None:
     y.sum().backward()
     assert y.tolist() == [6.0, 9.0]
     assert x.grad.tolist() == [3.0, 8.0]
+
+
+def test_a_long_chain_on_few_elements_is_not_compiled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(autograd, "compile_graph", lambda graph: compiled.append(graph) or compile_graph(graph))
+    x, scale = gc.tensor([1.0, 2.0, 3.0], requires_grad=True), gc.tensor([1.0, 0.5, 1.0])
+    y = x
+    for _ in range(6000):
+        y = y * scale
+    y.sum().backward()
+    assert not compiled
+    large = gc.ones(20_000).requires_grad_()
+    (large * large).sum().backward()
+    assert len(compiled) == 1

@@ -1,0 +1,205 @@
+"""Functions made of many ops, as one op: traced once for each kind of operands, run by NumPy, recorded as one call.
+
+``cross_entropy`` is some twenty ops. On small tensors each of them costs more to dispatch and to record than to compute.
+So the function is traced into a graph, simplified (which keeps every bit), and its nodes are evaluated one after the
+other, without tensors in between: the values are those of the ops one by one. A recording has one ``call`` of the graph
+as traced, with copies of the operands, so that no write can spoil its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from graphc.dtypes import DType
+from graphc.frontends.dispatch import Array, observers, tracing
+from graphc.frontends.eager.execute import SLOW_IN_NUMPY, execute
+from graphc.frontends.eager.tensor import Tensor
+from graphc.frontends.grad_mode import set_grad_enabled
+from graphc.frontends.storage import VIEW_OPS
+from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.ir.graph import Graph, Node, Value
+from graphc.ops.elementwise import Elementwise
+from graphc.ops.quiet import quietly
+from graphc.passes.pipeline import pipeline
+
+MOST_ELEMENTS: Final = 1 << 14  # of all operands: above it, the arithmetic is what takes the time
+_MOST_PROGRAMS: Final = 256  # of each function; then all are forgotten
+_PLAIN: Final = (bool, int, float, str, type(None), DType)
+
+
+class _Step(NamedTuple):
+    function: Callable[..., Any]
+    operands: tuple[int, ...]
+    attributes: Mapping[str, Any]
+    result: int
+    results: int  # how many; 0: the result is not in a tuple
+
+
+class Program:
+    """One traced graph, and the steps that evaluate it on NumPy arrays."""
+
+    def __init__(self, graph: Graph, weak: Sequence[bool], is_one: bool) -> None:
+        self.graph = graph
+        self.weak = tuple(weak)
+        self.is_one = is_one  # whether the function gave an array, not a sequence of them
+        simple = pipeline("cpu").run(graph)
+        self._slots: dict[Value, int] = {p: i for i, p in enumerate(simple.parameters)}
+        self._constants: list[Any] = []
+        self._steps: list[_Step] = []
+        for node in _needed(simple):
+            self._add(node)
+        self._outputs = tuple([(self._slots[o], _shares_memory(o)) for o in simple.outputs])
+
+    def run(self, arrays: list[Any]) -> list[Any]:
+        """The outputs; they share memory with nothing else."""
+        return quietly(self._run, arrays)
+
+    def _run(self, arrays: list[Any]) -> list[Any]:
+        values = arrays + self._constants
+        for function, operands, attributes, result, count in self._steps:
+            made = function(*[values[i] for i in operands], **attributes)
+            if count:
+                values[result : result + count] = made
+            else:
+                values[result] = made
+        return [values[slot].copy() if shares else values[slot] for slot, shares in self._outputs]
+
+    def _add(self, node: Node) -> None:
+        operands = _read(node)
+        slot = len(self._slots)
+        self._slots.update({value: slot + i for i, value in enumerate(node.results)})
+        self._constants += [None] * len(node.results)
+        if node.op.name == "constant":
+            self._constants[-1] = node.attributes["value"]
+            return
+        step = _Step(
+            _function(node), tuple([self._slots[v] for v in operands]), node.attributes, slot,
+            0 if len(node.results) == 1 else len(node.results),
+        )  # fmt: skip
+        self._steps.append(step)
+
+
+class Composed:
+    """``function`` of tensors and plain Python values, which gives an array or a flat sequence of arrays."""
+
+    def __init__(self, function: Callable[..., Any], most_elements: int | None = MOST_ELEMENTS) -> None:
+        """``most_elements``: of all operands together; None for any number, where nothing is recorded."""
+        self.function = function
+        self.most_elements = most_elements
+        self.programs: dict[Any, Program | None] = {}
+
+    def program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, list[Tensor]] | None:
+        """The program for a call with these arguments, and the tensors among them; None where it goes op by op."""
+        if observers:
+            return None
+        tensors: list[Tensor] = []
+        key: list[Any] = []
+        elements = 0
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if type(value) is Tensor:
+                tensors.append(value)
+                elements += value._array.size
+                key.append((value.type, value.weak))
+            elif isinstance(value, _PLAIN):
+                key.append((type(value), value))
+            elif type(value) is tuple and all(type(v) in _PLAIN for v in value):
+                key.append((tuple([type(v) for v in value]), value))
+            else:
+                return None
+        if not tensors or (self.most_elements is not None and elements > self.most_elements):
+            return None
+        known = (*key, *kwargs) if kwargs else tuple(key)
+        try:
+            found = self.programs[known]
+        except KeyError:
+            found = self._trace(args, kwargs)
+            if len(self.programs) >= _MOST_PROGRAMS:
+                self.programs.clear()
+            self.programs[known] = found
+        return None if found is None else (found, tensors)
+
+    def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | None:
+        context = GraphContext(getattr(self.function, "__name__", "composed"))
+        inputs: dict[int, Tracer] = {}
+
+        def traced(value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            tracer = inputs[len(inputs)] = Tracer(context, context.builder.parameter(value.type))
+            tracer.weak = value.weak
+            tracer._requires_grad = value.dtype.is_inexact
+            return tracer
+
+        try:
+            with tracing(context), set_grad_enabled(True):
+                result = self.function(*[traced(v) for v in args], **{k: traced(v) for k, v in kwargs.items()})
+                results: list[Any] = [result] if isinstance(result, Array) else list(result)
+                if not all(_stands_alone(r, inputs.values()) for r in results):
+                    return None
+                graph = context.builder.finish([r.value for r in results])
+        finally:
+            context.closed = True
+        if context.captured or context.specialized or graph.guards or graph.effects:
+            return None
+        return Program(graph, [r.weak for r in results], isinstance(result, Array))
+
+
+def _stands_alone(result: Any, inputs: Iterable[Tracer]) -> bool:
+    """Whether ``result`` is a new array: not an argument, a view of one, or a view that cannot be written."""
+    if not isinstance(result, Tracer):
+        return False
+    if any(result._storage is tracer._storage or tracer._storage.written for tracer in inputs):
+        return False
+    return not any(step.op == "broadcast_in_dim" for step in result._chain)
+
+
+def _function(node: Node) -> Callable[..., Any]:
+    op = node.op
+    if op.name in SLOW_IN_NUMPY:
+        return lambda *arrays, **attributes: execute(op, arrays, attributes)[0]
+    if isinstance(op, Elementwise) and node.types[0].shape:  # of scalars, ufuncs give no arrays
+        ufunc = op.ufunc(node.inputs[0].dtype)
+        if ufunc is not None:
+            return ufunc
+    return op.evaluate
+
+
+def _read(node: Node) -> tuple[Value, ...]:
+    """The operands that evaluation reads: an elementwise op in NumPy repeats them itself."""
+    if not node.op.elementwise:
+        return node.inputs
+    sources = [_unrepeated(v) for v in node.inputs]
+    shapes: list[Any] = [v.type.shape for v in sources]
+    return tuple(sources) if np.broadcast_shapes(*shapes) == node.types[0].shape else node.inputs
+
+
+def _unrepeated(value: Value) -> Value:
+    node = value.node
+    if node.op.name != "broadcast_in_dim":
+        return value
+    rank, (x,) = len(node.attributes["shape"]), node.inputs
+    trailing = tuple(range(rank - x.type.ndim, rank))
+    return x if node.attributes["dims"] == trailing else value
+
+
+def _needed(graph: Graph) -> list[Node]:
+    """The nodes that evaluation reads, operands first."""
+    needed = {o.node for o in graph.outputs}
+    order = [node for node in graph.nodes() if node.op.name != "parameter"]
+    for node in reversed(order):
+        if node in needed:
+            needed.update(v.node for v in _read(node))
+    return [node for node in order if node in needed]
+
+
+def _shares_memory(output: Value) -> bool:
+    """Whether evaluation may give ``output`` as a part of an operand or a constant."""
+    node = output.node
+    while node.op.name in VIEW_OPS or node.op.name == "convert_element_type":
+        node = node.inputs[0].node
+    return node.op.name in ("parameter", "constant")
+
+
