@@ -236,11 +236,25 @@ def dim_floordiv(lhs: Dim, rhs: Dim) -> Dim:
             return _from_terms((m, c // rhs) for m, c in lhs.terms)
         rest = _from_terms((m, c) for m, c in lhs.terms if c % rhs)
         exact = _from_terms((m, c // rhs) for m, c in divisible)
-        return exact + (rest // rhs if isinstance(rest, int) else _call("//", rest, rhs))
+        return exact + (rest // rhs if isinstance(rest, int) else _quotient(rest, rhs))
     if lhs == rhs:
         return 1
     quotient = _exact_quotient(lhs, rhs)
     return _call("//", lhs, rhs) if quotient is None else quotient
+
+
+def _quotient(lhs: DimExpr, rhs: int) -> Dim:
+    """``lhs // rhs``, with (a // b + c) // d written as (a + b·c) // (b·d): equal for positive b and d."""
+    constant = sum(c for m, c in lhs.terms if not m)
+    others = [(m, c) for m, c in lhs.terms if m]
+    if rhs > 0 and len(others) == 1:
+        monomial, coefficient = others[0]
+        inner = monomial[0]
+        if coefficient == 1 and len(monomial) == 1 and isinstance(inner, DimCall) and inner.op == "//":
+            divisor = inner.rhs
+            if isinstance(divisor, int) and divisor > 0:
+                return dim_floordiv(inner.lhs + divisor * constant, divisor * rhs)
+    return _call("//", lhs, rhs)
 
 
 def _exact_quotient(lhs: Dim, rhs: Dim) -> Dim | None:
