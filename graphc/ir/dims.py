@@ -381,6 +381,28 @@ def evaluate_dim(dim: Dim, bindings: Mapping[str, int]) -> int:
     return value
 
 
+def solve(dim: Dim, size: Dim, bindings: Mapping[str, Dim]) -> tuple[str, Dim | None] | None:
+    """The one name in ``dim`` that ``bindings`` lacks, and the value that makes ``dim`` equal to ``size``.
+
+    The value is None where no size of at least 0 does. The whole is None where no name or several are missing, or ``dim`` is
+    not linear in the one.
+    """
+    if isinstance(dim, int):
+        return None
+    missing = {name for name in dim.symbols() if name not in bindings}
+    if len(missing) != 1:
+        return None
+    (name,) = missing
+    unknown = symbol(f"{name}__unknown")  # the values of ``bindings`` may hold a size called ``name``
+    rest = substitute(dim, {**bindings, name: 0})
+    factor = substitute(dim, {**bindings, name: 1}) - rest
+    if factor == 0 or substitute(dim, {**bindings, name: unknown}) != unknown * factor + rest:
+        return None
+    value = (size - rest) // factor
+    high = bounds(value)[1]
+    return name, None if value * factor != size - rest or (high is not None and high < 0) else value
+
+
 def product(dims: Iterable[Dim]) -> Dim:
     """The product of ``dims``: the element count of a shape."""
     total: Dim = 1
