@@ -371,8 +371,12 @@ class GraphContext:
         if value._requires_grad and not detached:
             x._requires_grad = True
         for leaf, values in self._leaves.values():
-            if leaf._storage is storage:
+            if leaf._is_leaf and leaf._storage is storage:
                 values.append(leaf.value)
+
+    def updated_leaves(self) -> dict[Value, Tracer]:
+        """The values that leaves were given by writes that autograd does not see, as under ``no_grad``."""
+        return {v: leaf for leaf, values in self._leaves.values() if leaf._is_leaf for v in values[1:]}
 
     def repeats_operands(self, operands: Sequence[Array]) -> bool:
         return False  # the IR is strict
@@ -407,7 +411,9 @@ class GraphContext:
         else:
             seed = self.lift(gradient).value
         pairs = [(leaf, v) for leaf, values in self._leaves.values() for v in values]
-        flows = self.cotangents([(root.value, seed)], [v for _, v in pairs])
+        # A leaf that was updated under no_grad stands for all its values, and none of them flows into another.
+        leaves = [v for leaf, v in pairs if leaf._is_leaf]
+        flows = self.cotangents([(root.value, seed)], [v for _, v in pairs], leaves)
         for (leaf, _), flow in zip(pairs, flows, strict=True):
             if flow is None:
                 continue
@@ -416,10 +422,12 @@ class GraphContext:
                 self, flow if previous is None else self.emit("add", self.lift(previous).value, flow)
             )
 
-    def cotangents(self, seeds: Sequence[tuple[Value, Value]], wrt: Sequence[Value]) -> list[Value | None]:
+    def cotangents(
+        self, seeds: Sequence[tuple[Value, Value]], wrt: Sequence[Value], frontier: Sequence[Value] = ()
+    ) -> list[Value | None]:
         """The gradients of ``wrt`` as nodes of this graph; each keeps the line of the op it differentiates."""
         try:
-            return backpropagate(self.builder, seeds, wrt)
+            return backpropagate(self.builder, seeds, wrt, frontier=frontier)
         finally:
             self.builder.location = None
 

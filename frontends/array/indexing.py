@@ -89,13 +89,21 @@ def _expand_key(x: Array, key: Any) -> list[Any]:
     return items + fill
 
 
+def _is_known(item: slice, size: Dim) -> bool:
+    """Whether no symbolic size plays a part."""
+    return not any(isinstance(b, DimExpr) for b in (size, item.start, item.stop))
+
+
 def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
-    """Start, limit and step within [0, size]; a negative step gives the bounds of the forward slice it reverses."""
+    """Start, limit and step within [0, size]; a negative step gives the bounds of the forward slice it reverses.
+
+    Of a symbolic size it reverses first: then the bounds are those of the slice of the reversed axis.
+    """
     step = 1 if item.step is None else int(item.step.__index__())
     if step == 0:
         raise ArgumentError(f"a slice of axis {axis} has step 0")
     bounds = [b if b is None or isinstance(b, DimExpr) else int(b.__index__()) for b in (item.start, item.stop)]
-    if isinstance(size, int) and not any(isinstance(b, DimExpr) for b in bounds):
+    if _is_known(item, size):
         start, stop, step = slice(bounds[0], bounds[1], step).indices(size)
         count = len(range(start, stop, step))
         if count == 0:
@@ -103,12 +111,10 @@ def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
         if step < 0:
             return start + (count - 1) * step, start + 1, step
         return start, start + (count - 1) * step + 1, step
-    if step != 1:
-        if bounds == [None, None] and step == -1:
-            return 0, size, -1
-        raise ShapeError(f"a slice with step {step} needs a known size, and axis {axis} has the symbolic size {size}")
+    if step < 0:  # x[a:b:-k] is x[::-1][-1 - a : -1 - b : k]
+        bounds = [dim_max(size - 1 - b, 0) if isinstance(b, DimExpr) else None if b is None else -1 - b for b in bounds]
     first, last = _clamp_bound(bounds[0], size, 0), _clamp_bound(bounds[1], size, size)
-    return first, dim_max(first, last), 1
+    return first, dim_max(first, last), step
 
 
 def _clamp_bound(bound: Dim | None, size: Dim, default: Dim) -> Dim:
@@ -124,7 +130,8 @@ def _basic_view(x: Array, items: Sequence[Any]) -> tuple[Array, list[tuple[int, 
     starts: list[Dim] = []
     limits: list[Dim] = []
     strides: list[int] = []
-    reversed_axes: list[int] = []
+    reversed_axes: list[int] = []  # after the slice
+    reversed_first: list[int] = []
     kept: list[Dim] = []  # the shape after dropping int axes and adding new ones
     arrays: list[tuple[int, Any]] = []
     axis = 0
@@ -140,7 +147,7 @@ def _basic_view(x: Array, items: Sequence[Any]) -> tuple[Array, list[tuple[int, 
             limits.append(limit)
             strides.append(abs(step))
             if step < 0:
-                reversed_axes.append(axis)
+                (reversed_axes if _is_known(item, x.shape[axis]) else reversed_first).append(axis)
             kept.append((limit - start + abs(step) - 1) // abs(step) if abs(step) != 1 else limit - start)
             axis += 1
         elif _is_int(item):
@@ -158,7 +165,7 @@ def _basic_view(x: Array, items: Sequence[Any]) -> tuple[Array, list[tuple[int, 
                 strides.append(1)
                 kept.append(x.shape[axis])
                 axis += 1
-    view = x
+    view = bind_view("reverse", x, axes=tuple(reversed_first)) if reversed_first else x
     if tuple(limits) != x.shape or any(s != 0 for s in starts) or any(s != 1 for s in strides):
         view = bind_view("slice", view, starts=tuple(starts), limits=tuple(limits), strides=tuple(strides))
     if reversed_axes:

@@ -57,6 +57,8 @@ class TraceContext(GraphContext):
                 result.append(self._argument(position, leaf.type, name))
             elif isinstance(leaf, Array):
                 result.append(self._tensor_argument(position, leaf, name, shared.get(position), result))
+            elif position in shared and (known := self._lifted.get(id(leaf))) is not None:  # one ndarray passed twice
+                result.append(known)
             elif is_scalar(leaf):
                 result.append(self._scalar_argument(position, leaf, name))
             else:

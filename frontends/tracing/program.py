@@ -10,6 +10,7 @@ import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
+from graphc.errors import InPlaceError
 from graphc.frontends.call_pattern import CallPattern, Captured, Constant, Number
 from graphc.frontends.dispatch import Array, bind_view, eager_context
 from graphc.frontends.grad_mode import set_grad_enabled
@@ -67,9 +68,12 @@ class TracedProgram:
         for leaf in result_leaves:
             found.append(_output_of(leaf, context, outputs, self._flows, whole))
         self._outputs = tuple(found)
+        updated = _updates_that_flow(context, [v for v, flows in zip(outputs, self._flows, strict=True) if flows])
         self._inputs = tuple(context.inputs)
         gradients = context.final_gradients()
         self._written: list[tuple[int, int, bool]] = []  # input, output, whether gradients flow into the new value
+        # Inputs that a recording keeps a copy of. Of the others the write is what its version check finds.
+        self._kept: list[int] = []
         aliases: dict[int, int] = {}
         for position, entry in enumerate(self._inputs):
             storage = entry.tracer._storage
@@ -79,6 +83,8 @@ class TracedProgram:
                 self._written.append((position, len(outputs), flows))
                 outputs.append(storage.value)
                 self._flows.append(flows)
+                if id(storage) not in updated:
+                    self._kept.append(position)
         self._gradients: list[tuple[int, int | None]] = []
         for position, gradient in gradients:
             self._gradients.append((position, None if gradient is None else len(outputs)))
@@ -141,9 +147,10 @@ class TracedProgram:
     def run(self, sources: Sequence[Any]) -> Any:
         """Run the graph on ``sources`` (from :meth:`match`), write back what it changed, and build the result."""
         eager: Any = eager_context()
+        if self._written:
+            _check_overlap([sources[position] for position, _, _ in self._written], sources)
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
-        written = [position for position, _, _ in self._written]
-        results = eager.call(self.graph, self.executable(), arguments, written, self._flows, self._in_place)
+        results = eager.call(self.graph, self.executable(), arguments, self._kept, self._flows, self._in_place)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:
@@ -229,6 +236,26 @@ class TracedProgram:
         return view
 
 
+def _updates_that_flow(context: TraceContext, differentiable: Sequence[Value]) -> set[int]:
+    """The storages (by id) of leaves that were updated under ``no_grad`` to what a differentiable result depends on.
+
+    Such a result is a function of two values of the leaf, and its gradient from outside of the traced function could only
+    tell the one that went in.
+    """
+    updated = context.updated_leaves()
+    found: set[int] = set()
+    seen, pending = set(differentiable), list(differentiable)
+    while updated and pending:
+        value = pending.pop()
+        if value in updated:
+            found.add(id(updated[value]._storage))
+        elif value.node.op.name != "stop_gradient" and value.dtype.is_inexact:
+            new = [v for v in value.node.inputs if v not in seen]
+            seen.update(new)
+            pending += new
+    return found
+
+
 def _output_of(leaf: Any, context: TraceContext, outputs: list[Value], flows: list[bool], whole: bool) -> _Output:
     if not isinstance(leaf, Array):
         return _Output(None, False, (), False, leaf)
@@ -312,6 +339,34 @@ def _find_captured_arguments(
 def _memory(source: Any) -> int:
     storage = getattr(source, "_storage", None)
     return id(source if storage is None else storage)
+
+
+def _check_overlap(written: Sequence[Any], sources: Sequence[Any]) -> None:
+    """Raise InPlaceError where memory that is written back is read as another array too, which no view chain tells.
+
+    Tensors that are views of each other share a storage and were traced as such; this is about NumPy's views.
+    """
+    plain = [(s, s, _owner(s)) for s in sources if isinstance(s, np.ndarray)]
+    if not plain:
+        return
+    tensors = [(s, s._array, _owner(s._array)) for s in sources if hasattr(s, "_array")]
+    for target in written:
+        array = target if isinstance(target, np.ndarray) else target._array
+        owner = _owner(array)
+        for source, other, its_owner in [*plain, *tensors] if array is target else plain:
+            if its_owner is owner and source is not target and np.shares_memory(array, other):
+                raise InPlaceError(
+                    f"a traced function writes to an argument of shape {array.shape}, which shares memory with another "
+                    f"one, of shape {other.shape}, that is not the same array or a view of the same tensor",
+                    hint="pass a copy() of one, or tensors: x = gc.from_numpy(array), and its views x[...]",
+                )
+
+
+def _owner(array: Any) -> Any:
+    """The object that holds the memory of ``array``."""
+    while (base := getattr(array, "base", None)) is not None:
+        array = base
+    return array
 
 
 def _guarded(getter: Getter | None, source: Any) -> Getter:

@@ -83,16 +83,16 @@ def describe_leaf(leaf: Any) -> Any:
 def signature(tree: TreeDef, leaves: Sequence[Any]) -> Any:
     """The signature of a call: structure, types, static values, which arguments share memory and how, the gradient mode."""
     groups = shared_memory(leaves)
-    views = tuple([(position, leaves[position]._chain) for group in groups for position in group])
+    views = tuple([(position, getattr(leaves[position], "_chain", ())) for group in groups for position in group])
     parts = tuple([describe_leaf(leaf) for leaf in leaves])
     return (tree, parts, tuple(map(tuple, groups)), views, mode.enabled)
 
 
 def shared_memory(leaves: Sequence[Any]) -> list[list[int]]:
-    """Groups of positions whose tensors are one object or views of one memory; only groups of two and more."""
+    """Groups of positions whose arrays are one object, or tensors of one memory; only groups of two and more."""
     groups: dict[int, list[int]] = {}
     for position, leaf in enumerate(leaves):
-        if isinstance(leaf, Array):
+        if isinstance(leaf, (Array, np.ndarray)):
             storage = getattr(leaf, "_storage", None)
             groups.setdefault(id(leaf if storage is None else storage), []).append(position)
     return [group for group in groups.values() if len(group) > 1]

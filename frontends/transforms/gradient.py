@@ -183,12 +183,17 @@ def _pull(
         if reference is not None and reference.requires_grad:
             roots.append((reference, output.seed(seed)))
     targets = inputs.starts
-    create = bool(recorders.active) or _depends_on_others(roots, targets)
+    is_function = _depends_on_others(roots, targets)  # of something that wants gradients
+    create = bool(recorders.active) or is_function
     found = compute_gradients(roots, targets, retain_graph=retain or create, create_graph=create) if roots else {}
     result: list[Any] = []
     for copy, target in zip(inputs.copies, targets, strict=True):
         gradient = found.get(target)
-        result.append(Tensor.wrap(np.zeros_like(copy._array)) if gradient is None else from_gradient(gradient))
+        if gradient is None:
+            result.append(Tensor.wrap(np.zeros_like(copy._array)))
+        else:
+            found_array = from_gradient(gradient)
+            result.append(found_array if is_function or not create else found_array.detach())
     return result
 
 
@@ -226,7 +231,7 @@ def _outward(value: Array, inputs: _Inputs) -> Array:
     """The function's result for the caller: without the history that ends in the private copies."""
     if isinstance(value, Tensor):
         reference = value.reference()
-        if reference is not None and reference.requires_grad and not recorders.active:
+        if reference is not None and reference.requires_grad:
             targets = inputs.starts
             if not _depends_on_others([(reference, None)], targets):
                 return value.detach()

@@ -122,7 +122,7 @@ class Builder:
 
 
 def complete_attributes(primitive: Primitive, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """``attributes`` in the primitive's order, defaults filled in and lists made tuples; raises ArgumentError for others."""
+    """``attributes`` in the primitive's order, with defaults, lists made tuples, arrays read-only. Others: ArgumentError."""
     unknown = [name for name in attributes if name not in primitive.attributes]
     if unknown:
         raise ArgumentError(f"{primitive.name} has no attribute {unknown[0]!r}; it takes {primitive.attributes}")
@@ -140,6 +140,14 @@ def complete_attributes(primitive: Primitive, attributes: Mapping[str, Any]) -> 
 def _frozen(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_frozen(v) for v in cast("Sequence[Any]", value))
-    if isinstance(value, np.generic) and not isinstance(value, np.ndarray):
-        return value.item()
-    return value
+    if isinstance(value, np.ndarray):
+        return _read_only(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    if not array.flags.writeable:
+        return array
+    copy = array.copy()
+    copy.setflags(write=False)
+    return copy

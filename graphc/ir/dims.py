@@ -236,11 +236,25 @@ def dim_floordiv(lhs: Dim, rhs: Dim) -> Dim:
             return _from_terms((m, c // rhs) for m, c in lhs.terms)
         rest = _from_terms((m, c) for m, c in lhs.terms if c % rhs)
         exact = _from_terms((m, c // rhs) for m, c in divisible)
-        return exact + (rest // rhs if isinstance(rest, int) else _call("//", rest, rhs))
+        return exact + (rest // rhs if isinstance(rest, int) else _quotient(rest, rhs))
     if lhs == rhs:
         return 1
     quotient = _exact_quotient(lhs, rhs)
     return _call("//", lhs, rhs) if quotient is None else quotient
+
+
+def _quotient(lhs: DimExpr, rhs: int) -> Dim:
+    """``lhs // rhs``, with (a // b + c) // d written as (a + b·c) // (b·d): equal for positive b and d."""
+    constant = sum(c for m, c in lhs.terms if not m)
+    others = [(m, c) for m, c in lhs.terms if m]
+    if rhs > 0 and len(others) == 1:
+        monomial, coefficient = others[0]
+        inner = monomial[0]
+        if coefficient == 1 and len(monomial) == 1 and isinstance(inner, DimCall) and inner.op == "//":
+            divisor = inner.rhs
+            if isinstance(divisor, int) and divisor > 0:
+                return dim_floordiv(inner.lhs + divisor * constant, divisor * rhs)
+    return _call("//", lhs, rhs)
 
 
 def _exact_quotient(lhs: Dim, rhs: Dim) -> Dim | None:
@@ -365,6 +379,28 @@ def evaluate_dim(dim: Dim, bindings: Mapping[str, int]) -> int:
         missing = next(iter(value.symbols()))
         raise ShapeError(f"the size {missing!r} in {dim} is not bound by any input")
     return value
+
+
+def solve(dim: Dim, size: Dim, bindings: Mapping[str, Dim]) -> tuple[str, Dim | None] | None:
+    """The one name in ``dim`` that ``bindings`` lacks, and the value that makes ``dim`` equal to ``size``.
+
+    The value is None where no size of at least 0 does. The whole is None where no name or several are missing, or ``dim`` is
+    not linear in the one.
+    """
+    if isinstance(dim, int):
+        return None
+    missing = {name for name in dim.symbols() if name not in bindings}
+    if len(missing) != 1:
+        return None
+    (name,) = missing
+    unknown = symbol(f"{name}__unknown")  # the values of ``bindings`` may hold a size called ``name``
+    rest = substitute(dim, {**bindings, name: 0})
+    factor = substitute(dim, {**bindings, name: 1}) - rest
+    if factor == 0 or substitute(dim, {**bindings, name: unknown}) != unknown * factor + rest:
+        return None
+    value = (size - rest) // factor
+    high = bounds(value)[1]
+    return name, None if value * factor != size - rest or (high is not None and high < 0) else value
 
 
 def product(dims: Iterable[Dim]) -> Dim:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from graphc.dtypes import DType
 from graphc.errors import ShapeError
-from graphc.ir.dims import Dim, DimExpr, evaluate_dim, product, substitute, symbols_of
+from graphc.ir.dims import Dim, DimExpr, evaluate_dim, product, solve, substitute, symbols_of
 
 Shape = tuple[Dim, ...]
 
@@ -73,7 +74,7 @@ Bindings = dict[str, int]
 def bind_shape(type_: TensorType, shape: Sequence[int], bindings: Bindings, what: str) -> None:
     """Match a concrete ``shape`` with ``type_``, adding the sizes it determines to ``bindings``.
 
-    A dimension that is a bare name binds it; any other is left to :func:`check_shape`, once every name is bound. ``what``
+    A dimension that is a bare name binds it; any other is left to :func:`solve_sizes` and :func:`check_shape`. ``what``
     names the value in the ShapeError.
     """
     if len(shape) != type_.ndim:
@@ -87,6 +88,34 @@ def bind_shape(type_: TensorType, shape: Sequence[int], bindings: Bindings, what
                 )
         elif dim != size:
             raise ShapeError(f"{what} has shape {tuple(shape)}, but {type_} was declared: dimension {axis} must be {dim}")
+
+
+def solve_sizes(
+    types: Sequence[TensorType], shapes: Sequence[Sequence[Dim]], bindings: dict[str, Any], names: Sequence[str]
+) -> None:
+    """Add to ``bindings`` the sizes that no dimension is by itself, as n in ``f32[2*n]``, where one is linear in just that one.
+
+    ``shapes`` are those given for ``types``, of equal ranks, and ``names`` what the values are called in the ShapeError for
+    an equation that no size solves. What stays unbound is an error of :func:`check_shape`.
+    """
+    pairs = [
+        (dim, size, f"{name} has size {size} in dimension {axis}")
+        for type_, shape, name in zip(types, shapes, names, strict=True)
+        if not type_.is_concrete
+        for axis, (dim, size) in enumerate(zip(type_.shape, shape, strict=True))
+        if isinstance(dim, DimExpr) and any(symbol not in bindings for symbol in dim.symbols())
+    ]
+    solved = True
+    while solved:
+        solved = False
+        for dim, size, what in pairs:
+            found = solve(dim, size, bindings)
+            if found is not None:
+                symbol, value = found
+                if value is None:
+                    raise ShapeError(f"{what}, but no size {symbol!r} makes {dim} that")
+                bindings[symbol] = value
+                solved = True
 
 
 def check_shape(type_: TensorType, shape: Sequence[int], bindings: Bindings, what: str) -> None:

@@ -13,7 +13,7 @@ from graphc.errors import ArgumentError, CheckError, DTypeError, GradientError, 
 from graphc.ir.dims import Dim, DimExpr, evaluate_dim, substitute
 from graphc.ir.graph import Graph, Guard, Node, Value, uses
 from graphc.ir.primitive import ALL, Primitive, Residuals, register
-from graphc.ir.types import TensorType, bind_shape, check_shape
+from graphc.ir.types import TensorType, bind_shape, check_shape, solve_sizes
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -168,6 +168,7 @@ def bind_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], wh
         for want, have in zip(d.shape, g.shape, strict=True):
             if isinstance(want, DimExpr) and str(want) == next(want.symbols(), ""):
                 bindings.setdefault(str(want), have)
+    solve_sizes(declared, [g.shape for g in given], bindings, [f"{what}: operand {i}" for i in range(len(given))])
     for position, (d, g) in enumerate(zip(declared, given, strict=True)):
         if d.substitute(bindings) != g:
             raise ShapeError(f"{what}: operand {position} has type {g}, {d.substitute(bindings)} was declared")
@@ -197,10 +198,13 @@ def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
     types = graph.parameter_types
     if len(arrays) != len(types):
         raise ArgumentError(f"{graph.name} takes {len(types)} inputs, {len(arrays)} were given")
-    for index, (parameter, array) in enumerate(zip(graph.parameters, arrays, strict=True)):
-        bind_shape(parameter.type, np.shape(array), bindings, parameter.node.name or f"input {index}")
-    for index, (parameter, array) in enumerate(zip(graph.parameters, arrays, strict=True)):
-        check_shape(parameter.type, np.shape(array), bindings, parameter.node.name or f"input {index}")
+    names = [parameter.node.name or f"input {index}" for index, parameter in enumerate(graph.parameters)]
+    shapes = [np.shape(array) for array in arrays]
+    for type_, shape, name in zip(types, shapes, names, strict=True):
+        bind_shape(type_, shape, bindings, name)
+    solve_sizes(types, shapes, bindings, names)
+    for type_, shape, name in zip(types, shapes, names, strict=True):
+        check_shape(type_, shape, bindings, name)
     check_guards(graph.guards, bindings)
     remaining = uses(graph)
     values: dict[Value, Any] = dict(zip(graph.parameters, arrays, strict=True))

@@ -16,7 +16,7 @@ from graphc.errors import (
     GraphcError,
 )
 from graphc.ir.graph import Graph, Node
-from graphc.ir.types import Bindings, bind_shape, check_shape
+from graphc.ir.types import Bindings, bind_shape, check_shape, solve_sizes
 from graphc.ops.core import check_guards, concrete_attributes
 from graphc.runtime.frame import Frame
 from graphc.runtime.program import NativeKernel, Program, RunKernels
@@ -144,6 +144,7 @@ class Executable:
         bindings: Bindings = {}
         for name, type_, array in zip(self._names, self._types, inputs, strict=True):
             bind_shape(type_, array.shape, bindings, name)
+        solve_sizes(self._types, [array.shape for array in inputs], bindings, self._names)
         for name, type_, array in zip(self._names, self._types, inputs, strict=True):
             check_shape(type_, array.shape, bindings, name)
         check_guards(self.graph.guards, bindings)

@@ -182,9 +182,10 @@ def test_two_processes_print_the_same() -> None:
     assert "0x" not in outputs[0]
 
 
-def test_a_function_that_assigns_to_slices(tmp_path, capsys):
+def test_a_function_that_assigns_to_slices(cli: Cli, tmp_path: Path) -> None:
     script = tmp_path / "stencil.py"
     script.write_text("def sweep(a):\n    a[1:-1] = 0.5 * (a[:-2] + a[2:])\n    return a.sum()\n")
     for stage in ("traced", "optimized", "kernels"):
-        assert main(["dump", f"{script}:sweep", "--input", "f32[8]", "--stage", stage]) == 0
-        assert "dynamic_update_slice" in capsys.readouterr().out
+        result = cli("dump", f"{script}:sweep", "--input", "f32[8]", "--stage", stage)
+        assert result.code == 0
+        assert "dynamic_update_slice" in result.out

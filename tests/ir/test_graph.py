@@ -156,6 +156,16 @@ def test_constants_are_copied_and_read_only() -> None:
     assert not value.flags.writeable
 
 
+def test_an_array_given_as_an_attribute_is_copied_and_read_only() -> None:
+    array = np.arange(3)
+    b = Builder(location=UNKNOWN)
+    node = b.emit_one("constant", value=array).node
+    array[0] = 7
+    assert node.attributes["value"].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="read-only"):
+        node.attributes["value"][0] = 1
+
+
 def test_guards_are_recorded_once() -> None:
     b = Builder()
     n, m = symbol("n"), symbol("m")

@@ -7,7 +7,8 @@ import pytest
 from graphc.dtypes import float32, float64
 from graphc.errors import ShapeError
 from graphc.ir import TensorType, parse_type, symbol
-from graphc.ir.types import bind_shape, check_shape, symbols_in
+from graphc.ir.dims import Dim
+from graphc.ir.types import bind_shape, check_shape, solve_sizes, symbols_in
 
 n, m = symbol("n"), symbol("m")
 
@@ -39,6 +40,48 @@ def test_a_negative_size_is_an_error() -> None:
         TensorType(float32, (2, -1))
     with pytest.raises(ShapeError, match="negative size"):
         TensorType(float32, (n - 5,)).substitute({"n": 3})
+
+
+@pytest.mark.parametrize(
+    ("types", "shapes", "want"),
+    [
+        (["f32[2*n]"], [(6,)], {"n": 3}),
+        (["f32[3*n+1, 4]"], [(7, 4)], {"n": 2}),
+        (["f32[n+m]", "f32[2*n]"], [(5,), (4,)], {"n": 2, "m": 3}),
+        (["f32[n*m, n]"], [(12, 3)], {"n": 3, "m": 4}),
+        (["f32[k-m, n+m, 2*n]"], [(1, 5, 4)], {"n": 2, "m": 3, "k": 4}),
+        (["f32[n-2]"], [(0,)], {"n": 2}),
+        (["f32[n//2]"], [(3,)], {}),  # 6 or 7
+        (["f32[n*n]"], [(9,)], {}),
+        (["f32[n+m]"], [(9,)], {}),
+        (["f32[n*m, m]"], [(0, 0)], {"m": 0}),  # any n
+    ],
+)
+def test_sizes_that_are_only_in_expressions(
+    types: list[str], shapes: list[tuple[int, ...]], want: dict[str, int]
+) -> None:
+    bindings: dict[str, int] = {}
+    parsed = [parse_type(text) for text in types]
+    names = [f"x{i}" for i in range(len(types))]
+    for type_, shape, name in zip(parsed, shapes, names, strict=True):
+        bind_shape(type_, shape, bindings, name)
+    solve_sizes(parsed, shapes, bindings, names)
+    assert bindings == want
+
+
+def test_an_equation_that_no_size_solves_names_the_value() -> None:
+    with pytest.raises(ShapeError, match=r"x has size 3 in dimension 1, but no size 'n' makes 2\*n that"):
+        solve_sizes([parse_type("f32[4, 2*n]")], [(4, 3)], {}, ["x"])
+    with pytest.raises(ShapeError, match=r"x has size 1 in dimension 0, but no size 'n' makes n\+2 that"):
+        solve_sizes([parse_type("f32[n+2]")], [(1,)], {}, ["x"])
+
+
+def test_sizes_may_be_solved_for_symbolic_ones() -> None:
+    bindings: dict[str, Dim] = {}
+    solve_sizes([parse_type("f32[2*n, n+m]")], [(4 * n, 3 * n)], bindings, ["x"])
+    assert bindings == {"n": 2 * n, "m": n}
+    with pytest.raises(ShapeError, match="no size 'n' makes"):
+        solve_sizes([parse_type("f32[2*n]")], [(n,)], {}, ["x"])
 
 
 def test_binding_shapes() -> None:

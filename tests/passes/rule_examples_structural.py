@@ -85,10 +85,19 @@ MOVEMENT = [
     E("dimension_that_is_known", "", lambda b: b.dimension(dim=3)),
 ]
 
+
+
+def every_second(b: Builder, x: Value) -> Value:
+    """Of the first axis, of any size."""
+    starts, strides = (0,) * x.ndim, (2,) + (1,) * (x.ndim - 1)
+    return b.slice(x, starts=starts, limits=x.shape, strides=strides)
+
+
 SLICING = [
     E("slice_of_everything", X, lambda b, x: cut(b, x, (0, 3, 1), (0, 4, 1))),
     E("slice_twice", "f32[20]", lambda b, x: cut(b, cut(b, x, (1, 18, 2)), (1, 8, 3))),
     E("slice_twice", "f32[20]", lambda b, x: cut(b, cut(b, x, (1, 18, 2)), (3, 3, 1))),
+    E("slice_twice", "f32[n, 3]", lambda b, x: every_second(b, every_second(b, x)), sizes=(("n", 7),)),
     E(
         "slice_twice",
         "f32[n, 9]",

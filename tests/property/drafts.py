@@ -1,296 +1,194 @@
-"""Random well-typed graphs over most primitives, with inputs for them.
+"""Random well-typed graphs over all families of primitives, with inputs for them.
 
-A graph is described by a list of numbers, one a step, so that a failing one shrinks by losing steps. Ops whose results jump
-(comparisons, rounding, orders, maxima with their gradients) get only values that two correct implementations compute to the
-same bit; `Draft.exact` holds those.
+A graph is described by a list of byte strings, one a step, that a step reads its choices from; what is missing reads as 0, and
+0 is the simplest choice. So a failing graph shrinks by losing steps and by making simpler choices.
+
+Two kinds of floats are told apart, by construction. *Exact* values are multiples of a power of two with so few bits that every
+correct implementation computes the same bits, in any order of operations; `Draft` keeps their grid and magnitude. Ops that jump
+(comparisons, rounding, orders, extremes) get exact values only. All other floats are *rounded*; magnitudes are kept small, and
+each op gets operands from where it is smooth.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
 
 import graphc.ops  # noqa: F401 - fills the registry
-from graphc.dtypes import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, uint16, uint32, uint64
+from graphc.dtypes import (
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from graphc.ir.builder import Builder
-from graphc.ir.dims import Dim, symbol
-from graphc.ir.graph import Graph, Value
+from graphc.ir.dims import Dim, evaluate_dim, symbol
+from graphc.ir.graph import Graph, Value, topological_order
 from graphc.ir.types import TensorType
 from graphc.locations import Location
+from graphc.ops.core import evaluate_graph
+from graphc.passes.differentiate import backpropagate, gradient_builder
+from tests.property.error_bound import PRECISION
 
-SHAPES: tuple[tuple[Dim, ...], ...] = ((), (3,), (3, 4), (2, 3, 5), (1, 3), (0, 3), (symbol("n"), 3))
-FLOATS = (float32, float32, float64, float64, float16, bfloat16)
-OTHERS = (bool_, int8, int32, int64, uint16)
-# Bounded where the operand is, and with a bounded slope.
-SMOOTH = ("tanh", "sin", "cos", "logistic", "atan", "erf", "erfc", "asinh")
-ON_UNIT = ("exp", "exp2", "expm1", "sinh", "cosh", "tan")  # applied after tanh
-POSITIVE = ("log", "log2", "log10", "log1p", "sqrt", "rsqrt", "lgamma", "digamma")  # applied to 1 + x²
-EXACT_UNARY = ("neg", "abs", "sign", "floor", "ceil", "round", "trunc")
-COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
-INTEGER = (
-    "add", "sub", "mul", "floor_divide", "remainder", "maximum", "minimum", "bitwise_and", "bitwise_or", "bitwise_xor",
-    "shift_left", "shift_right", "pow",
+n = symbol("n")
+SHAPES: tuple[tuple[Dim, ...], ...] = (
+    (3, 4), (n, 3), (n,), (3,), (2, n), (2, 3, 5), (1, 3), (), (n, 2, 2), (0, 3), (40, 70),
 )  # fmt: skip
-N = 4  # what the symbolic size is
+FLOATS = (float32, float64, float32, float16, float64, bfloat16, float32)
+OTHERS = (int32, int64, bool_, uint8, int8, uint16, uint32, int16, uint64)
+SIZES = (4, 0, 1, 1500)  # of n; 1500 is more than a chunk of the sums, and no multiple of a vector
+MOST = 12_000  # elements of a value
+LIMIT = 16.0  # rounded values stay below; what exceeds it is made smaller before it is used
 
-plans = st.lists(st.integers(0, 2**20), min_size=1, max_size=3)
+step = st.binary(min_size=1, max_size=12)
+plans = st.builds(lambda one, other: one + other, st.lists(step, min_size=1, max_size=12), st.lists(step, max_size=6))
+
+
+class Range(NamedTuple):
+    """What is known of a float: |x| ≤ `largest`, and x is a multiple of 2**-grid, if `grid` is not None."""
+
+    largest: float
+    grid: int | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A graph: parameters → some values, a scalar loss, and the loss's gradient by every float parameter."""
+
+    graph: Graph
+    exact: frozenset[Value]  # values that any correct implementation computes to the same bits
 
 
 class Draft:
-    """A graph in the making."""
+    """A graph in the making. `choose` reads the next choice of the step at work."""
 
-    def __init__(self, plan: Sequence[int]) -> None:
-        self.rng = np.random.default_rng(list(plan))
-        self.b = Builder("random", location=Location("random.py", 1, 1))
-        self.float = self.pick(FLOATS)
+    def __init__(self) -> None:
+        self.b: Builder = gradient_builder("random")
+        self.b.location = Location("random.py", 1, 1)
         self.values: list[Value] = []
-        self.exact: set[Value] = set()
-        for number, shape in enumerate((self.pick(SHAPES[:3]), self.pick(SHAPES), self.pick(SHAPES))):
-            self.keep(self.b.parameter(TensorType(self.float, shape), f"x{number}"))
-        self.keep(self.b.parameter(TensorType(self.pick(OTHERS), self.pick(SHAPES)), "i"))
-        for seed in plan:
-            self.rng = np.random.default_rng(seed)
-            self.step()
-        made = [v for v in self.values[4:] if v.ndim <= 5] or self.values[:1]
-        self.graph: Graph = self.b.finish(made)
+        self.ranges: dict[Value, Range] = {}
+        self.choices: Iterator[int] = iter(())
 
-    def pick(self, options: Sequence[Any]) -> Any:
-        return options[int(self.rng.integers(len(options)))]
+    def number(self, below: int) -> int:
+        return next(self.choices, 0) % below
 
-    def keep(self, value: Value, *, exact: bool = True) -> None:
+    def choose(self, options: Sequence[Any]) -> Any:
+        return options[self.number(len(options))]
+
+    def declare(self, choices: bytes) -> None:
+        """Parameters: a few floats of related shapes, integers, a key."""
+        self.choices = iter(choices)
+        dtype, shape = self.choose(FLOATS), self.choose(SHAPES)
+        others = [TensorType(self.choose(OTHERS), shape)]
+        floats = [TensorType(dtype, shape), TensorType(dtype, shape), TensorType(dtype, shape[1:])]
+        floats.append(TensorType(self.choose((dtype, *FLOATS)), self.choose((shape, *SHAPES))))
+        others.append(TensorType(self.choose(OTHERS), self.choose((shape[:1], *SHAPES))))
+        for number, type_ in enumerate((*floats, *others)):
+            self.keep(self.b.parameter(type_, f"x{number}"), 2.0 if number < 4 else 4.0, 2 if number < 4 else 0)
+        self.parameters = list(self.values)
+        # A size that no parameter has is unknown at run time.
+        self.n: Dim = n if any(n in v.shape for v in self.parameters) else 3
+
+    def keep(self, value: Value, largest: float = 0.0, grid: int | None = None) -> None:
+        """Offer `value` to later steps. `largest` and `grid` of a float as in `Range`; too many bits make it rounded."""
+        if _size(value) > MOST or value.ndim > 5:
+            return
+        self.know(value, largest, grid)
         self.values.append(value)
-        if exact or not value.dtype.is_floating:
-            self.exact.add(value)
 
-    def step(self) -> None:
-        x = self.pick(self.values[-5:] if self.rng.random() < 0.6 else self.values)
-        self.pick(STEPS)(self, x)
+    def know(self, value: Value, largest: float, grid: int | None = None) -> Value:
+        if grid is not None and math.log2(max(largest, 2.0**-grid)) + grid > PRECISION.get(value.dtype, 64):
+            grid = None
+        self.ranges[value] = Range(largest, grid)
+        return value
+
+    def move(self, value: Value, source: Value) -> None:
+        """`keep` a value whose elements are those of `source`."""
+        self.keep(value, *self.ranges[source])
+
+    def is_exact(self, x: Value) -> bool:
+        return not x.dtype.is_floating or self.ranges[x].grid is not None
 
     def mate(self, x: Value) -> Value:
-        """A value of the type of `x`."""
-        return self.pick([v for v in self.values if v.type == x.type])
+        """A value of the type of `x`: one that has it, or one that is broadcast to it."""
+        same = [v for v in self.values if v.type == x.type]
+        smaller = [v for v in self.values if v.dtype is x.dtype and v.ndim < x.ndim and _leads(v, x) is not None]
+        y = self.choose([*same, *smaller])
+        if y.type == x.type:
+            return y
+        dims = _leads(y, x)
+        return self.know(self.b.broadcast_in_dim(y, shape=x.shape, dims=dims), *self.ranges[y])
 
-    def index(self, size: int, shape: tuple[int, ...]) -> Value:
-        return self.b.constant(np.asarray(self.rng.integers(0, size, shape), np.int64))
+    def within(self, x: Value, limit: float = LIMIT) -> Value:
+        """`x`, or something smooth of it that is at most `limit` in magnitude."""
+        largest, grid = self.ranges[x]
+        if largest <= limit:
+            return x
+        if limit >= 1 and grid is None and self.number(2):
+            return self.know(self.b.emit_one(self.choose(("tanh", "sin")), x), 1.0)
+        halvings = math.ceil(math.log2(largest / limit))
+        scaled = self.b.mul(x, self.b.full_like(x, 2.0**-halvings))
+        return self.know(scaled, largest * 2.0**-halvings, None if grid is None else grid + halvings)
 
-
-Step = Callable[[Draft, Value], None]
-
-
-def is_known(x: Value, ndim: int = 1) -> bool:
-    """Whether `x` has `ndim` axes or more, all of known sizes above 0."""
-    return x.ndim >= ndim and all(isinstance(d, int) and d > 0 for d in x.shape)
-
-
-def smooth(d: Draft, x: Value) -> None:
-    if not x.dtype.is_floating:
-        return
-    kind = int(d.rng.integers(3))
-    if kind == 0:
-        y = d.b.emit_one(d.pick(SMOOTH), x)
-    elif kind == 1:
-        y = d.b.emit_one(d.pick(ON_UNIT), d.b.tanh(x))
-    else:
-        unit = d.b.tanh(x)
-        y = d.b.emit_one(d.pick(POSITIVE), d.b.add(d.b.mul(unit, unit), d.b.full_like(x, 1.5)))
-    d.keep(y, exact=False)
-
-
-def exact_unary(d: Draft, x: Value) -> None:
-    if x.dtype.is_bool:
-        d.keep(d.b.bitwise_not(x))
-    elif x.dtype.is_integer:
-        d.keep(d.b.emit_one(d.pick(("neg", "abs", "sign", "bitwise_not")), x))
-    elif x in d.exact:
-        d.keep(d.b.emit_one(d.pick((*EXACT_UNARY, "is_nan", "is_finite")), x))
-
-
-def binary(d: Draft, x: Value) -> None:
-    y = d.mate(x)
-    if x.dtype.is_bool:
-        d.keep(d.b.emit_one(d.pick(("bitwise_and", "bitwise_or", "bitwise_xor", "maximum")), x, y))
-    elif x.dtype.is_integer:
-        d.keep(d.b.emit_one(d.pick(INTEGER), x, y))
-    else:
-        unit = d.b.tanh(y)
-        name = d.pick(("add", "sub", "mul", "div", "atan2", "pow"))
-        if name in ("div", "atan2"):
-            y = d.b.add(d.b.mul(unit, unit), d.b.full_like(x, 1.5))
-        elif name == "pow":
-            x, y = d.b.add(d.b.logistic(x), d.b.full_like(x, 0.5)), unit
-        else:
-            y = unit
-        d.keep(d.b.emit_one(name, x if name == "pow" else d.b.sin(x), y), exact=False)
+    def finish(self) -> Case:
+        """Outputs: what no step read, and one thing more; a loss of one or two floats, with its gradients."""
+        read = {v for node in topological_order([v.node for v in self.values]) for v in node.inputs}
+        unread = [v for v in self.values if v not in read and v not in self.parameters]
+        floats = [v for v in self.values if v.dtype.is_floating]
+        dtype = self.parameters[0].dtype
+        terms = []
+        for value in dict.fromkeys([floats[-1], *(v for v in unread[-1:] if v.dtype.is_floating)]):
+            x = self.within(value, 2.0)
+            total = self.b.reduce_sum(x, axes=tuple(range(x.ndim))) if x.ndim else x
+            size = float(_size(x))
+            self.know(total, self.ranges[x].largest * size, self.ranges[x].grid)
+            total = self.within(total)
+            if total.dtype is not dtype:
+                total = self.b.convert_element_type(total, dtype=dtype)
+            terms.append(total)
+        loss = terms[0]
+        for term in terms[1:]:
+            loss = self.b.add(loss, term)
+        wrt = [p for p in self.parameters if p.dtype.is_floating]
+        flows = backpropagate(self.b, [(loss, self.b.full((), 1.0, dtype))], wrt)
+        gradients = [self.b.zeros_like(p) if f is None else f for p, f in zip(wrt, flows, strict=True)]
+        shown = [*unread[-3:], self.values[-1 - len(self.values) % 3]]
+        exact = frozenset(v for v in self.ranges if self.is_exact(v))
+        return Case(self.b.finish([*dict.fromkeys(shown), loss, *gradients]), exact)
 
 
-def compare(d: Draft, x: Value) -> None:
-    y = d.mate(x)
-    if x in d.exact and y in d.exact:
-        predicate = d.b.emit_one(d.pick(COMPARE), x, y)
-        d.keep(predicate)
-        d.keep(d.b.select(predicate, y, x))
-        if not x.dtype.is_bool:
-            d.keep(d.b.clamp(d.b.full_like(x, 0), x, d.b.full_like(x, 2)))
-            d.keep(d.b.emit_one(d.pick(("maximum", "minimum")), x, y))
+def _size(x: Value) -> int:
+    """The number of elements for the largest sizes."""
+    return evaluate_dim(x.type.size, {"n": max(SIZES)})
 
 
-def convert(d: Draft, x: Value) -> None:
-    if x.dtype.is_floating and x not in d.exact:
-        return
-    dtype: DType = d.pick((d.float, d.float, int32, bool_, int64))
-    if dtype.is_floating and not x.dtype.is_bool and not x.dtype.is_floating:
-        x = d.b.clamp(d.b.full_like(x, 0), x, d.b.full_like(x, 7))
-    d.keep(d.b.convert_element_type(x, dtype=dtype))
+def _leads(y: Value, x: Value) -> tuple[int, ...] | None:
+    """The axes of `x` that are those of `y`: the last ones, else the first ones, else None."""
+    if y.shape == x.shape[x.ndim - y.ndim :]:
+        return tuple(range(x.ndim - y.ndim, x.ndim))
+    return tuple(range(y.ndim)) if y.shape == x.shape[: y.ndim] else None
 
 
-def move(d: Draft, x: Value) -> None:
-    kind = int(d.rng.integers(8))
-    axes = tuple(range(x.ndim))
-    if kind == 0:
-        y = d.b.transpose(x, permutation=tuple(int(a) for a in d.rng.permutation(x.ndim)))
-    elif kind == 1:
-        y = d.b.reverse(x, axes=axes[:1])
-    elif kind == 2 and x.ndim < 4:
-        y = d.b.broadcast_in_dim(x, shape=(2, *x.shape), dims=tuple(a + 1 for a in axes))
-    elif kind == 3:
-        y = d.b.reshape(x, shape=(x.type.size,))
-    elif kind == 4 and x.ndim:
-        y = d.b.concatenate(x, d.mate(x), axis=d.pick(axes))
-        d.keep(y, exact=all(v in d.exact for v in y.node.inputs))
-        return
-    elif is_known(x) and kind in (5, 6):
-        starts = tuple(int(d.rng.integers(n)) for n in x.shape)
-        y = d.b.slice(x, starts=starts, limits=x.shape, strides=tuple(int(s) for s in d.rng.integers(1, 3, x.ndim)))
-    elif is_known(x):
-        low, high = (tuple(int(p) for p in d.rng.integers(-1, 2, x.ndim)) for _ in range(2))
-        if any(a + b + n < 0 for a, b, n in zip(low, high, x.shape, strict=True)):
-            return
-        zero = d.b.full((), 1, x.dtype)
-        y = d.b.pad(x, zero, low=low, high=high, interior=tuple(int(p) for p in d.rng.integers(0, 2, x.ndim)))
-    else:
-        return
-    d.keep(y, exact=x in d.exact)
-
-
-def reduce(d: Draft, x: Value) -> None:
-    if not x.ndim:
-        return
-    axis = int(d.rng.integers(x.ndim))
-    if x.dtype.is_bool:
-        d.keep(d.b.emit_one(d.pick(("reduce_any", "reduce_all")), x, axes=(axis,)))
-    elif x in d.exact and d.rng.random() < 0.4:
-        d.keep(d.b.emit_one(d.pick(("reduce_max", "reduce_min")), x, axes=(axis,)))
-        if isinstance(x.shape[axis], int) and x.shape[axis]:
-            d.keep(d.b.emit_one(d.pick(("argmax", "argmin")), x, axis=axis))
-    else:
-        if x.dtype.is_floating:
-            x = d.b.sin(x)
-        d.keep(d.b.emit_one(d.pick(("reduce_sum", "reduce_prod")), x, axes=(axis,)), exact=False)
-
-
-def scan(d: Draft, x: Value) -> None:
-    if not x.ndim or x.dtype.is_bool:
-        return
-    names = ["cumulative_sum", "cumulative_prod"]
-    if x in d.exact:
-        names += ["cumulative_max", "cumulative_min"]
-    name = d.pick(names)
-    bounded = d.b.sin(x) if x.dtype.is_floating and name in names[:2] else x
-    axis, reverse = int(d.rng.integers(x.ndim)), bool(d.rng.integers(2))
-    d.keep(d.b.emit_one(name, bounded, axis=axis, reverse=reverse), exact=name not in names[:2])
-
-
-def index(d: Draft, x: Value) -> None:
-    if not is_known(x):
-        return
-    axis = int(d.rng.integers(x.ndim))
-    indices = d.index(x.shape[axis], (3,))
-    if d.rng.random() < 0.4:
-        d.keep(d.b.gather(x, indices, axes=(axis,)), exact=x in d.exact)
-        return
-    updates = d.b.gather(d.mate(x), indices, axes=(axis,))
-    order = (axis, *(a for a in range(x.ndim) if a != axis))
-    assert updates.shape == tuple(3 if a == axis else x.shape[a] for a in order)
-    is_exact = x in d.exact and updates.node.inputs[0] in d.exact
-    names = ["scatter_set"] + ([] if x.dtype.is_bool else ["scatter_add"])
-    names += ["scatter_max", "scatter_min"] if is_exact else []
-    name = d.pick(names)
-    d.keep(d.b.emit_one(name, x, updates, indices, axes=(axis,)), exact=is_exact and name != "scatter_add")
-
-
-def dynamic(d: Draft, x: Value) -> None:
-    if not is_known(x):
-        return
-    sizes = tuple(int(d.rng.integers(1, n + 1)) for n in x.shape)
-    starts = [d.index(n - s + 1, ()) for n, s in zip(x.shape, sizes, strict=True)]
-    part = d.b.dynamic_slice(d.mate(x), *starts, sizes=sizes)
-    d.keep(part, exact=part.node.inputs[0] in d.exact)
-    d.keep(d.b.dynamic_update_slice(x, part, *starts), exact=x in d.exact and part in d.exact)
-
-
-def order(d: Draft, x: Value) -> None:
-    if not is_known(x) or x not in d.exact:
-        return
-    axis, descending = int(d.rng.integers(x.ndim)), bool(d.rng.integers(2))
-    d.keep(d.b.emit_one(d.pick(("sort", "argsort")), x, axis=axis, descending=descending))
-    for result in d.b.emit("top_k", x, k=int(d.rng.integers(1, x.shape[-1] + 1))):
-        d.keep(result)
-
-
-def contract(d: Draft, x: Value) -> None:
-    if x.ndim not in (1, 2, 3) or x.dtype.is_bool:
-        return
-    y = d.mate(x)
-    if x.dtype.is_floating:
-        x, y = d.b.sin(x), d.b.tanh(y)
-    batch = (0,) if x.ndim == 3 else ()
-    axis = x.ndim - 1
-    d.keep(d.b.dot_general(x, y, contract=((axis,), (axis,)), batch=(batch, batch)), exact=False)
-
-
-def convolve(d: Draft, x: Value) -> None:
-    if not is_known(x, 2) or x.ndim != 2 or not x.dtype.is_floating or x.shape[0] > 8 or x.shape[1] > 8:
-        return
-    image = d.b.reshape(d.b.tanh(x), shape=(1, *x.shape))
-    kernel = d.b.reshape(d.b.sin(x), shape=(1, *x.shape))
-    strides, padding = (d.pick((1, 2)),), ((x.shape[1] - 1, 1),)
-    plain = {"lhs_dilation": (1,), "rhs_dilation": (1,), "groups": 1}
-    d.keep(d.b.conv_general(image, kernel, strides=strides, padding=padding, **plain), exact=False)
-
-
-def window(d: Draft, x: Value) -> None:
-    if not is_known(x) or x.dtype.is_bool or x.ndim > 3:
-        return
-    ones = (1,) * x.ndim
-    options = {"window": (2,) * x.ndim, "strides": ones, "padding": ((0, 1),) * x.ndim}
-    options |= {"base_dilation": ones, "window_dilation": ones}
-    names = ["sum"] + (["max", "min", "argmax", "argmin"] if x in d.exact else [])
-    name = d.pick(names)
-    bounded = d.b.sin(x) if name == "sum" and x.dtype.is_floating else x
-    d.keep(d.b.emit_one(f"reduce_window_{name}", bounded, **options), exact=name != "sum")
-
-
-def make(d: Draft, x: Value) -> None:
-    if d.rng.random() < 0.5:
-        key, counter = (d.b.constant(np.uint64(v)) for v in d.rng.integers(0, 99, 2))
-        d.keep(d.b.random_bits(key, counter, shape=(3,), dtype=d.pick((uint32, uint64))))
-    elif x.ndim:
-        d.keep(d.b.iota(dtype=int32, shape=x.shape, axis=0))
-
-
-STEPS: tuple[Step, ...] = (
-    smooth, smooth, exact_unary, binary, binary, compare, convert, move, move, reduce, scan, index, dynamic, order, contract,
-    convolve, window, make,
-)  # fmt: skip
-
-
-def inputs(graph: Graph, seed: int) -> list[np.ndarray]:
-    """Arrays for the parameters: quarters in [-2, 2), small integers, coin tosses."""
+def inputs(graph: Graph, seed: int, size: int) -> list[np.ndarray]:
+    """Arrays for the parameters, `n` being `size`: quarters in [-2, 2), small integers, coin tosses."""
     rng = np.random.default_rng(seed)
     arrays = []
     for parameter in graph.parameters:
-        shape = tuple(d if isinstance(d, int) else N for d in parameter.shape)
+        shape = [evaluate_dim(d, {"n": size}) for d in parameter.shape]
         dtype = parameter.dtype
         if dtype.is_floating:
             values = rng.integers(-8, 8, shape) / 4
@@ -298,3 +196,8 @@ def inputs(graph: Graph, seed: int) -> list[np.ndarray]:
             values = rng.integers(0, 2 if dtype.is_bool else 5, shape)
         arrays.append(np.asarray(values).astype(dtype.numpy))
     return arrays
+
+
+def results(graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What the reference interpreter says."""
+    return [np.asarray(a) for a in evaluate_graph(graph, arrays)]

@@ -210,3 +210,20 @@ def test_a_call_is_compiled_without_optimization_too() -> None:
     callee = inner.finish([inner.neg(inner.parameter(vector(), "x"))])
     executable = compiled(lambda b, x: b.call(x, graph=callee), vector(), optimize=False)
     np.testing.assert_array_equal(executable(np.ones(3, np.float32))[0], -np.ones(3))
+
+
+@pytest.mark.parametrize("target", ["cpu", "reference"])
+def test_a_size_that_is_only_in_an_expression_is_solved_for(target: str) -> None:
+    b = Builder("g", location=LINE)
+    x, y = b.parameter(TensorType(float32, (2 * N,)), "x"), b.parameter(TensorType(float32, (N + symbol("m"),)), "y")
+    halves = b.reshape(x, shape=(N, 2))
+    run = compile_graph(b.finish([b.reduce_sum(halves, axes=(1,)), b.dimension(dim=symbol("m")), b.neg(y)]), target)
+    for n, m in ((3, 2), (1, 0), (0, 0), (4, 7)):
+        one, other, negative = run(np.ones(2 * n, np.float32), np.ones(n + m, np.float32))
+        assert one.tolist() == [2.0] * n
+        assert other.item() == m
+        assert negative.tolist() == [-1.0] * (n + m)
+    with pytest.raises(ShapeError, match=r"x has size 5 in dimension 0, but no size 'n' makes 2\*n that"):
+        run(np.ones(5, np.float32), np.ones(5, np.float32))
+    with pytest.raises(ShapeError, match="y has size 2 in dimension 0, but no size 'm' makes"):
+        run(np.ones(6, np.float32), np.ones(2, np.float32))

@@ -49,7 +49,7 @@ def executable(function, *arguments):
 
 
 A = np.arange(6, dtype=np.float32) + 1
-I = np.array(2)
+INDEX = np.array(2)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ I = np.array(2)
         (twice, (A,), True),
         (read_after, (A,), True),
         (old_contents, (A,), False),  # what it returns is the input itself, before
-        (chosen, (A, I), False),  # the index may be out of range
-        (checked_after, (A, I), False),
+        (chosen, (A, INDEX), False),  # the index may be out of range
+        (checked_after, (A, INDEX), False),
         (elementwise, (A,), False),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

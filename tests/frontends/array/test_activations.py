@@ -105,6 +105,8 @@ def test_options() -> None:
     check_gradients(lambda a: gnp.gelu(a, approximate="tanh"), x)
     assert_close(gnp.softplus(asarray(x), beta=3.0), np.logaddexp(3 * x, 0) / 3, rtol=1e-12)
     assert_close(gnp.hardtanh(asarray(x), -0.2, 0.5), np.clip(x, -0.2, 0.5))
+    assert_close(gnp.hardtanh(asarray(x), 0.5, 0.5), np.full_like(x, 0.5))
+    check_gradients(lambda a: gnp.hardtanh(a, 0.5, 0.5), x)
     assert_close(gnp.leaky_relu(asarray(x), 0.3), np.where(x > 0, x, 0.3 * x))
     assert_close(gnp.celu(asarray(x), 2.0), np.where(x > 0, x, 2 * np.expm1(x / 2)))
     assert_close(gnp.glu(asarray(x)), x[:, :2] * scipy.special.expit(x[:, 2:]))

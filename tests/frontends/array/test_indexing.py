@@ -203,6 +203,13 @@ def test_errors_name_the_index_and_the_users_line(key: Any, error: type[Exceptio
         assert word in text, text
 
 
+def test_nonzero_of_a_scalar_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"nonzero\(\) of a scalar") as caught:
+        gnp.nonzero(asarray(3.0))
+    assert "test_indexing.py" in str(caught.value)
+    assert [numpy_of(v).tolist() for v in gnp.nonzero(asarray([3.0]))] == [[0]]
+
+
 def test_a_value_that_does_not_fit_is_refused() -> None:
     x = asarray(np.zeros((3, 4)))
     with pytest.raises(ShapeError, match=r"shape \(3,\) cannot be written where shape \(2, 4\) is indexed"):

@@ -100,6 +100,10 @@ def test_lists_of_pieces() -> None:
         assert_same(got, want)
 
 
+def test_negative_widths_cut() -> None:
+    assert_same(gnp.pad(asarray(X), ((0, -1), (-1, 0), (-1, -1))), X[:1, 1:, 1:-1])
+
+
 def test_empty_arrays() -> None:
     empty = asarray(np.zeros((0, 3)))
     assert gnp.ravel(empty).shape == (0,)
@@ -128,6 +132,9 @@ def test_empty_arrays() -> None:
         (lambda x: gnp.flip(x, 3), AxisError, "flip: axis 3 is out of range for 3 dimensions"),
         (lambda x: gnp.flatten(x, 2, 1), AxisError, "flatten: start axis 2 lies after end axis 1"),
         (lambda x: gnp.pad(x, 1, "middle"), ArgumentError, "pad: unknown mode 'middle'"),
+        (lambda x: gnp.pad(x, ((0, 0), (1, -1), (0, 0)), "edge"), ArgumentError, "negative widths ((0, 0), (1, -1), (0, 0))"),
+        (lambda x: gnp.pad(x, -1, "reflect"), ArgumentError, "pad: negative widths -1 in mode 'reflect'"),
+        (lambda x: gnp.pad(x, -1, "wrap"), ArgumentError, 'use mode "constant", or slice'),
         (lambda x: gnp.pad(x, ((1, 2), (3, 4))), ShapeError, "does not fit 3 dimensions"),
         (lambda x: gnp.tril(x[0, 0]), ShapeError, "tril and triu need at least two dimensions"),
         (lambda x: gnp.matrix_transpose(x[0, 0]), ShapeError, "matrix_transpose needs at least two dimensions"),

@@ -68,6 +68,19 @@ def test_batch_norm_in_training_moves_the_running_statistics_in_place() -> None:
     result.sum().backward()
 
 
+def test_batch_norm_of_one_channel() -> None:
+    x = X[:, :1]
+    mean, var = asarray(np.zeros(1)), asarray(np.ones(1))
+    got = gnp.batch_norm(asarray(x), mean, var, asarray([2.0]), asarray([0.5]), training=True, momentum=0.3)
+    assert_close(got, normalized(x, (0, 2)) * 2 + 0.5, rtol=1e-6)
+    assert_close(mean, 0.3 * x.mean((0, 2)), rtol=1e-12)
+    assert_close(var, 0.7 + 0.3 * x.var((0, 2), ddof=1), rtol=1e-12)
+    want = (x - mean.numpy()) / np.sqrt(var.numpy() + 1e-5)
+    assert_close(gnp.batch_norm(asarray(x), mean, var), want, rtol=1e-12)
+    with pytest.raises(ShapeError, match=r"weight"):
+        gnp.batch_norm(asarray(x), weight=asarray([2.0, 3.0]))
+
+
 def test_half_precision_is_computed_in_single() -> None:
     x = (X * 1000).astype(np.float16)
     result = gnp.layer_norm(asarray(x), 5)
@@ -81,6 +94,17 @@ def test_normalize_and_cosine_similarity() -> None:
     want = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
     assert_close(gnp.cosine_similarity(asarray(x), asarray(y)), want, rtol=1e-12)
     check_gradients(gnp.cosine_similarity, x, y)
+    check_gradients(gnp.cosine_similarity, x, y[:1])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axis"), [(((4, 5), (1, 5)), 1), (((5,), (4, 5)), 1), (((3, 1, 5), (4, 5)), -1), (((3, 1, 5), (4, 5)), 1)]
+)
+def test_cosine_similarity_is_along_an_axis_of_the_common_shape(shapes: tuple[tuple[int, ...], ...], axis: int) -> None:
+    x, y = (RNG.standard_normal(shape) for shape in shapes)
+    a, b = np.broadcast_arrays(x, y)
+    want = (a * b).sum(axis) / (np.linalg.norm(a, axis=axis) * np.linalg.norm(b, axis=axis))
+    assert_close(gnp.cosine_similarity(asarray(x), asarray(y), axis), want, rtol=1e-12)
     zero = asarray(np.zeros((2, 3))).requires_grad_()
     gnp.normalize(zero).sum().backward()
     assert zero.grad is not None

@@ -67,6 +67,12 @@ def test_trapezoids() -> None:
     assert_close(gnp.trapezoid(asarray(X), asarray(points)), np.trapezoid(X, points), rtol=1e-12)
     assert_close(gnp.trapezoid(asarray(X), asarray(X), axis=0), np.trapezoid(X, X, axis=0), rtol=1e-12)
     check_gradients(gnp.trapezoid, X, points)
+    column = points[:3, None]
+    for x, axis in ((points[None], 1), (column, 0)):
+        want = np.trapezoid(X, np.broadcast_to(x, X.shape), axis=axis)
+        assert_close(gnp.trapezoid(asarray(X), asarray(x), axis=axis), want, rtol=1e-12)
+    with pytest.raises(ShapeError, match=r"trapezoid: x has shape \(3, 1\), y \(3, 7\)"):
+        gnp.trapezoid(asarray(X), asarray(column))  # one point, for all seven samples
     with pytest.raises(ShapeError, match=r"trapezoid: x has shape \(3,\), y \(3, 7\)"):
         gnp.trapezoid(asarray(X), asarray(points[:3]))
 

@@ -1,5 +1,6 @@
 """Array functions traced once for symbolic sizes and run at several, compared with the same call executed at once."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,15 @@ from graphc.frontends.spec import spec
 from graphc.frontends.tracing.jit import jit
 from graphc.passes.differentiate import differentiate
 from tests.frontends.array.checking import numpy_of
+
+
+def _with_strided_writes(x: Any) -> Any:
+    y = x * 1.0
+    y[::2] = 2.0
+    y[1::3, 1:] *= 3.0
+    y[::-2, 0] += x[::-2, 1]
+    return y
+
 
 SIZES: list[dict[str, int]] = [{"n": 3, "m": 4}, {"n": 6, "m": 2}]
 
@@ -74,6 +84,9 @@ CASES: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "one_hot": (lambda i: gnp.one_hot(i, 3), ["i64[n]"]),
     "slices": (lambda x: x[1:, ::-1], ["f64[n, m]"]),
     "slices from the end": (lambda x: x[-2:, :-1], ["f64[n, m]"]),
+    "strided slices": (lambda x: x[::2, 1:-1:3], ["f64[n, m]"]),
+    "backward slices": (lambda x: x[-2:0:-2, ::-3], ["f64[n, m]"]),
+    "strided writes": (_with_strided_writes, ["f64[n, m]"]),
     "last": (lambda x: x[-1], ["f64[n, m]"]),
     "rows by index": (lambda x, i: x[i % x.shape[0]], ["f64[n, m]", "i64[5]"]),
     "sizes as operands": (lambda x: x / x.shape[0] + x.shape[1] * 2 - 1, ["f64[n, m]"]),
@@ -139,3 +152,28 @@ def test_compiled_kernels_agree_with_eager_execution(name: str) -> None:
         arrays = inputs_for(specs, sizes)
         (got,) = run(*arrays)
         np.testing.assert_allclose(got, numpy_of(function(*map(asarray, arrays))), rtol=1e-11, atol=1e-12)
+
+
+BOUNDS = (None, 0, 2, 5, -1, -4)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, -1, -2, -3])
+def test_a_slice_of_a_symbolic_size_is_pythons(step: int) -> None:
+    for start, stop in itertools.product(BOUNDS, BOUNDS):
+        key = slice(start, stop, step)
+        run = compile_graph(jit(lambda x, key=key: x[key]).graph(spec("f64[n]")), target="reference")
+        for size in (0, 1, 2, 3, 4, 7):
+            x = np.arange(float(size))
+            np.testing.assert_array_equal(run(x)[0], x[key], err_msg=f"{key} of {size}")
+
+
+def test_bounds_of_a_slice_may_be_sizes() -> None:
+    def f(x: Any) -> list[Any]:
+        half = x.shape[0] // 2
+        return [x[half::2] * 1, x[half::-1] * 1, x[:half:-2] * 1]
+
+    run = compile_graph(jit(f).graph(spec("f64[n]")), target="reference")
+    for size in range(7):
+        x = np.arange(float(size))
+        for got, want in zip(run(x), (x[size // 2 :: 2], x[size // 2 :: -1], x[: size // 2 : -2]), strict=True):
+            np.testing.assert_array_equal(got, want)

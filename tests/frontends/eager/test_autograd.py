@@ -149,7 +149,7 @@ def test_leaves_and_results() -> None:
 
 def test_writing_to_a_leaf_in_place_is_refused() -> None:
     x = leaf(1.0, 2.0)
-    for write in (lambda: x.add_(1), lambda: x.__setitem__(0, 5.0), x.zero_):
+    for write in (lambda: x.add_(1), lambda: x.__setitem__(0, 5.0), lambda: x.__setitem__(..., 3.0), x.zero_):
         with pytest.raises(InPlaceError, match="a leaf tensor that requires_grad is changed in place") as caught:
             write()
         assert "gc.no_grad()" in str(caught.value)
@@ -161,6 +161,11 @@ def test_writing_to_a_leaf_in_place_is_refused() -> None:
     assert x.tolist() == [0.5, 1.5] and x.is_leaf and x.requires_grad
     (x * x).sum().backward()
     assert x.grad.tolist() == [1.0, 3.0]
+    with gc.no_grad():
+        x[...] = 3.0
+    x.grad = None
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [6.0, 6.0]
 
 
 def test_changing_what_backward_needs_is_found() -> None:

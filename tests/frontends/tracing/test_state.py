@@ -119,6 +119,36 @@ def test_in_place_on_a_captured_tensor_and_ndarray_is_written_back() -> None:
     assert f.trace_count == 1
 
 
+def add_one_and_double(x: Any, y: Any) -> Any:
+    x += 1
+    return y * 2
+
+
+def test_one_ndarray_passed_twice_is_one_array() -> None:
+    f = gc.jit(add_one_and_double)
+    array, other = np.zeros(3), np.ones(3)
+    assert f(array, other).tolist() == [2.0, 2.0, 2.0]
+    assert f(array, array).tolist() == [4.0, 4.0, 4.0]
+    assert f(array, other).tolist() == [2.0, 2.0, 2.0]
+    assert array.tolist() == [3.0, 3.0, 3.0]
+    assert f.trace_count == 2
+
+
+def test_ndarrays_that_overlap_are_refused_where_one_is_written() -> None:
+    f = gc.jit(add_one_and_double)
+    array = np.arange(4.0)
+    tensor = gc.from_numpy(array)
+    for x, y in ((array[:3], array[1:]), (array, tensor), (tensor, array[::-1]), (array[:2], array[1:3].reshape(2))):
+        with pytest.raises(InPlaceError, match="shares memory with another one") as caught:
+            f(x, y)
+        assert "test_state.py" in str(caught.value)
+        assert array.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert f(array[:2], array[2:]).tolist() == [4.0, 6.0]
+    assert f(array[::2], array[1::2]).tolist() == [4.0, 6.0]
+    assert array.tolist() == [2.0, 2.0, 3.0, 3.0]
+    assert gc.jit(lambda x, y: x + y)(array[:3], array[1:]).tolist() == [4.0, 5.0, 6.0]
+
+
 def test_views_of_a_written_argument_see_the_write() -> None:
     x = gc.zeros((2, 2))
     row = x[0]
@@ -347,6 +377,67 @@ def test_writing_to_a_leaf_inside_jit_is_refused() -> None:
     with pytest.raises(InPlaceError, match="a leaf that requires_grad"):
         f()
     assert w.tolist() == [1.0]
+
+
+def updated(x: Any) -> Any:
+    y = x * 2
+    with gc.no_grad():
+        x[0] = 9.0
+    return (x * x).sum() + y.sum()
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, gc.jit], ids=["eager", "jit"])
+def test_a_leaf_that_is_updated_stands_for_all_its_values(wrap: Any) -> None:
+    x = leaf(1.0, 2.0)
+    wrap(lambda: updated(x).backward())()
+    assert x.grad.tolist() == [20.0, 6.0]  # 2 for y, and twice the new values
+
+
+def test_a_result_of_an_updated_leaf_cannot_be_differentiated_from_outside() -> None:
+    x = leaf(1.0, 2.0)
+    loss = gc.jit(updated)(x)
+    assert loss.item() == 91.0
+    assert x.tolist() == [9.0, 2.0]
+    with pytest.raises(InPlaceError, match="the gradient of call needs"):
+        loss.backward()
+
+
+def test_two_networks_trained_in_one_step_each_after_the_other() -> None:
+    def trained(wrap: Any) -> list[float]:
+        one, two = leaf(1.0, 2.0), leaf(0.5, -1.0)
+
+        def step() -> Any:
+            first = ((one * two.detach()) ** 2).sum()
+            first.backward()
+            with gc.no_grad():
+                one.sub_(0.1 * one.grad)
+            one.grad = None
+            second = ((one * two - 1) ** 2).sum()
+            second.backward()
+            with gc.no_grad():
+                two.sub_(0.1 * two.grad)
+            one.grad = two.grad = None
+            return first, second
+
+        run = wrap(step)
+        losses = [loss.item() for _ in range(3) for loss in run()]
+        return [*losses, *one.tolist(), *two.tolist()]
+
+    assert trained(gc.jit) == pytest.approx(trained(lambda f: f), rel=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, gc.jit], ids=["eager", "jit"])
+def test_a_retained_gradient_is_that_of_the_value_it_was_asked_of(wrap: Any) -> None:
+    def f(x: Any) -> Any:
+        y = x * 2
+        y.retain_grad()
+        y[0] = 0.0
+        y.sum().backward()
+        return y.grad
+
+    x = leaf(1.0, 2.0)
+    assert wrap(f)(x).tolist() == [0.0, 1.0]
+    assert x.grad.tolist() == [0.0, 2.0]
 
 
 def test_in_place_on_results_inside_jit_is_differentiated() -> None:

@@ -209,3 +209,15 @@ def test_a_recording_holds_the_gradient() -> None:
     graph = recorder.graph(gradient, x)
     (got,) = gc.compile_graph(graph, "reference")(np.array([3.0, 4.0]))
     assert got.tolist() == [6.0, 8.0]
+
+
+def test_a_recording_does_not_change_what_wants_gradients() -> None:
+    w = gc.tensor([1.0, 2.0], requires_grad=True)
+    for x, wants in ((gc.tensor([3.0, 4.0]), False), (w, True)):
+        with gc.record():
+            value, gradient = gc.value_and_grad(lambda a: (a**3).sum())(x)
+        assert value.requires_grad is wants
+        assert gradient.requires_grad is wants
+    gradient.sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [6.0, 12.0]
