@@ -36,11 +36,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from graphc.dtypes import DType, float64, int64
 from graphc.ir.dims import Dim, product
 from graphc.ir.types import TensorType
+from graphc.loops.affine import Affine
 from graphc.loops.kernel import Kernel, Reduction
 from graphc.loops.source import KernelSource
 
@@ -62,6 +63,8 @@ def emit(kernel: Kernel, *, annotate: bool = False) -> tuple[KernelSource, ...]:
         return (_emit_map(kernel, annotate) if across is None else _emit_tiled(kernel, across, annotate),)
     if not kernel.kept and any(loop.reduced for loop in kernel.loops):
         return _emit_full(kernel, annotate)
+    if len(kernel.stages) > 1:
+        return (_emit_rows(kernel, len(kernel.loops) - 1, annotate),)
     inner = _contiguous_loop(kernel)
     if inner is None or kernel.loops[inner].reduced:
         return (_emit_rows(kernel, inner, annotate),)
@@ -71,7 +74,7 @@ def emit(kernel: Kernel, *, annotate: bool = False) -> tuple[KernelSource, ...]:
 def _contiguous_loop(kernel: Kernel) -> int | None:
     """The loop along which most loads of the body run through memory without gaps, the last one on ties."""
     unit_strides = [0] * len(kernel.loops)
-    for instruction in kernel.body:
+    for instruction in kernel.only.body:
         if instruction.kind == "load":
             for loop, coefficient in instruction.detail[1].terms:
                 unit_strides[loop] += coefficient == 1
@@ -85,7 +88,7 @@ def _contiguous_loop(kernel: Kernel) -> int | None:
 def _loop_across(kernel: Kernel) -> int | None:
     """The loop along which an operand lies in memory without gaps while the last loop strides through it."""
     last = len(kernel.loops) - 1
-    for instruction in kernel.body:
+    for instruction in kernel.only.body:
         if instruction.kind == "load":
             position = instruction.detail[1]
             if position.coefficient(last) not in (0, 1, -1):
@@ -127,7 +130,7 @@ def _emit_map(kernel: Kernel, annotate: bool) -> KernelSource:
     loops = list(range(len(kernel.loops)))
     parallel, inner = (loops[:-1], loops[-1:]) if len(loops) > 1 else (loops, [])
     depths = {**dict.fromkeys(parallel, 1), **dict.fromkeys(inner, 2)}
-    body = Region(text, "v", kernel.body, kernel.body_stores, depths, reduced_depth=0 if loops else 1)
+    body = Region(text, "v", kernel.only.body, kernel.only.body_stores, depths, reduced_depth=0 if loops else 1)
     body.write(0)
     with _parallel(text, parallel):
         body.write(1)
@@ -142,7 +145,7 @@ def _emit_tiled(kernel: Kernel, across: int, annotate: bool) -> KernelSource:
     last = len(kernel.loops) - 1
     others = [loop for loop in range(last) if loop != across]
     body = Region(
-        text, "v", kernel.body, kernel.body_stores, {**dict.fromkeys(others, 1), across: 2, last: 3}, reduced_depth=1
+        text, "v", kernel.only.body, kernel.only.body_stores, {**dict.fromkeys(others, 1), across: 2, last: 3}, reduced_depth=1
     )
     body.write(0)
     rows, columns = kernel.loops[across].extent, kernel.loops[last].extent
@@ -168,6 +171,13 @@ def _emit_tiled(kernel: Kernel, across: int, annotate: bool) -> KernelSource:
 
 # Reductions.
 
+_Numbered: TypeAlias = "Sequence[tuple[int, Reduction]]"
+"""Reductions, each with the number that its accumulators have in the text."""
+
+
+def _numbered(reductions: Sequence[Reduction], first: int = 0) -> _Numbered:
+    return list(enumerate(reductions, first))
+
 
 def _is_chunked(reduction: Reduction) -> bool:
     return reduction.op == "sum" and reduction.dtype.is_floating
@@ -178,8 +188,8 @@ def _stored_dtype(reduction: Reduction) -> DType:
     return float64 if _is_chunked(reduction) else reduction.dtype
 
 
-def _start(text: Text, reductions: Sequence[Reduction]) -> None:
-    for number, reduction in enumerate(reductions):
+def _start(text: Text, reductions: _Numbered) -> None:
+    for number, reduction in reductions:
         text.line(f"acc{number} = {identity(reduction.op, _stored_dtype(reduction))}")
         if reduction.position is not None:
             text.line(f"at{number} = {literal(0, int64)}")
@@ -196,39 +206,40 @@ def _step(text: Text, number: int, reduction: Reduction, value: str, position: s
         text.line(f"{name} = {combine(reduction.op, name, value, reduction.dtype)}")
 
 
-def _reduce_loops(text: Text, body: Region, loops: Sequence[int], depth: int, inner_range: tuple[str, str]) -> None:
+def _reduce_loops(
+    text: Text, body: Region, reductions: _Numbered, loops: Sequence[int], depth: int, inner_range: tuple[str, str]
+) -> None:
     """The nest over the reduced ``loops``; ``depth`` is that of the first, ``inner_range`` the range of the last."""
-    reductions = text.kernel.reductions
     if not loops:
         body.write(depth)
-        for number, reduction in enumerate(reductions):
+        for number, reduction in reductions:
             _combine_one(text, body, number, reduction, chunked=False)
         return
     loop = loops[0]
     if len(loops) > 1:
         with text.block(f"for i{loop} in range({text.kernel.loops[loop].extent}):"):
             body.write(depth)
-            _reduce_loops(text, body, loops[1:], depth + 1, inner_range)
+            _reduce_loops(text, body, reductions, loops[1:], depth + 1, inner_range)
         return
     first, last = inner_range
     if _is_search(text.kernel, loop):
         _search(text, body, loop, depth, inner_range)
         return
-    if not any(map(_is_chunked, reductions)):
+    if not any(_is_chunked(reduction) for _, reduction in reductions):
         with text.block(f"for i{loop} in range({first}, {last}):"):
             body.write(depth)
-            for number, reduction in enumerate(reductions):
+            for number, reduction in reductions:
                 _combine_one(text, body, number, reduction, chunked=False)
         return
     with text.block(f"for chunk in range({first}, {last}, {CHUNK}):"):
-        for number, reduction in enumerate(reductions):
+        for number, reduction in reductions:
             if _is_chunked(reduction):
                 text.line(f"part{number} = {literal(0.0, reduction.dtype)}")
         with text.block(f"for i{loop} in range(chunk, min(chunk + {CHUNK}, {last})):"):
             body.write(depth)
-            for number, reduction in enumerate(reductions):
+            for number, reduction in reductions:
                 _combine_one(text, body, number, reduction, chunked=True)
-        for number, reduction in enumerate(reductions):
+        for number, reduction in reductions:
             if _is_chunked(reduction):
                 text.line(f"acc{number} += f64(part{number})")
 
@@ -240,7 +251,7 @@ _EXACT_MATH: Final = frozenset(["abs", "maximum", "minimum"])
 
 def _is_search(kernel: Kernel, loop: int) -> bool:
     """Whether the position of the best value can be looked up after the value is known."""
-    if len(kernel.reductions) != 1 or kernel.body_stores:
+    if len(kernel.reductions) != 1 or len(kernel.stages) != 1 or kernel.only.body_stores:
         return False
     position = kernel.reductions[0].position
     return (
@@ -248,7 +259,7 @@ def _is_search(kernel: Kernel, loop: int) -> bool:
         and position.loop == loop
         and all(
             i.kind in _EXACT or (i.kind == "math" and i.detail in _EXACT_MATH) or not i.dtype.is_floating
-            for i in kernel.body
+            for i in kernel.only.body
         )
     )
 
@@ -280,10 +291,10 @@ def _combine_one(text: Text, body: Region, number: int, reduction: Reduction, *,
         _step(text, number, reduction, value, position, chunked=chunked)
 
 
-def _results(text: Text, reductions: Sequence[Reduction]) -> list[str]:
+def _results(reductions: _Numbered) -> list[str]:
     """Names of the finished results, which the epilogue reads."""
     names: list[str] = []
-    for number, reduction in enumerate(reductions):
+    for number, reduction in reductions:
         if reduction.position is not None:
             names.append(f"at{number}")
         elif _is_chunked(reduction) and reduction.dtype is not float64:
@@ -293,8 +304,8 @@ def _results(text: Text, reductions: Sequence[Reduction]) -> list[str]:
     return names
 
 
-def _finish_totals(text: Text, reductions: Sequence[Reduction]) -> None:
-    for number, reduction in enumerate(reductions):
+def _finish_totals(text: Text, reductions: _Numbered) -> None:
+    for number, reduction in reductions:
         if _is_chunked(reduction) and reduction.dtype is not float64:
             text.line(f"total{number} = {reduction.dtype.short}(acc{number})")
 
@@ -302,32 +313,66 @@ def _finish_totals(text: Text, reductions: Sequence[Reduction]) -> None:
 def _body(text: Text, depths: dict[int, int], depth: int) -> Region:
     kernel = text.kernel
     needed = [r.value for r in kernel.reductions]
-    return Region(text, "v", kernel.body, kernel.body_stores, depths, reduced_depth=depth, needed=needed)
+    return Region(text, "v", kernel.only.body, kernel.only.body_stores, depths, reduced_depth=depth, needed=needed)
 
 
 def _emit_rows(kernel: Kernel, inner: int | None, annotate: bool) -> KernelSource:
-    text = Text(kernel, kernel.name, annotate)
     kept = list(kernel.kept)
     reduced = [i for i, loop in enumerate(kernel.loops) if loop.reduced and i != inner]
     reduced += [inner] if inner is not None and kernel.loops[inner].reduced else []
+    scratch = [TensorType(dtype, (_extent(kernel, kept) * _extent(kernel, reduced),)) for dtype in kernel.rows]
+    text = Text(kernel, kernel.name, annotate, scratch)
+    for number in range(len(kernel.rows)):
+        # A piece of the range keeps its rows, one after the other, where the first one has its place.
+        row_size = " * ".join(["lo", *(str(kernel.loops[i].extent) for i in reduced)])
+        text.line(f"row{number} = offset_pointer(tmp{number}, {row_size})")
     depths = {**dict.fromkeys(kept, 1), **{loop: 2 + n for n, loop in enumerate(reduced)}}
-    body = _body(text, depths, 1)
-    results = _results(text, kernel.reductions)
-    epilogue = Region(
-        text, "w", kernel.epilogue, kernel.epilogue_stores, dict.fromkeys(kept, 1), reduced=results, reduced_depth=1
-    )
-    body.write(0)
-    epilogue.write(0)
+    inner_range = ("0", str(kernel.loops[reduced[-1]].extent) if reduced else "0")
+    stages = _row_stages(text, kept, depths)
+    for body, epilogue, _ in stages:
+        body.write(0)
+        epilogue.write(0)
     with _parallel(text, kept):
-        _start(text, kernel.reductions)
-        if reduced:
-            body.write(1)
-            _reduce_loops(text, body, reduced, 2, ("0", str(kernel.loops[reduced[-1]].extent)))
-        else:
-            _reduce_loops(text, body, [], 1, ("0", "0"))
-        _finish_totals(text, kernel.reductions)
-        epilogue.write(1)
+        for number, (body, epilogue, reductions) in enumerate(stages):
+            if len(stages) > 1:
+                text.line(f"# stage {number}")
+            _start(text, reductions)
+            if not reduced:
+                _reduce_loops(text, body, reductions, [], 1, inner_range)
+            elif reductions or kernel.stages[number].body_stores:
+                body.write(1)
+                _reduce_loops(text, body, reductions, reduced, 2, inner_range)
+            _finish_totals(text, reductions)
+            epilogue.write(1)
     return text.finish(_extent(kernel, kept))
+
+
+def _row_stages(text: Text, kept: Sequence[int], depths: dict[int, int]) -> list[tuple[Region, Region, _Numbered]]:
+    """Body, epilogue and reductions of each stage; a stage knows the names of what earlier ones made for the row."""
+    stages: list[tuple[Region, Region, _Numbered]] = []
+    kernel = text.kernel
+    needed_rows = {
+        i.detail for stage in kernel.stages for i in stage.body + stage.epilogue if i.kind == "row"
+    }
+    rows: dict[tuple[int, int], str] = {}
+    bases: dict[Affine, str] | None = {} if len(kernel.stages) > 1 else None
+    first = 0
+    for number, stage in enumerate(kernel.stages):
+        mark = f"{number}_" if len(kernel.stages) > 1 else ""
+        reductions = _numbered(stage.reductions, first)
+        first += len(reductions)
+        body = Region(
+            text, f"v{mark}", stage.body, stage.body_stores, depths, reduced_depth=1,
+            needed=[r.value for r in stage.reductions], rows=rows, row_bases=bases,
+        )  # fmt: skip
+        epilogue = Region(
+            text, f"w{mark}", stage.epilogue, stage.epilogue_stores, dict.fromkeys(kept, 1),
+            reduced=_results(reductions), reduced_depth=1,
+            needed=[i for at, i in needed_rows if at == number], rows=rows, row_bases=bases,
+        )  # fmt: skip
+        rows.update(((number, i), name) for i, name in enumerate(epilogue.names))
+        stages.append((body, epilogue, reductions))
+    return stages
 
 
 def _emit_columns(kernel: Kernel, inner: int, annotate: bool) -> KernelSource:
@@ -349,7 +394,7 @@ def _emit_columns(kernel: Kernel, inner: int, annotate: bool) -> KernelSource:
     body = _body(text, {**dict.fromkeys(outer, 1), **{r: 2 + n for n, r in enumerate(reduced)}, inner: innermost}, 1)
     names = [f"total{n}" for n in range(len(slots))]
     epilogue = Region(
-        text, "w", kernel.epilogue, kernel.epilogue_stores, {**dict.fromkeys(outer, 1), inner: 2},
+        text, "w", kernel.only.epilogue, kernel.only.epilogue_stores, {**dict.fromkeys(outer, 1), inner: 2},
         reduced=names, reduced_depth=2,
     )  # fmt: skip
     body.write(0)
@@ -448,14 +493,15 @@ def _emit_partials(
     body = _body(text, depths, 1)
     body.write(0)
     with text.block(f"for {index} in range(lo, hi):"):
-        _start(text, kernel.reductions)
+        _start(text, _numbered(kernel.reductions))
         body.write(1)
         if is_flat:
             first = f"block * {BLOCK}"
             inner_range = (first, f"min({first} + {BLOCK}, {kernel.loops[0].extent})")
-            _reduce_loops(text, body, loops, 2, inner_range)
+            _reduce_loops(text, body, _numbered(kernel.reductions), loops, 2, inner_range)
         else:
-            _reduce_loops(text, body, loops[1:], 2, ("0", str(kernel.loops[-1].extent)))
+            inner_range = ("0", str(kernel.loops[-1].extent))
+            _reduce_loops(text, body, _numbered(kernel.reductions), loops[1:], 2, inner_range)
         for number, (reduction, (memory, where)) in enumerate(
             zip(kernel.reductions, _partial_slots(kernel), strict=True)
         ):
@@ -469,12 +515,12 @@ def _emit_combination(kernel: Kernel, blocks: Dim, scratch: Sequence[TensorType]
     counted = (*kernel.sizes, ("blocks", blocks))
     text = Text(_with_sizes(kernel, counted), f"{kernel.name}_total", annotate, scratch)
     epilogue = Region(
-        text, "w", kernel.epilogue, kernel.epilogue_stores, {},
-        reduced=_results(text, kernel.reductions), reduced_depth=1,
+        text, "w", kernel.only.epilogue, kernel.only.epilogue_stores, {},
+        reduced=_results(_numbered(kernel.reductions)), reduced_depth=1,
     )  # fmt: skip
     epilogue.write(0)
     with text.block("for _ in range(lo, hi):"):
-        _start(text, kernel.reductions)
+        _start(text, _numbered(kernel.reductions))
         with text.block("for block in range(blocks):"):
             for number, (reduction, (memory, where)) in enumerate(
                 zip(kernel.reductions, _partial_slots(kernel), strict=True)
@@ -485,7 +531,7 @@ def _emit_combination(kernel: Kernel, blocks: Dim, scratch: Sequence[TensorType]
                     text.line(f"acc{number} += one{number}")
                 else:
                     _step(text, number, reduction, f"one{number}", f"{where}[block]", chunked=False)
-        _finish_totals(text, kernel.reductions)
+        _finish_totals(text, _numbered(kernel.reductions))
         epilogue.write(1)
     return text.finish(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from graphc.ir.dims import Dim
@@ -23,7 +23,8 @@ class Text:
         self.lines: list[str] = []
         self.depth = 1
         count = len(kernel.operands)
-        self.buffers = [f"in{i}" for i in range(count)] + [f"out{i}" for i in range(len(kernel.results))]
+        self.parameters = [f"in{i}" for i in range(count)] + [f"out{i}" for i in range(len(kernel.results))]
+        self.buffers = [*self.parameters, *(f"row{i}" for i in range(len(kernel.rows)))]
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -37,7 +38,7 @@ class Text:
 
     def finish(self, extent: Dim) -> KernelSource:
         types = (*self.kernel.operands, *self.kernel.results, *self.scratch)
-        names = [*self.buffers, *(f"tmp{i}" for i in range(len(self.scratch)))]
+        names = [*self.parameters, *(f"tmp{i}" for i in range(len(self.scratch)))]
         sizes = [name for name, _ in self.kernel.sizes]
         pointers = [f"pointer_{t.dtype.short}(buffers[{i}])" for i, t in enumerate(types)]
         arguments = [*pointers, *(f"sizes[{i}]" for i in range(len(sizes))), "lo", "hi"]
@@ -61,7 +62,8 @@ class Text:
 class Region:
     """Body or epilogue, each instruction placed in the outermost loop that knows all the indices it needs.
 
-    ``depths``: loop → how deep it is nested; instructions of depth 0 come before all loops.
+    ``depths``: loop → how deep it is nested; instructions of depth 0 come before all loops. ``rows``: names of what
+    earlier stages made for the row; ``row_bases``: positions of the row, which the stages share.
     """
 
     def __init__(
@@ -74,14 +76,17 @@ class Region:
         reduced: Sequence[str] = (),
         reduced_depth: int = 0,
         needed: Sequence[int] = (),
+        rows: Mapping[tuple[int, int], str] | None = None,
+        row_bases: dict[Affine, str] | None = None,
     ) -> None:
         self.text, self.prefix, self.instructions, self.depths = text, prefix, instructions, depths
         self.innermost = max([*depths.values(), reduced_depth], default=0)
         self.at: list[list[str]] = [[] for _ in range(self.innermost + 1)]
         self.bases: dict[Affine, str] = {}
+        self.row_bases = row_bases
         self.names: list[str] = []
         self.levels: list[int] = []
-        self.reduced, self.reduced_depth = reduced, reduced_depth
+        self.reduced, self.reduced_depth, self.rows = reduced, reduced_depth, rows or {}
         stored = [_unrounded(instructions, s) for s in stores]
         used = _used(instructions, [*stored, *needed])
         for number, instruction in enumerate(instructions):
@@ -99,6 +104,8 @@ class Region:
             name, right = literal(instruction.detail, instruction.dtype), None
         elif instruction.kind == "reduced":
             name, right, level = self.reduced[instruction.detail], None, self.reduced_depth
+        elif instruction.kind == "row":
+            name, right, level = self.rows[instruction.detail], None, 1
         elif instruction.kind == "size":
             name, right = str(instruction.detail), None
         elif instruction.kind == "index":
@@ -128,14 +135,17 @@ class Region:
             return affine_text(function)
         if len(outer.terms) + (outer.offset != 0) == 0:
             return affine_text(inner)
-        base = self.bases.get(outer)
+        level = self._level(outer)
+        bases, name = self.bases, f"{'p' if self.prefix[0] == 'v' else 'q'}{self.prefix[1:]}{len(self.bases)}"
+        if self.row_bases is not None and level <= 1:
+            bases, name = self.row_bases, f"p{len(self.row_bases)}"
+        base = bases.get(outer)
         if base is None:
             base = affine_text(outer)
             if not base.isidentifier():
-                name = f"{'p' if self.prefix == 'v' else 'q'}{len(self.bases)}"
-                self.at[self._level(outer)].append(f"{name} = {base}")
+                self.at[level].append(f"{name} = {base}")
                 base = name
-            self.bases[outer] = base
+            bases[outer] = base
         return f"{base} + {affine_text(inner)}".replace("+ -", "- ")
 
     def write(self, depth: int) -> None:

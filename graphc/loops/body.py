@@ -25,7 +25,8 @@ class Instruction:
 
     The kinds and their details: constant (the value); load (buffer, Affine, dtype in memory); index (Affine); size (a
     kernel size); convert, select, invert (none); binary and compare (the operator); math (the function); round (the
-    16-bit dtype that the value is rounded to); reduced (the position in ``Kernel.reductions``).
+    16-bit dtype that the value is rounded to); reduced (the position in ``Stage.reductions``); row (a stage and an
+    instruction of its epilogue: what that made for the same row).
     """
 
     kind: str
@@ -47,6 +48,8 @@ class Instruction:
             return f"{self.kind}({operands})"
         if self.kind == "round":
             return f"round_to_{self.detail.short}({operands})"
+        if self.kind == "row":
+            return f"stage {self.detail[0]}'s %{self.detail[1]}"
         return f"{self.kind} {self.detail}"
 
 

@@ -1,9 +1,9 @@
-"""A cluster becomes a kernel: values are expanded at symbolic indices until buffers are met, then loops are merged."""
+"""Clusters become a kernel: values are expanded at symbolic indices until buffers are met, then loops are merged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from graphc.ir.dims import Dim, product, substitute, symbol
 from graphc.ir.graph import Node, Value
@@ -11,75 +11,154 @@ from graphc.ir.types import Shape
 from graphc.loops.affine import INDEX_MAPS, Affine, Index, linear, loop_index, operand_index
 from graphc.loops.body import Instruction, Recorder, Ref
 from graphc.loops.fusion import REDUCTIONS, Cluster, is_literal
-from graphc.loops.kernel import Kernel, Loop, Reduction, Store
+from graphc.loops.kernel import Kernel, Loop, Reduction, Stage, Store
 
 _NAME_PARTS = 5
 
 
-def expand(cluster: Cluster, in_memory: Callable[[Value], bool]) -> tuple[Kernel, list[Value], list[Value]]:
-    """The kernel of ``cluster`` and the values that it reads and writes, in the order of its buffers."""
-    return _Expansion(cluster, in_memory).run()
+def expand(
+    stages: Sequence[Sequence[Cluster]], in_memory: Callable[[Value], bool], is_read_outside: Callable[[Value], bool]
+) -> tuple[Kernel, list[Value], list[Value]]:
+    """One kernel for all of ``stages``, and the values that it reads and writes, in the order of its buffers.
+
+    Clusters of one stage do not read each other; those of later stages read only the same row of what earlier ones
+    made. ``is_read_outside``: whether somebody else reads a value, so that it must be in memory.
+    """
+    expansion = _Expansion(stages, in_memory, is_read_outside)
+    return expansion.kernel(), list(expansion.buffers), expansion.results
+
+
+def loads(cluster: Cluster, in_memory: Callable[[Value], bool]) -> tuple[tuple[Value, Index], ...]:
+    """What ``cluster`` loads, and at which index: loop *i* runs over axis *i* of the space of the cluster."""
+    return tuple(_Expansion([[cluster]], in_memory, in_memory).loaded)
+
+
+@dataclass
+class _Stage:
+    """A stage in the making: ``point`` is its epilogue, or the body of a map."""
+
+    body: Recorder
+    point: Recorder
+    made: frozenset[Value]
+    in_body: dict[tuple[Value, Index], Ref]
+    at_point: dict[tuple[Value, Index], Ref]
+    reductions: list[Reduction] = field(default_factory=list)
+    stores: list[tuple[Value, bool, Index, Ref]] = field(default_factory=list)
+
+    def recorder(self, is_body: bool) -> tuple[Recorder, dict[tuple[Value, Index], Ref]]:
+        return (self.body, self.in_body) if is_body else (self.point, self.at_point)
 
 
 class _Expansion:
-    def __init__(self, cluster: Cluster, in_memory: Callable[[Value], bool]) -> None:
-        self.cluster = cluster
+    def __init__(
+        self,
+        stages: Sequence[Sequence[Cluster]],
+        in_memory: Callable[[Value], bool],
+        is_read_outside: Callable[[Value], bool],
+    ) -> None:
         self.in_memory = in_memory
-        self.space: Shape = cluster.shape if cluster.body_shape is None else cluster.body_shape
+        self.clusters = [cluster for clusters in stages for cluster in clusters]
+        first = next((c for c in self.clusters if c.body_shape is not None), self.clusters[0])
+        self.space: Shape = first.shape if first.body_shape is None else first.body_shape
+        self.reduced = first.axes if first.body_shape is not None else ()
+        self.is_map = first.body_shape is None
         # Every size has a name of its own while the kernel is made: n0, n1, … are the loops' extents.
         self.sizes: dict[str, Dim] = {f"n{i}": size for i, size in enumerate(self.space) if size != 1}
         self._named: dict[object, Dim] = {}
+        self._loops = [i for i, size in enumerate(self.space) if size != 1]
+        self._kept = [i for i in self._loops if i not in self.reduced]
         self.buffers: dict[Value, int] = {}
-        self.body = Recorder()
-        self.point = self.body if cluster.body_shape is None else Recorder()
+        self.loaded: dict[tuple[Value, Index], None] = {}
         self.op_names: dict[str, None] = {}
+        #: What one stage makes and another reads: the stage, or the buffer of a whole row (numbered from -1 down).
+        self._scalars: dict[Value, tuple[int, Ref]] = {}
+        self._rows: dict[Value, int] = {}
+        self.stored = {v for c in self.clusters for v in c.stored if len(stages) == 1 or is_read_outside(v)}
+        self.results: list[Value] = []
+        self.stages: list[_Stage] = []
+        for clusters in stages:
+            self._add_stage(clusters)
 
-    def run(self) -> tuple[Kernel, list[Value], list[Value]]:
-        cluster = self.cluster
-        full = tuple(Affine() if size == 1 else loop_index(i) for i, size in enumerate(self.space))
-        reduced = cluster.axes if cluster.body_shape is not None else ()
-        at_point = tuple(part for i, part in enumerate(full) if i not in reduced)
-        memo: dict[tuple[Value, Index], Ref] = {}
-        in_body: dict[tuple[Value, Index], Ref] = memo if cluster.body_shape is None else {}
-        reductions: list[Reduction] = []
-        for number, value in enumerate(cluster.reductions):
-            node = value.node
-            operand = self._expand(node.inputs[0], full, self.body, in_body)
-            name = REDUCTIONS[node.op.name]
-            position = full[node.attributes["axis"]] if name.startswith("arg") else None
-            accumulates = node.inputs[0].dtype.compute
-            reductions.append(Reduction(name, operand.id, accumulates, position))
-            self.op_names[name] = None
-            result = self.point.emit("reduced", value.dtype.compute, (), number)
-            memo[value, at_point] = self.point.rounded(result, value.dtype) if name in ("sum", "prod") else result
-        pending: list[tuple[Value, str, Index, Ref]] = []
-        for value, where in cluster.stored.items():
-            index = at_point if where == "point" else full
-            recorder, known = (self.point, memo) if where == "point" else (self.body, in_body)
-            pending.append((value, where, index, self._expand(value, index, recorder, known)))
-        stores: dict[str, list[Store]] = {"point": [], "body": []}
+    def _index(self, shape: Shape, loops: Sequence[int]) -> Index:
+        rest = iter(loops)
+        return tuple(Affine() if size == 1 else loop_index(next(rest)) for size in shape)
+
+    def _add_stage(self, clusters: Sequence[Cluster]) -> None:
+        body = Recorder()
+        in_body: dict[tuple[Value, Index], Ref] = {}
+        made = frozenset(v for c in clusters for v in (*c.stored, *c.reductions))
+        stage = _Stage(body, body, made, in_body, in_body) if self.is_map else _Stage(body, Recorder(), made, in_body, {})
+        for value in (v for c in clusters for v in c.reductions):
+            self._reduce(stage, value)
+        for cluster in clusters:
+            for value, region in cluster.stored.items():
+                is_body = region == "body" or (cluster.body_shape is None and self._is_full(value))
+                index = self._index(value.shape, self._loops if is_body else self._kept)
+                ref = self._expand(value, index, stage, is_body)
+                stage.stores.append((value, is_body, index, ref))
+                if is_body:
+                    self._rows[value] = -1 - len(self._rows)
+                else:
+                    self._scalars[value] = (len(self.stages), ref)
+        self.results += [v for v, *_ in stage.stores if v in self.stored]
+        self.stages.append(stage)
+
+    def _is_full(self, value: Value) -> bool:
+        return sum(size != 1 for size in value.shape) == len(self._loops)
+
+    def _reduce(self, stage: _Stage, value: Value) -> None:
+        node = value.node
+        full = self._index(node.inputs[0].shape, self._loops)
+        operand = self._expand(node.inputs[0], full, stage, is_body=True)
+        name = REDUCTIONS[node.op.name]
+        position = full[node.attributes["axis"]] if name.startswith("arg") else None
+        result = stage.point.emit("reduced", value.dtype.compute, (), len(stage.reductions))
+        stage.reductions.append(Reduction(name, operand.id, node.inputs[0].dtype.compute, position))
+        self.op_names[name] = None
+        index = self._index(value.shape, self._kept)
+        is_rounded = name in ("sum", "prod")
+        stage.at_point[value, index] = stage.point.rounded(result, value.dtype) if is_rounded else result
+
+    def kernel(self) -> Kernel:
         operands = list(self.buffers)
-        for number, (value, region, index, ref) in enumerate(pending):
-            position = linear(index, self._sizes_of(value, index))
-            stores[region].append(Store(len(operands) + number, position, ref.id, value.dtype))
-        is_map = cluster.body_shape is None
-        results = [value for value, *_ in pending]
-        kernel = Kernel(
-            name="_".join(["map" if is_map else "reduce", *list(self.op_names)[:_NAME_PARTS]]),
-            loops=tuple(Loop(1 if size == 1 else symbol(f"n{i}"), i in reduced) for i, size in enumerate(self.space)),
-            operands=tuple(v.type for v in operands),
-            results=tuple(v.type for v in results),
-            body=tuple(self.body.instructions),
-            reductions=tuple(reductions),
-            epilogue=() if is_map else tuple(self.point.instructions),
-            body_stores=tuple(stores["point"] if is_map else stores["body"]),
-            epilogue_stores=() if is_map else tuple(stores["point"]),
-            why=tuple(cluster.why),
-        )
-        return _name_sizes(_merge_loops(kernel), self.sizes), operands, results
+        numbers = {value: len(operands) + i for i, value in enumerate(self.results)}
+        kept_rows = [v for v in self._rows if v not in numbers]
+        numbers.update({value: len(operands) + len(self.results) + i for i, value in enumerate(kept_rows)})
+        places = {number: numbers[value] for value, number in self._rows.items()}
 
-    def _expand(self, root: Value, at: Index, recorder: Recorder, memo: dict[tuple[Value, Index], Ref]) -> Ref:
+        def place(i: Instruction) -> Instruction:
+            return replace(i, detail=(places[i.detail[0]], *i.detail[1:])) if i.kind == "load" and i.detail[0] < 0 else i
+
+        stages: list[Stage] = []
+        for made in self.stages:
+            stores: tuple[list[Store], list[Store]] = ([], [])
+            for value, is_body, index, ref in made.stores:
+                if value in numbers:
+                    position = self._position(value, index)
+                    stores[is_body].append(Store(numbers[value], position, ref.id, value.dtype))
+            stage = Stage(
+                body=tuple(made.body.instructions),
+                reductions=tuple(made.reductions),
+                epilogue=() if self.is_map else tuple(made.point.instructions),
+                body_stores=tuple(stores[True]),
+                epilogue_stores=tuple(stores[False]),
+            )
+            stages.append(_map_instructions(stage, place))
+        kind = "map" if self.is_map else "reduce" if len(stages) == 1 else "rows"
+        kernel = Kernel(
+            name="_".join([kind, *list(self.op_names)[:_NAME_PARTS]]),
+            loops=tuple(Loop(1 if size == 1 else symbol(f"n{i}"), i in self.reduced) for i, size in enumerate(self.space)),
+            operands=tuple(v.type for v in operands),
+            results=tuple(v.type for v in self.results),
+            stages=tuple(stages),
+            why=tuple(reason for cluster in self.clusters for reason in cluster.why),
+            rows=tuple(v.dtype for v in kept_rows),
+        )
+        return _name_sizes(_merge_loops(kernel), self.sizes)
+
+    def _expand(self, root: Value, at: Index, stage: _Stage, is_body: bool) -> Ref:
         """The instruction that computes ``root`` at ``at``; iterative, since a body can be deep."""
+        recorder, memo = stage.recorder(is_body)
         stack: list[tuple[Value, Index]] = [(root, at)]
         while stack:
             key = stack[-1]
@@ -89,7 +168,7 @@ class _Expansion:
             value, index = key
             node = value.node
             recorder.location = node.location
-            if value not in self.cluster.stored and self.in_memory(value) and not is_literal(value):
+            if value not in stage.made and self.in_memory(value) and not is_literal(value):
                 memo[key] = self._load(value, index, recorder)
                 continue
             needed = self._operands(node, index)
@@ -120,8 +199,23 @@ class _Expansion:
         return recorder.rounded(result, type_.dtype)
 
     def _load(self, value: Value, index: Index, recorder: Recorder) -> Ref:
-        buffer = self.buffers.setdefault(value, len(self.buffers))
-        return recorder.load(buffer, linear(index, self._sizes_of(value, index)), value.dtype)
+        self.loaded[value, index] = None
+        if value in self._scalars:
+            stage, ref = self._scalars[value]
+            return recorder.emit("row", ref.dtype, (), (stage, ref.id))
+        buffer = self._rows.get(value)
+        if buffer is None:
+            buffer = self.buffers.setdefault(value, len(self.buffers))
+        return recorder.load(buffer, self._position(value, index), value.dtype)
+
+    def _position(self, value: Value, index: Index) -> Affine:
+        """Where the element at ``index`` lies in the buffer of ``value``, or in the part of it that is for one row."""
+        sizes = self._sizes_of(value, index)
+        if value in self._rows and value not in self.stored:
+            kept = [axis for axis, size in enumerate(value.shape) if size != 1][: len(self._kept)]
+            first = kept[-1] + 1 if kept else 0
+            return linear(index[first:], sizes[first:])
+        return linear(index, sizes)
 
     def _sizes_of(self, value: Value, index: Index) -> list[Dim]:
         return [self._name_size((value, axis), size, index[axis]) for axis, size in enumerate(value.shape)]
@@ -172,13 +266,15 @@ def _merge_loops(kernel: Kernel) -> Kernel:
 
 
 def _functions(kernel: Kernel) -> list[Affine]:
-    found = [s.position for s in kernel.body_stores + kernel.epilogue_stores]
-    found += [r.position for r in kernel.reductions if r.position is not None]
-    for instruction in kernel.body + kernel.epilogue:
-        if instruction.kind == "load":
-            found.append(instruction.detail[1])
-        elif instruction.kind == "index":
-            found.append(instruction.detail)
+    found: list[Affine] = []
+    for stage in kernel.stages:
+        found += [s.position for s in stage.body_stores + stage.epilogue_stores]
+        found += [r.position for r in stage.reductions if r.position is not None]
+        for instruction in stage.body + stage.epilogue:
+            if instruction.kind == "load":
+                found.append(instruction.detail[1])
+            elif instruction.kind == "index":
+                found.append(instruction.detail)
     return found
 
 
@@ -189,16 +285,19 @@ def _map_functions(kernel: Kernel, change: Callable[[Affine], Affine]) -> Kernel
             return replace(i, detail=(buffer, change(position), dtype))
         return replace(i, detail=change(i.detail)) if i.kind == "index" else i
 
-    return replace(
-        kernel,
-        body=tuple(map(instruction, kernel.body)),
-        epilogue=tuple(map(instruction, kernel.epilogue)),
-        body_stores=tuple(replace(s, position=change(s.position)) for s in kernel.body_stores),
-        epilogue_stores=tuple(replace(s, position=change(s.position)) for s in kernel.epilogue_stores),
-        reductions=tuple(
-            r if r.position is None else replace(r, position=change(r.position)) for r in kernel.reductions
-        ),
-    )
+    def changed(stage: Stage) -> Stage:
+        return replace(
+            _map_instructions(stage, instruction),
+            body_stores=tuple(replace(s, position=change(s.position)) for s in stage.body_stores),
+            epilogue_stores=tuple(replace(s, position=change(s.position)) for s in stage.epilogue_stores),
+            reductions=tuple(r if r.position is None else replace(r, position=change(r.position)) for r in stage.reductions),
+        )
+
+    return replace(kernel, stages=tuple(map(changed, kernel.stages)))
+
+
+def _map_instructions(stage: Stage, change: Callable[[Instruction], Instruction]) -> Stage:
+    return replace(stage, body=tuple(map(change, stage.body)), epilogue=tuple(map(change, stage.epilogue)))
 
 
 def _name_sizes(kernel: Kernel, values: dict[str, Dim]) -> Kernel:
@@ -227,7 +326,6 @@ def _name_sizes(kernel: Kernel, values: dict[str, Dim]) -> Kernel:
     return replace(
         kernel,
         loops=loops,
-        body=tuple(map(instruction, kernel.body)),
-        epilogue=tuple(map(instruction, kernel.epilogue)),
+        stages=tuple(_map_instructions(stage, instruction) for stage in kernel.stages),
         sizes=tuple(sizes),
     )

@@ -113,10 +113,13 @@ Unit = Cluster | Single
 
 @dataclass
 class Partition:
-    """The units in execution order, and which unit makes each value in memory (parameters and literals: None)."""
+    """The units in execution order, which unit makes each value in memory (parameters and literals: None), and which of
+    those values each unit reads.
+    """
 
     units: list[Unit]
     home: dict[Value, Unit | None]
+    reads: dict[Unit, list[Value]]
 
 
 def is_literal(value: Value) -> bool:
@@ -164,7 +167,8 @@ class _Partitioner:
                 self._place_index_map(node)
             else:
                 self._place_single(node, singles)
-        return Partition(self._schedule(singles), self.home)
+        reads = self._reads(singles)
+        return Partition(self._schedule(singles, reads), self.home, reads)
 
     # What things cost, from the parameters on.
 
@@ -233,13 +237,13 @@ class _Partitioner:
             if self._is_cheap(value) and all(cluster.ops < MAX_OPS for cluster in readers):
                 for cluster, paths in readers.items():
                     self._inline(node, cluster, paths)
-                    cluster.why.append(f"computes {_label(node)} again: cheaper than reading it")
+                    cluster.why.append(f"computes {label(node)} again: cheaper than reading it")
                 return
         host, region = self._host(value) or self._sibling(node) or (None, "point")
         if host is None:
             host = Cluster(self._level(value), node.types[0].shape)
         host.stored[value] = region  # type: ignore[assignment]
-        host.why.append(f"stores {_label(node)}: {self._reason(value)}")
+        host.why.append(f"stores {label(node)}: {self._reason(value)}")
         self.home[value] = host
         self._inline(node, host, {_POINT if region == "point" else _BODY})
         self._offer(node, host, region)
@@ -271,7 +275,7 @@ class _Partitioner:
                 if cluster is None or cluster in self.readers.get(value, ()) or cluster.ops >= MAX_OPS:
                     continue
                 if cluster.level >= self._level(value):
-                    cluster.why.append(f"takes in {_label(node)}: it reads the same operand over the same points")
+                    cluster.why.append(f"takes in {label(node)}: it reads the same operand over the same points")
                     return cluster, region
         return None
 
@@ -290,7 +294,7 @@ class _Partitioner:
                 if host.level < self._level(value) or host in self.readers.get(value, ()) or host.ops >= MAX_OPS:
                     host = None
                 else:
-                    host.why.append(f"takes in {_label(node)}: it reduces the same operand over the same axes")
+                    host.why.append(f"takes in {label(node)}: it reduces the same operand over the same axes")
         if host is None:
             host = Cluster(self._level(value), value.shape, operand.shape, axes)
         host.body_shape, host.axes = operand.shape, axes
@@ -298,7 +302,7 @@ class _Partitioner:
         host.ops += 1
         if value in self.demanded or any(reader is not host for reader in self.readers.get(value, ())):
             host.stored[value] = "point"
-            host.why.append(f"stores {_label(node)}: {self._reason(value)}")
+            host.why.append(f"stores {label(node)}: {self._reason(value)}")
             self.home[value] = host
         self._open[operand, axes, operand.shape] = host
         self._open[operand, "body", operand.shape] = host
@@ -309,7 +313,7 @@ class _Partitioner:
             fits = cluster.body_shape is None or (cluster.body_shape == body_shape and cluster.axes == axes)
             fits = fits and paths == {_POINT} and cluster.shape == value.shape and cluster.ops < MAX_OPS
             if fits and self._level(value, cluster) <= cluster.level:
-                cluster.why.append(f"is the epilogue of {_label(value.node)}: it reads the result point by point")
+                cluster.why.append(f"is the epilogue of {label(value.node)}: it reads the result point by point")
                 return cluster
         return None
 
@@ -318,7 +322,7 @@ class _Partitioner:
         if value in self.demanded:
             cluster = Cluster(self._level(value), value.shape, ops=1)
             cluster.stored[value] = "point"
-            cluster.why.append(f"stores {_label(node)}: {self._reason(value)}")
+            cluster.why.append(f"stores {label(node)}: {self._reason(value)}")
             self.home[value] = cluster
             for operand in node.inputs:
                 self._read(operand, cluster, self._through(_POINT, node))
@@ -340,7 +344,7 @@ class _Partitioner:
         for value in node.results:
             self.home[value] = single
         for operand in node.inputs:
-            self._demand(operand, level, f"{_label(node)} reads it")
+            self._demand(operand, level, f"{label(node)} reads it")
 
     def _reason(self, value: Value) -> str:
         if value in self.demanded:
@@ -349,8 +353,7 @@ class _Partitioner:
 
     # Order of execution.
 
-    def _schedule(self, singles: dict[Node, Single]) -> list[Unit]:
-        """Units after what they read, depth first from effects and outputs, so that temporaries are short-lived."""
+    def _reads(self, singles: dict[Node, Single]) -> dict[Unit, list[Value]]:
         reads: dict[Unit, list[Value]] = {}
         for value, clusters in self.readers.items():
             if value in self.home:
@@ -359,6 +362,10 @@ class _Partitioner:
                         reads.setdefault(cluster, []).append(value)
         for node, single in singles.items():
             reads[single] = list(node.inputs)
+        return reads
+
+    def _schedule(self, singles: dict[Node, Single], reads: dict[Unit, list[Value]]) -> list[Unit]:
+        """Units after what they read, depth first from effects and outputs, so that temporaries are short-lived."""
         order: list[Unit] = []
         done: set[Unit] = set()
         roots: list[Unit | None] = [singles[effect] for effect in self.graph.effects]
@@ -405,6 +412,7 @@ def _repeats(node: Node) -> bool:
     return any(size != 1 and axis < last and axis not in from_operand for axis, size in enumerate(node.types[0].shape))
 
 
-def _label(node: Node) -> str:
+def label(node: Node) -> str:
+    """The op and the user's line."""
     where = f" (line {node.location.line})" if node.location.line else ""
     return f"{node.op.name}{where}"

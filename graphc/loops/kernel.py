@@ -1,7 +1,8 @@
 """The kernel IR: loops, reductions and scalar bodies, free of assumptions about the machine.
 
 A kernel runs ``body`` at each point of all its ``loops`` and combines values over the *reduced* ones; then it runs
-``epilogue`` at each point of the others. A kernel without reduced loops is a map: a body alone.
+``epilogue`` at each point of the others. A kernel without reduced loops is a map: a body alone. Several *stages*
+share the kept loops: each is done for one row before the next begins, so that the row stays in the nearest cache.
 
     kernel subtract_exp_sum: loops i0 < s0 = m, i1 < s1 = n (reduced)
       reads  b0: f32[m, n] %x, b1: f32[m] %max
@@ -54,24 +55,46 @@ class Reduction:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One part of a kernel's work at a point of the kept loops; later stages read what earlier ones made there.
+
+    ``body`` runs over the reduced loops too, ``epilogue`` once, after it. Without body, a stage is its epilogue.
+    """
+
+    body: tuple[Instruction, ...]
+    reductions: tuple[Reduction, ...] = ()
+    epilogue: tuple[Instruction, ...] = ()
+    body_stores: tuple[Store, ...] = ()
+    epilogue_stores: tuple[Store, ...] = ()
+
+
+@dataclass(frozen=True)
 class Kernel:
     """See the module. ``sizes``: (name, value for the graph at hand) in the order of the kernel's size arguments.
 
-    Buffers are numbered: operands first, then results. ``why`` says for each fusion decision what was decided and the
-    reason.
+    Buffers are numbered: operands first, then results, then ``rows``: temporaries for one point of the kept loops
+    each, which stages of that point share. ``why`` says for each fusion decision what was decided and the reason.
     """
 
     name: str
     loops: tuple[Loop, ...]
     operands: tuple[TensorType, ...]
     results: tuple[TensorType, ...]
-    body: tuple[Instruction, ...]
-    reductions: tuple[Reduction, ...] = ()
-    epilogue: tuple[Instruction, ...] = ()
-    body_stores: tuple[Store, ...] = ()
-    epilogue_stores: tuple[Store, ...] = ()
+    stages: tuple[Stage, ...]
     sizes: tuple[tuple[str, Dim], ...] = ()
     why: tuple[str, ...] = ()
+    rows: tuple[DType, ...] = ()
+
+    @property
+    def only(self) -> Stage:
+        """The stage of a kernel that has one."""
+        (stage,) = self.stages
+        return stage
+
+    @property
+    def reductions(self) -> tuple[Reduction, ...]:
+        """The reductions of all stages; instructions of kind ``reduced`` count in their own stage only."""
+        return tuple(reduction for stage in self.stages for reduction in stage.reductions)
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -92,16 +115,28 @@ class Kernel:
         buffers = [f"b{i}: {type_}" for i, type_ in enumerate(self.operands + self.results)]
         lines.append(f"  reads  {', '.join(buffers[: len(self.operands)]) or 'nothing'}")
         lines.append(f"  writes {', '.join(buffers[len(self.operands) :])}")
-        lines.append("  body")
-        lines += _listing(self.body, self.body_stores)
-        for number, reduction in enumerate(self.reductions):
-            where = f" at {reduction.position}" if reduction.position is not None else ""
-            lines.append(f"  reduce {number}: {reduction.op} of %{reduction.value} in {reduction.dtype.short}{where}")
-        if self.epilogue:
-            lines.append("  epilogue")
-            lines += _listing(self.epilogue, self.epilogue_stores)
+        for number, dtype in enumerate(self.rows, len(buffers)):
+            lines.append(f"  keeps  b{number}: {dtype.short}, one row")
+        for number, stage in enumerate(self.stages):
+            if len(self.stages) > 1:
+                lines.append(f"  stage {number}")
+            lines += _describe_stage(stage)
         lines += [f"  why {reason}" for reason in self.why]
         return "\n".join(lines)
+
+
+def _describe_stage(stage: Stage) -> list[str]:
+    lines: list[str] = []
+    if stage.body or stage.body_stores:
+        lines.append("  body")
+        lines += _listing(stage.body, stage.body_stores)
+    for number, reduction in enumerate(stage.reductions):
+        where = f" at {reduction.position}" if reduction.position is not None else ""
+        lines.append(f"  reduce {number}: {reduction.op} of %{reduction.value} in {reduction.dtype.short}{where}")
+    if stage.epilogue:
+        lines.append("  epilogue")
+        lines += _listing(stage.epilogue, stage.epilogue_stores)
+    return lines
 
 
 def _listing(instructions: tuple[Instruction, ...], stores: tuple[Store, ...]) -> list[str]:

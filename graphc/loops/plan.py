@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.expand import expand
-from graphc.loops.fusion import Cluster, partition
+from graphc.loops.fusion import Partition, Single, Unit, partition
 from graphc.loops.kernel import Kernel
+from graphc.loops.rows import RowKernel, group_rows
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,30 @@ def make_plan(graph: Graph, separate: frozenset[str] = frozenset()) -> Plan:
     ``separate`` names elementwise ops that the backend has no scalar code for: each becomes a step of its own.
     """
     parts = partition(graph, separate)
+    units = group_rows(parts)
+    is_read_outside = _read_outside(graph, units, parts)
     steps: list[Step] = []
-    for unit in parts.units:
-        if isinstance(unit, Cluster):
-            kernel, operands, results = expand(unit, parts.home.__contains__)
-            steps.append(KernelStep(kernel, tuple(operands), tuple(results)))
-        else:
+    for unit in units:
+        if isinstance(unit, Single):
             steps.append(ViewStep(unit.node) if unit.is_view else OpStep(unit.node))
+            continue
+        stages = unit.stages if isinstance(unit, RowKernel) else ((unit,),)
+        kernel, operands, results = expand(stages, parts.home.__contains__, is_read_outside)
+        steps.append(KernelStep(kernel, tuple(operands), tuple(results)))
     literals = {value: value.node.attributes["value"] for value in parts.home if value.node.op.name == "constant"}
     return Plan(graph, tuple(steps), literals)
+
+
+def _read_outside(graph: Graph, units: Sequence[RowKernel | Unit], parts: Partition) -> Callable[[Value], bool]:
+    """Whether a value is an output or read by another kernel or op than the one that makes it."""
+    kernel_of: dict[Unit, RowKernel] = {
+        cluster: unit for unit in units if isinstance(unit, RowKernel) for cluster in unit.clusters
+    }
+    outside = set(graph.outputs)
+    for reader, values in parts.reads.items():
+        own = kernel_of.get(reader)
+        for value in values:
+            maker = parts.home[value]
+            if own is None or maker is None or kernel_of.get(maker) is not own:
+                outside.add(value)
+    return outside.__contains__

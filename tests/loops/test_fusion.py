@@ -80,7 +80,7 @@ def test_siblings_share_a_pass_over_memory() -> None:
 def test_a_reduction_takes_its_readers_as_epilogue() -> None:
     plan = plan_of(lambda b, x, s: b.sqrt(b.mul(b.reduce_sum(b.mul(x, x), axes=(1,)), s)), MATRIX, VECTOR)
     (kernel,) = plan.kernels
-    assert kernel.reductions and kernel.epilogue
+    assert kernel.reductions and kernel.only.epilogue
     assert kernel.describe().count("is the epilogue of reduce_sum") == 1
 
 
@@ -131,6 +131,6 @@ def test_long_chains_give_bounded_kernels(depth: int) -> None:
     graph = b.finish([value])
     plan = make_plan(graph)
     assert len(plan.steps) == depth // MAX_OPS
-    assert max(len(k.body) for k in plan.kernels) <= MAX_OPS + 2
+    assert max(len(k.only.body) for k in plan.kernels) <= MAX_OPS + 2
     executable = compile_graph(graph, optimize=False)
     np.testing.assert_array_equal(executable(np.arange(3, dtype=np.int32))[0], np.arange(3) + depth)
