@@ -48,7 +48,7 @@ def quick_operators(tensor: T) -> T:
         for method, primitive in table.items():
             name = f"__{method}__"
             setattr(tensor, name, make(tensor, name, primitive))
-    tensor.__matmul__ = _product(tensor, "__matmul__")  # type: ignore[attr-defined]
+    tensor.__matmul__ = _product(tensor, "__matmul__")
     return tensor
 
 
