@@ -45,7 +45,7 @@ from graphc.loops.affine import Affine
 from graphc.loops.kernel import Kernel, Reduction
 from graphc.loops.source import KernelSource
 
-from .emit_scalar import combine, identity, literal, load, store, takes
+from .emit_scalar import combine, combine_keys, has_key, identity, key, literal, load, store, takes
 from .emit_text import Region, Text, affine_text
 
 CHUNK: Final = 1024
@@ -190,9 +190,16 @@ def _stored_dtype(reduction: Reduction) -> DType:
 
 def _start(text: Text, reductions: _Numbered) -> None:
     for number, reduction in reductions:
-        text.line(f"acc{number} = {identity(reduction.op, _stored_dtype(reduction))}")
+        start = identity(reduction.op, _stored_dtype(reduction))
+        text.line(f"acc{number} = {key(reduction.op, start, reduction.dtype)}")
         if reduction.position is not None:
             text.line(f"at{number} = {literal(0, int64)}")
+
+
+def _value_of(accumulator: str, reduction: Reduction) -> str:
+    """What has been accumulated, as a value."""
+    is_key = has_key(reduction.op, reduction.dtype)
+    return f"key_value_{reduction.dtype.short}({accumulator})" if is_key else accumulator
 
 
 def _step(text: Text, number: int, reduction: Reduction, value: str, position: str, *, chunked: bool) -> None:
@@ -203,7 +210,7 @@ def _step(text: Text, number: int, reduction: Reduction, value: str, position: s
         text.line(f"at{number} = {position} if take{number} else at{number}")
     else:
         name = f"{'part' if chunked and _is_chunked(reduction) else 'acc'}{number}"
-        text.line(f"{name} = {combine(reduction.op, name, value, reduction.dtype)}")
+        text.line(f"{name} = {combine_keys(reduction.op, name, value, reduction.dtype)}")
 
 
 def _reduce_loops(
@@ -269,9 +276,12 @@ def _search(text: Text, body: Region, loop: int, depth: int, inner_range: tuple[
     (reduction,) = text.kernel.reductions
     first, last = inner_range
     value = body.value(reduction.value)
+    op = reduction.op[3:]
+    text.line(f"best = {key(op, 'acc0', reduction.dtype)}")
     with text.block(f"for i{loop} in range({first}, {last}):"):
         body.write(depth)
-        text.line(f"acc0 = {combine(reduction.op[3:], 'acc0', value, reduction.dtype)}")
+        text.line(f"best = {combine_keys(op, 'best', value, reduction.dtype)}")
+    text.line(f"acc0 = {f'key_value_{reduction.dtype.short}(best)' if reduction.dtype.is_floating else 'best'}")
     found = f"{value} == acc0"
     if reduction.dtype.is_floating:
         found = f"({found}) | ({value} != {value})"
@@ -299,6 +309,8 @@ def _results(reductions: _Numbered) -> list[str]:
             names.append(f"at{number}")
         elif _is_chunked(reduction) and reduction.dtype is not float64:
             names.append(f"total{number}")
+        elif has_key(reduction.op, reduction.dtype):
+            names.append(f"{reduction.op}{number}")
         else:
             names.append(f"acc{number}")
     return names
@@ -308,6 +320,8 @@ def _finish_totals(text: Text, reductions: _Numbered) -> None:
     for number, reduction in reductions:
         if _is_chunked(reduction) and reduction.dtype is not float64:
             text.line(f"total{number} = {reduction.dtype.short}(acc{number})")
+        elif has_key(reduction.op, reduction.dtype):
+            text.line(f"{reduction.op}{number} = {_value_of(f'acc{number}', reduction)}")
 
 
 def _body(text: Text, depths: dict[int, int], depth: int) -> Region:
@@ -451,7 +465,11 @@ def _column_loops(
             position = affine_text(reduction.position) if reduction.position is not None else ""
             if where:
                 text.line(f"at{number} = {where}[{at}]")
-            _step(text, number, reduction, body.value(reduction.value), position, chunked=False)
+            value = body.value(reduction.value)
+            if where:
+                _step(text, number, reduction, value, position, chunked=False)
+            else:
+                text.line(f"acc{number} = {combine(reduction.op, f'acc{number}', value, reduction.dtype)}")
             text.line(store(memory, at, f"acc{number}", reduction.dtype))
             if where:
                 text.line(f"{where}[{at}] = at{number}")
@@ -505,7 +523,7 @@ def _emit_partials(
         for number, (reduction, (memory, where)) in enumerate(
             zip(kernel.reductions, _partial_slots(kernel), strict=True)
         ):
-            text.line(store(memory, index, f"acc{number}", _stored_dtype(reduction)))
+            text.line(store(memory, index, _value_of(f"acc{number}", reduction), _stored_dtype(reduction)))
             if where:
                 text.line(f"{where}[{index}] = at{number}")
     return text.finish(blocks)

@@ -133,6 +133,22 @@ def identity(op: str, dtype: DType) -> str:
     return literal({"sum": 0, "prod": 1, "any": False, "all": True}[op], dtype)
 
 
+def key(op: str, value: str, dtype: DType) -> str:
+    """What a loop of max or min accumulates for ``value``: of floats, integers in the same order."""
+    return f"{op}_key_{dtype.short}({value})" if has_key(op, dtype) else value
+
+
+def has_key(op: str, dtype: DType) -> bool:
+    return op in ("max", "min") and dtype.is_floating
+
+
+def combine_keys(op: str, accumulator: str, value: str, dtype: DType) -> str:
+    """:func:`combine` for accumulators that are keys."""
+    if has_key(op, dtype):
+        return f"{op}({accumulator}, {key(op, value, dtype)})"
+    return combine(op, accumulator, value, dtype)
+
+
 def combine(op: str, accumulator: str, value: str, dtype: DType) -> str:
     """A reduction's accumulator after one more value. Sums and products of floats may be reassociated."""
     if op in ("any", "all") or dtype.is_bool:

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from . import half, scalar_math_f32, scalar_math_f64, special, trig_f32, trig_f64
+from . import half, order, scalar_math_f32, scalar_math_f64, special, trig_f32, trig_f64
 from .intrinsics import INTRINSICS, PYTHON_TWINS
 from .twins import python_twins, scalar_functions
 
-SCALAR_MODULES = (half, scalar_math_f32, scalar_math_f64, trig_f32, trig_f64, special)
+SCALAR_MODULES = (half, order, scalar_math_f32, scalar_math_f64, trig_f32, trig_f64, special)
 
 
 def namespace() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Row kernels: their text, and that they agree with the reference for every kind of row and split."""
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -157,7 +158,41 @@ def test_any_split_in_any_order_gives_the_same_bits(name: str) -> None:
         np.testing.assert_array_equal(got, want)
 
 
+def where_allowed(b: Builder, x: Value, g: Value) -> list[Value]:
+    largest = b.reduce_max(b.select(b.gt(g, b.full_like(x, 0.0)), x, b.full_like(x, -np.inf)), axes=(1,))
+    smallest = b.reduce_min(b.select(b.gt(g, b.full_like(x, 0.0)), x, b.full_like(x, np.inf)), axes=(1,))
+    return [largest, smallest]
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_extremes_of_chosen_elements_are_vectors(dtype: Any) -> None:
+    """Where the others are infinite, LLVM would move the choice to the accumulator, and do one element at a time."""
+    (kernel,) = compile_graph(build(where_allowed, *[TensorType(dtype, (N, M))] * 2)).kernels()
+    assert f"x i{dtype.bits}> @llvm.smax" in kernel.text("llvm")
+    assert f"x i{dtype.bits}> @llvm.smin" in kernel.text("llvm")
+
+
+@pytest.mark.parametrize("dtype", [float32, float64, float16, bfloat16], ids=str)
+@pytest.mark.parametrize("op", ["reduce_max", "reduce_min"])
+def test_extremes_of_zeros_infinities_and_nan(op: str, dtype: Any) -> None:
+    values = [0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1.5, -1.5, 6e-8, -6e-8]
+    pairs = np.array([(x, y) for x in values for y in values]).astype(dtype.numpy)
+    for data in (pairs, np.tile(pairs, (1, 20)), pairs.T.copy(), np.zeros((0, 3), dtype.numpy)):
+        graph = build(lambda b, x: b.emit_one(op, x, axes=(1,)), TensorType(dtype, (N, M)))
+        (got,) = compile_graph(graph)(data)
+        with np.errstate(invalid="ignore"):
+            (want,) = compile_graph(graph, "reference")(data)
+        np.testing.assert_array_equal(got.astype(np.float64), want.astype(np.float64))
+        # NumPy's reductions take either zero; ours -0 < 0.
+        has_zero_that_wins = ((data == 0) & (np.signbit(data) == (op == "reduce_min"))).any(axis=1)
+        is_zero = got == 0
+        is_negative = has_zero_that_wins if op == "reduce_min" else ~has_zero_that_wins
+        np.testing.assert_array_equal(np.signbit(got)[is_zero], is_negative[is_zero])
+
+
 def test_inner_loops_are_vectors() -> None:
     (kernel,) = compile_graph(graph_of("masked")).kernels()
     llvm = kernel.text("llvm")
-    assert "x float>" in llvm
+    assert "x i32> @llvm.smax" in llvm
+    assert re.search(r"fadd reassoc contract <\d+ x float>", llvm)
+    assert re.search(r"fdiv contract <\d+ x float>", llvm)
