@@ -121,6 +121,8 @@ class Tracer(ArrayMethods):
     def backward(self, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
         """Accumulate gradients into the leaves, as nodes of this graph."""
         self.context.backward(self, gradient)
+        if not (retain_graph or create_graph):
+            self.context.consumed.add(self.value)
 
     def detach(self) -> Array:
         """A view of the same value through which no gradient flows."""
@@ -210,6 +212,7 @@ class GraphContext:
         self._lifted: dict[int, Tracer] = {}
         self._bases: dict[int, Tracer] = {}
         self._kept: list[Any] = []  # keeps ids unique while the graph is built
+        self.consumed: set[Value] = set()  # what backward() was called on without retaining the graph
         self._leaves: dict[int, tuple[Tracer, list[Value]]] = {}
         self._gradients: dict[int, Any] = {}
         self.specialized: dict[int, tuple[Tracer, Location]] = {}

@@ -184,12 +184,14 @@ class EagerContext:
         run: Any,
         sources: Sequence[Any],
         kept: Sequence[int],
+        unread: Collection[int],
         flows: Sequence[bool],
         in_place: Executable | None = None,
     ) -> list[Tensor]:
         """Run a compiled ``graph`` on ``sources`` (tensors, ndarrays, scalars) as one recorded op.
 
-        ``kept``: positions of sources that the caller will overwrite, of which a recording keeps a copy. ``flows``: for
+        ``kept``: positions of sources that the caller will overwrite, of which a recording keeps a copy; ``unread``: of
+        those that no gradient depends on, so that they may be overwritten by whoever likes to. ``flows``: for
         each output, whether it depends on an input that requires gradients in a way that ``no_grad`` or ``detach`` did not
         cut. ``in_place`` is run instead of ``run`` where nobody needs what it overwrites.
         """
@@ -205,7 +207,7 @@ class EagerContext:
             run = in_place
         results = [Tensor.wrap(r) for r in run(*arrays)]
         if needs or recorders.active:
-            self._record_call(graph, sources, references, results, flows, needs, originals)
+            self._record_call(graph, sources, references, results, flows, needs, originals, unread)
         return results
 
     def compose(self, composed: Composed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -252,6 +254,7 @@ class EagerContext:
         flows: Sequence[bool],
         needs: bool,
         originals: dict[int, Any],
+        unread: Collection[int],
     ) -> None:
         location = current_location()
         inputs: list[Reference | TensorType] = []
@@ -263,8 +266,10 @@ class EagerContext:
             if reference is None and recorders.active:
                 reference = tensor.recorded(location)
             inputs.append(type_ if reference is None else reference)
-            original = originals.get(position)
-            saved.append((position, tensor.saved() if original is None else Tensor.wrap(original).saved()))
+            if position in originals:
+                saved.append((position, Tensor.wrap(originals[position]).saved()))
+            else:
+                saved.append((position, Saved(tensor._array, UNWRITTEN, 0) if position in unread else tensor.saved()))
         types = tuple([t.type for t in results])
         record = Record(get_primitive("call"), {"graph": graph}, tuple(inputs), types, needs, location)
         if needs:

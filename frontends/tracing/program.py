@@ -20,7 +20,7 @@ from graphc.frontends.symbolic import Tracer
 from graphc.frontends.tracing.captures import Getter, function_roots, locate
 from graphc.frontends.tracing.context import Input, TraceContext
 from graphc.frontends.tracing.signature import Static, describe_leaf, is_dynamic
-from graphc.ir.graph import Graph, Value
+from graphc.ir.graph import Graph, Value, topological_order
 from graphc.ir.types import TensorType
 from graphc.locations import Location
 from graphc.runtime.executable import Executable
@@ -93,6 +93,10 @@ class TracedProgram:
                 self._flows.append(False)
         self._without_gradient = frozenset(context.without_gradient)
         self.graph: Graph = context.builder.finish(outputs, aliases=aliases)
+        read = set(topological_order([output.node for output, flow in zip(outputs, self._flows, strict=True) if flow]))
+        #: Inputs that no gradient depends on: what becomes of them does not matter to a recording.
+        self._unread = frozenset(i for i, parameter in enumerate(self.graph.parameters) if parameter.node not in read)
+        self._kept = [position for position in self._kept if position not in self._unread]
         self.guards = tuple(
             ValueGuard(context.inputs[place].index, tracer._concrete, location)
             for tracer, location in context.specialized.values()
@@ -150,7 +154,7 @@ class TracedProgram:
         if self._written:
             _check_overlap([sources[position] for position, _, _ in self._written], sources)
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
-        results = eager.call(self.graph, self.executable(), arguments, self._kept, self._flows, self._in_place)
+        results = eager.call(self.graph, self.executable(), arguments, self._kept, self._unread, self._flows, self._in_place)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:
@@ -265,7 +269,8 @@ def _output_of(leaf: Any, context: TraceContext, outputs: list[Value], flows: li
         if is_array and tracer._storage is entry.tracer._storage:
             return _Output(position, True, tracer._chain, False, None)
     outputs.append(context.lift(tracer).value)
-    flows.append(tracer.requires_grad)
+    # As in eager mode, backward() was the last use of what it was called on, unless it was told to retain the graph.
+    flows.append(tracer.requires_grad and tracer.value not in context.consumed)
     return _Output(len(outputs) - 1, False, (), tracer.weak, None)
 
 

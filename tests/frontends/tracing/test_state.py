@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import InPlaceError
+from graphc.errors import GradientError, InPlaceError
 
 GLOBAL = gc.tensor([10.0])
 
@@ -451,3 +451,37 @@ def test_in_place_on_results_inside_jit_is_differentiated() -> None:
     x = leaf(2.0, 3.0)
     f(x).sum().backward()
     assert x.grad.tolist() == [30.0, 26.0]
+
+
+def test_backward_inside_is_the_last_use_unless_the_graph_is_retained() -> None:
+    w, x = gc.tensor([1.0, 2.0], requires_grad=True), gc.tensor([3.0, 4.0])
+
+    def step(x: Any, retain: bool) -> Any:
+        loss = (w * x).sum()
+        loss.backward(retain_graph=retain)
+        return loss
+
+    jitted = gc.jit(step, static_argnames=("retain",))
+    for run in (step, jitted):
+        w.grad = None
+        retained = run(x, retain=True)
+        retained.backward()
+        np.testing.assert_array_equal(w.grad.numpy(), [6, 8])
+        with pytest.raises(GradientError):
+            run(x, retain=False).backward()
+
+
+def test_what_no_gradient_reads_may_be_overwritten() -> None:
+    w, count = gc.tensor([1.0, 2.0], requires_grad=True), gc.tensor([0.0])
+
+    @gc.jit
+    def f(x: Any) -> Any:
+        count.add_(1)
+        return (w * x).sum()
+
+    x = gc.tensor([3.0, 4.0])
+    first = f(x)
+    f(x)
+    first.backward()
+    np.testing.assert_array_equal(w.grad.numpy(), [3, 4])
+    np.testing.assert_array_equal(count.numpy(), [2])
