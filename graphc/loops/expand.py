@@ -10,7 +10,7 @@ from graphc.ir.graph import Node, Value
 from graphc.ir.types import Shape
 from graphc.loops.affine import INDEX_MAPS, Affine, Index, linear, loop_index, operand_index
 from graphc.loops.body import Instruction, Recorder, Ref
-from graphc.loops.fusion import REDUCTIONS, Cluster, is_literal
+from graphc.loops.fusion import REDUCTIONS, Cluster, is_literal, label
 from graphc.loops.kernel import Kernel, Loop, Reduction, Stage, Store
 
 _NAME_PARTS = 5
@@ -151,10 +151,21 @@ class _Expansion:
             operands=tuple(v.type for v in operands),
             results=tuple(v.type for v in self.results),
             stages=tuple(stages),
-            why=tuple(reason for cluster in self.clusters for reason in cluster.why),
+            why=tuple(reason for cluster in self.clusters for reason in self._why(cluster)),
             rows=tuple(v.dtype for v in kept_rows),
         )
         return _name_sizes(_merge_loops(kernel), self.sizes)
+
+    def _why(self, cluster: Cluster) -> list[str]:
+        """The reasons of a cluster; what it makes for later stages only is not stored."""
+        reasons = list(cluster.why)
+        for value in cluster.stored:
+            if value not in self.stored:
+                name = label(value.node)
+                at = next((i for i, reason in enumerate(reasons) if reason.startswith(f"stores {name}: ")), None)
+                if at is not None:
+                    reasons[at] = f"keeps {name} for the row: only later stages read it"
+        return reasons
 
     def _expand(self, root: Value, at: Index, stage: _Stage, is_body: bool) -> Ref:
         """The instruction that computes ``root`` at ``at``; iterative, since a body can be deep."""
