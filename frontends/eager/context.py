@@ -84,7 +84,8 @@ class EagerContext:
         if recorders.active:
             return True
         for tensor in operands:
-            if tensor._reference is not None or tensor._storage is not None:
+            storage = tensor._storage
+            if tensor._reference is not None or (storage is not None and storage.value is not None):
                 return mode.enabled
         return False
 
@@ -154,7 +155,7 @@ class EagerContext:
         self._check_writable(x)
         recording = bool(recorders.active)
         storage = x.storage()
-        detached = any(step.op == "stop_gradient" for step in x._chain)
+        detached = bool(x._chain) and any(step.op == "stop_gradient" for step in x._chain)
         base, new = storage.value, value.reference()
         if new is not None and new.requires_grad:
             _keep_overwritten(new, storage)
@@ -267,7 +268,7 @@ class EagerContext:
                 tensor._reference = Reference(Leaf(tensor.type, tensor, False, location, origin=made), 0)
 
     def _check_writable(self, x: Tensor) -> None:
-        if any(step.op == "broadcast_in_dim" for step in x._chain) and not _is_permutation_free(x):
+        if x._chain and any(step.op == "broadcast_in_dim" for step in x._chain) and not _is_permutation_free(x):
             raise InPlaceError(
                 "this tensor is a broadcast view, in which several elements share memory: it cannot be written in place",
                 hint="take a copy() first, or write to the tensor it was broadcast from",

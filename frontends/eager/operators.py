@@ -48,7 +48,7 @@ def quick_operators(tensor: T) -> T:
         for method, primitive in table.items():
             name = f"__{method}__"
             setattr(tensor, name, make(tensor, name, primitive))
-    setattr(tensor, "__matmul__", _product(tensor, "__matmul__"))
+    tensor.__matmul__ = _product(tensor, "__matmul__")
     return tensor
 
 
@@ -65,13 +65,15 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
         x = self._array
         dtype = x.dtype
         kind = type(other)
-        tracked = self._reference is not None or self._storage is not None
+        storage = self._storage
+        tracked = self._reference is not None or (storage is not None and storage.value is not None)
         try:
             if kind is tensor:
                 y = other._array
                 if other.weak or y.dtype is not dtype:
                     return general(self, other)
-                tracked = tracked or other._reference is not None or other._storage is not None
+                storage = other._storage
+                tracked = tracked or other._reference is not None or (storage is not None and storage.value is not None)
                 array = _run(ways[dtype], x, y)
             elif kind is float and -SAFE < other < SAFE:
                 ufunc = of_float[dtype]
@@ -100,6 +102,12 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
     return _named(operator, general)
 
 
+def _is_tracked(x: Any) -> bool:
+    """Whether gradients may want to know of ``x``. (A storage without a value has no history, whatever shares it.)"""
+    storage = x._storage
+    return x._reference is not None or (storage is not None and storage.value is not None)
+
+
 def _record(op: Primitive, operands: tuple[Any, ...], attributes: dict[str, Any], result: Any) -> None:
     prepared = prepare(op, tuple([t.type for t in operands]), attributes)
     result._type = prepared.types[0]
@@ -123,9 +131,7 @@ def _product(tensor: Any, name: str) -> Operator:
             result = tensor.wrap(_run(np.matmul, x, y))
         except (ValueError, RuntimeError):
             return general(self, other)
-        if mode.enabled and not (
-            self._reference is None and self._storage is None and other._reference is None and other._storage is None
-        ):
+        if mode.enabled and (_is_tracked(self) or _is_tracked(other)):
             _record(op, (self, other), attributes, result)
         return result
 
@@ -137,7 +143,7 @@ def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
     of_float, of_int = _ufuncs(primitive, _FLOATS), _ufuncs(primitive, _INTS)
 
     def operator(self: Any, other: Any) -> Any:
-        if observers or self._reference is not None or self._storage is not None or self.weak:
+        if observers or self.weak or _is_tracked(self):
             return general(self, other)
         kind = type(other)
         try:
@@ -163,7 +169,7 @@ def _unary(tensor: Any, name: str, primitive: str) -> Callable[[Any], Any]:
     ways = _ufuncs(primitive, ALL)
 
     def operator(self: Any) -> Any:
-        if observers or self._reference is not None or self._storage is not None or self.weak:
+        if observers or self.weak or _is_tracked(self):
             return general(self)
         try:
             x = self._array

@@ -48,7 +48,7 @@ def taken() -> Callable[[Callable[[], Any]], bool]:
 
     def is_short(call: Callable[[], Any]) -> bool:
         call()
-        return counted(call) <= 8
+        return counted(call) <= 10
 
     return is_short
 
