@@ -15,7 +15,7 @@ from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
-from graphc.frontends.eager.operators import SAFE
+from graphc.frontends.eager.operators import SAFE, quick_function
 from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
 from graphc.frontends.eager.repeated import repeated_call
@@ -44,6 +44,10 @@ class EagerContext:
         if is_scalar(value):
             return self.literal(value, scalar_dtype(value), weak=True)
         return Tensor.wrap(as_numpy(value))
+
+    def quick_function(self, primitive: str) -> Callable[[Any], Any]:
+        """See :func:`graphc.frontends.eager.operators.quick_function`."""
+        return quick_function(Tensor, primitive)
 
     def composed(self, function: Callable[..., Any], most_elements: int | None = MOST_ELEMENTS) -> Composed:
         """``function`` for :meth:`compose`."""
@@ -230,7 +234,7 @@ class EagerContext:
         for index, tensor in enumerate(results):
             tensor._reference = Reference(record, index)
 
-    def repeated_call(self, run: Callable[[tuple[Any, ...]], list[Any] | None], pattern: CallPattern) -> Any:
+    def repeated_call(self, run: Callable[[Sequence[Any]], list[Any] | None], pattern: CallPattern) -> Any:
         """What runs calls of ``pattern``, in the present gradient mode, without :meth:`call`."""
         return repeated_call(run, pattern)
 

@@ -7,14 +7,16 @@ recorded. Everything else goes the general way, which raises all errors, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from graphc.dtypes import ALL, DType, float32, float64, int32, int64
+from graphc.dtypes import ALL, FLOATS, DType, float32, float64, int32, int64
+from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.dispatch import eager_context, observers
-from graphc.frontends.eager.execute import SLOW_IN_NUMPY
+from graphc.frontends.eager.execute import SLOW_IN_NUMPY, THRESHOLD, kernels_are_chosen
 from graphc.frontends.eager.prepared import prepare
 from graphc.frontends.grad_mode import mode
 from graphc.ir.primitive import Primitive, get_primitive
@@ -181,6 +183,31 @@ def _unary(tensor: Any, name: str, primitive: str) -> Callable[[Any], Any]:
     return _named(operator, general)
 
 
+def quick_function(tensor: Any, primitive: str) -> Callable[[Any], Any]:
+    """``primitive`` of one operand as a function that gives NOT_ALIKE, with nothing done, where there is no short way."""
+    op = get_primitive(primitive)
+    assert isinstance(op, Elementwise)
+    ways = _ufuncs(primitive, FLOATS)
+    most = THRESHOLD if primitive in SLOW_IN_NUMPY else math.inf
+
+    def function(x: Any) -> Any:
+        if type(x) is not tensor or x.weak:
+            return NOT_ALIKE
+        array = x._array
+        ufunc = ways.get(array.dtype)
+        if ufunc is None or array.size >= most or (most == THRESHOLD and kernels_are_chosen()):
+            return NOT_ALIKE
+        try:
+            result = tensor.wrap(np.asarray(_run(ufunc, array)))
+        except RuntimeError:
+            return NOT_ALIKE
+        if _is_tracked(x) and mode.enabled:
+            _record(op, (x,), {}, result)
+        return result
+
+    return function
+
+
 def _named(operator: F, general: F) -> F:
     operator.__name__, operator.__qualname__, operator.__doc__ = general.__name__, general.__qualname__, general.__doc__
     return operator
@@ -189,7 +216,7 @@ def _named(operator: F, general: F) -> F:
 def _ufuncs(primitive: str, dtypes: tuple[DType, ...]) -> Ufuncs:
     """For which of ``dtypes`` the short way may be taken, and by which function."""
     op = get_primitive(primitive)
-    assert isinstance(op, Elementwise) and primitive not in SLOW_IN_NUMPY
+    assert isinstance(op, Elementwise)
     found: Ufuncs = {}
     for dtype in dtypes:
         ufunc = op.ufunc(dtype)

@@ -18,7 +18,7 @@ from graphc.errors import (
 from graphc.ir.graph import Graph, Node
 from graphc.ir.types import Bindings, bind_shape, check_shape
 from graphc.ops.core import check_guards, concrete_attributes
-from graphc.runtime.frame import Frame
+from graphc.runtime.frame import Frame, Run
 from graphc.runtime.program import NativeKernel, Program, RunKernels
 from graphc.runtime.storage import assign_storage
 
@@ -75,7 +75,7 @@ class Executable:
         assert outputs is not None, "inputs that were checked do not fit the frame made for them"
         return outputs
 
-    def again(self) -> Callable[[tuple[Any, ...]], list[np.ndarray] | None] | None:
+    def again(self) -> Run | None:
         """What runs a call like the latest one: from the inputs to the outputs, or to None, with nothing done, where an
         input differs in dtype, shape or layout from what that call had. None before the first call."""
         return None if self._latest is None else self._latest.run
