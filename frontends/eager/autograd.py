@@ -315,7 +315,7 @@ def _unsaved(order: Sequence[Record | Leaf]) -> GradientError:
 
 def _freed_error(record: Record) -> GradientError:
     return GradientError(
-        f"backward a second time: the values that the gradient of {record.op.name} needs were freed by the first",
+        f"backward a second time: the values that the gradient of {record.name} needs were freed by the first",
         hint="pass retain_graph=True to the first backward(), or compute the forward pass again",
         location=record.location,
     )
@@ -329,7 +329,7 @@ def _residual(source: Record | Leaf, wanted: _Source) -> Saved:
     if saved.version.count != saved.count:
         what = f"operand {wanted.index}" if wanted.is_operand else "the result"
         raise InPlaceError(
-            f"a tensor that the gradient of {source.op.name} needs ({what}, shape {saved.array.shape}) was changed in place "
+            f"a tensor that the gradient of {source.name} needs ({what}, shape {saved.array.shape}) was changed in place "
             f"after the op ran: it was at version {saved.count} and is now at version {saved.version.count}",
             hint="change a copy() of it, or do the in-place write before the op",
             location=source.location,

@@ -230,6 +230,7 @@ class EagerContext:
             return
         inputs = tuple([t.type if r is None else r for t, r in zip(operands, references, strict=True)])
         record = Record(_CALL, {"graph": graph}, inputs, types, True, current_location())
+        record.name = graph.name
         record.saved_operands = tuple([(i, Saved(t._array.copy(), UNWRITTEN, 0)) for i, t in enumerate(operands)])
         for index, tensor in enumerate(results):
             tensor._reference = Reference(record, index)

@@ -77,7 +77,7 @@ class Record:
     """One op that was executed: what its IR node will be, and the residuals saved for its gradient."""
 
     __slots__ = (
-        "__weakref__", "attributes", "freed", "hooks", "inputs", "location", "op", "requires_grad", "retained",
+        "__weakref__", "attributes", "freed", "hooks", "inputs", "location", "name", "op", "requires_grad", "retained",
         "saved_operands", "saved_results", "types",
     )  # fmt: skip
 
@@ -91,6 +91,7 @@ class Record:
         location: Location,
     ) -> None:
         self.op = op
+        self.name = op.name  # what messages call it
         self.attributes = attributes
         self.inputs = inputs  # a bare type: an operand that needs no gradient and that nobody asked to record
         self.types = types

@@ -379,7 +379,7 @@ class Tensor(ArrayMethods):
         if self.requires_grad:
             reference = self.reference()
             source = None if reference is None else reference.source
-            extras += f", made_by={source.op.name}" if isinstance(source, Record) else ", requires_grad=True"
+            extras += f", made_by={source.name}" if isinstance(source, Record) else ", requires_grad=True"
         return f"tensor({text}{extras})"
 
     def __format__(self, spec: str) -> str:

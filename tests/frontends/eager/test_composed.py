@@ -10,7 +10,7 @@ import pytest
 
 import graphc as gc
 from graphc.dtypes import bfloat16, float16, float32, float64
-from graphc.errors import ArgumentError, OutOfBoundsError, ShapeError
+from graphc.errors import ArgumentError, GradientError, OutOfBoundsError, ShapeError
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.recording import Record
 from tests.call_count import counted
@@ -102,6 +102,14 @@ def test_results_are_arrays_of_their_own() -> None:
         assert not np.may_share_memory(first.numpy(), x.numpy())
         np.testing.assert_array_equal(second.numpy() + 1, first.numpy())
     np.testing.assert_array_equal(x.numpy(), [1, 2])
+
+
+def test_messages_name_the_function() -> None:
+    y = gc.relu(gc.tensor([1.0], requires_grad=True))
+    assert repr(y) == "tensor([1.], made_by=relu)"
+    y.sum().backward()
+    with pytest.raises(GradientError, match="the gradient of relu needs were freed"):
+        y.sum().backward()
 
 
 def test_errors_have_the_line_of_this_call() -> None:
