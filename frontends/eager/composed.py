@@ -1,9 +1,9 @@
 """Functions made of many ops, as one op: traced once for each kind of operands, run by NumPy, recorded as one call.
 
 ``cross_entropy`` is some twenty ops. On small tensors each of them costs more to dispatch and to record than to compute.
-So the function is traced into a graph, simplified (which keeps every bit), and its nodes are evaluated one after the
-other, without tensors in between: the values are those of the ops one by one. A recording has one ``call`` of the graph
-as traced, with copies of the operands, so that no write can spoil its gradient.
+So when operands of a kind come again, the function is traced into a graph, simplified (which keeps every bit), and its
+nodes are evaluated one after the other, without tensors in between: the values are those of the ops one by one. A
+recording has one ``call`` of the graph as traced, with copies of the operands, so that no write can spoil its gradient.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from graphc.passes.pipeline import pipeline
 
 MOST_ELEMENTS: Final = 1 << 14  # of all operands: above it, the arithmetic is what takes the time
 _MOST_PROGRAMS: Final = 256  # of each function; then all are forgotten
+_MET: Final = "met once"
+_OP_BY_OP: Final = "op by op"
 _PLAIN: Final = (bool, int, float, str, type(None), DType)
 
 
@@ -94,7 +96,7 @@ class Composed:
         """``most_elements``: of all operands together; None for any number, where nothing is recorded."""
         self.function = function
         self.most_elements = most_elements
-        self.programs: dict[Any, Program | None] = {}
+        self.programs: dict[Any, Any] = {}  # _MET, _OP_BY_OP or a Program
 
     def program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, list[Tensor]] | None:
         """The program for a call with these arguments, and the tensors among them; None where it goes op by op."""
@@ -117,14 +119,18 @@ class Composed:
         if not tensors or (self.most_elements is not None and elements > self.most_elements):
             return None
         known = (*key, *kwargs) if kwargs else tuple(key)
-        try:
-            found = self.programs[known]
-        except KeyError:
-            found = self._trace(args, kwargs)
+        found = self.programs.get(known)
+        if type(found) is Program:
+            return found, tensors
+        if found is None:  # what comes once is not worth a trace: a slope or a length that is always another
             if len(self.programs) >= _MOST_PROGRAMS:
                 self.programs.clear()
-            self.programs[known] = found
-        return None if found is None else (found, tensors)
+            self.programs[known] = _MET
+        elif found is _MET:
+            program = self._trace(args, kwargs)
+            self.programs[known] = _OP_BY_OP if program is None else program
+            return None if program is None else (program, tensors)
+        return None
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | None:
         context = GraphContext(getattr(self.function, "__name__", "composed"))
