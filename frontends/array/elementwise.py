@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from graphc.dtypes import DType, bool_
 from graphc.errors import DTypeError
@@ -16,13 +17,23 @@ from graphc.frontends.array.core import (
     promoted,
     to_float,
 )  # fmt: skip
-from graphc.frontends.dispatch import Array, bind, context_of
+from graphc.frontends.call_pattern import NOT_ALIKE
+from graphc.frontends.dispatch import Array, bind, context_of, eager_context, observers
 
 _FLOAT_DOC = "{name}(x): {meaning}, elementwise. Integers and bools are converted to float32 first."
 
 
 def _float_function(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike], Array]:
+    quick: list[Callable[[ArrayLike], Any]] = []
+
     def function(x: ArrayLike) -> Array:
+        if not observers:
+            if not quick:
+                eager: Any = eager_context()
+                quick.append(eager.quick_function(primitive))
+            result = quick[0](x)
+            if result is not NOT_ALIKE:
+                return cast("Array", result)
         return bind(primitive, to_float(x))
 
     function.__name__ = function.__qualname__ = name

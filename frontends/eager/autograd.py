@@ -123,8 +123,7 @@ def compute_gradients(
     Hooks on recorded tensors see and may replace the gradient on its way. Raises GradientError where the recording was freed
     by an earlier backward, InPlaceError where a tensor it needs was changed since.
     """
-    with collection_paused():
-        order = ordered_sources([reference for reference, _ in roots], only_gradients=True)
+    order = ordered_sources([reference for reference, _ in roots], only_gradients=True)
     wanted: list[Reference] = list(targets) if targets is not None else []
     hooked: list[Reference] = []
     for source in order:
@@ -200,8 +199,7 @@ def _run(
     wanted = [w for w in wanted if id(w.source) in numbers]
     if not wanted:
         return {}
-    with collection_paused():
-        key = _structure(roots, order, numbers, wanted, stops)
+    key = _structure(roots, order, numbers, wanted, stops)
     with _lock:
         plan = _plans.get(key)
         if plan is not None:
@@ -238,12 +236,12 @@ def _structure(
     parts: list[Any] = []
     extra = dict(numbers)
     for source in order:
-        if isinstance(source, Leaf):
+        if type(source) is not Record:
             parts.append(source.types)
             continue
         operands: list[Any] = []
         for operand in source.inputs:
-            if not isinstance(operand, Reference):
+            if type(operand) is not Reference:
                 operands.append(operand)
                 continue
             number = extra.get(id(operand.source))
@@ -251,7 +249,7 @@ def _structure(
                 number = extra[id(operand.source)] = len(extra)
                 operands.append(operand.type)
             operands.append((number, operand.index))
-        parts.append((source.op.name, tuple(source.attributes.items()), tuple(operands), source.types))
+        parts.append((source.op, tuple(source.attributes.items()), tuple(operands), source.types))
     positions = [tuple((numbers[id(r.source)], r.index) for r in group) for group in (wanted, stops)]
     return (tuple(parts), tuple((numbers[id(r.source)], r.index) for r, _ in roots), *positions)
 
@@ -317,7 +315,7 @@ def _unsaved(order: Sequence[Record | Leaf]) -> GradientError:
 
 def _freed_error(record: Record) -> GradientError:
     return GradientError(
-        f"backward a second time: the values that the gradient of {record.op.name} needs were freed by the first",
+        f"backward a second time: the values that the gradient of {record.name} needs were freed by the first",
         hint="pass retain_graph=True to the first backward(), or compute the forward pass again",
         location=record.location,
     )
@@ -331,7 +329,7 @@ def _residual(source: Record | Leaf, wanted: _Source) -> Saved:
     if saved.version.count != saved.count:
         what = f"operand {wanted.index}" if wanted.is_operand else "the result"
         raise InPlaceError(
-            f"a tensor that the gradient of {source.op.name} needs ({what}, shape {saved.array.shape}) was changed in place "
+            f"a tensor that the gradient of {source.name} needs ({what}, shape {saved.array.shape}) was changed in place "
             f"after the op ran: it was at version {saved.count} and is now at version {saved.version.count}",
             hint="change a copy() of it, or do the in-place write before the op",
             location=source.location,

@@ -1,9 +1,9 @@
 """Functions made of many ops, as one op: traced once for each kind of operands, run by NumPy, recorded as one call.
 
 ``cross_entropy`` is some twenty ops. On small tensors each of them costs more to dispatch and to record than to compute.
-So the function is traced into a graph, simplified (which keeps every bit), and its nodes are evaluated one after the
-other, without tensors in between: the values are those of the ops one by one. A recording has one ``call`` of the graph
-as traced, with copies of the operands, so that no write can spoil its gradient.
+So when operands of a kind come again, the function is traced into a graph, simplified (which keeps every bit), and its
+nodes are evaluated one after the other, without tensors in between: the values are those of the ops one by one. A
+recording has one ``call`` of the graph as traced, with copies of the operands, so that no write can spoil its gradient.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import numpy as np
 
 from graphc.dtypes import DType
 from graphc.frontends.dispatch import Array, observers, tracing
-from graphc.frontends.eager.execute import SLOW_IN_NUMPY, execute
+from graphc.frontends.eager.execute import SLOW_IN_NUMPY, THRESHOLD, execute, kernels_are_chosen
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import set_grad_enabled
 from graphc.frontends.storage import VIEW_OPS
 from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.ir.dims import product
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ops.elementwise import Elementwise
 from graphc.ops.quiet import quietly
@@ -27,6 +28,8 @@ from graphc.passes.pipeline import pipeline
 
 MOST_ELEMENTS: Final = 1 << 14  # of all operands: above it, the arithmetic is what takes the time
 _MOST_PROGRAMS: Final = 256  # of each function; then all are forgotten
+_MET: Final = "met once"
+_OP_BY_OP: Final = "op by op"
 _PLAIN: Final = (bool, int, float, str, type(None), DType)
 
 
@@ -49,7 +52,9 @@ class Program:
         self._slots: dict[Value, int] = {p: i for i, p in enumerate(simple.parameters)}
         self._constants: list[Any] = []
         self._steps: list[_Step] = []
-        for node in _needed(simple):
+        nodes = _needed(simple)
+        self._repeated = _read_whole(nodes, simple.outputs)
+        for node in nodes:
             self._add(node)
         self._outputs = tuple([(self._slots[o], _shares_memory(o)) for o in simple.outputs])
 
@@ -72,14 +77,16 @@ class Program:
         slot = len(self._slots)
         self._slots.update({value: slot + i for i, value in enumerate(node.results)})
         self._constants += [None] * len(node.results)
-        if node.op.name == "constant":
-            self._constants[-1] = node.attributes["value"]
+        count = len(node.results)
+        if node.op.name == "constant" or (not operands and count == 1):
+            self._constants[-1] = node.op.evaluate(**node.attributes)
             return
-        step = _Step(
-            _function(node), tuple([self._slots[v] for v in operands]), node.attributes, slot,
-            0 if len(node.results) == 1 else len(node.results),
-        )  # fmt: skip
-        self._steps.append(step)
+        function, attributes = _function(node), node.attributes
+        if node.op.name == "broadcast_in_dim" and node.results[0] not in self._repeated:
+            function, attributes = np.reshape, {"shape": _unit_shape(node)}
+        self._steps.append(
+            _Step(function, tuple([self._slots[v] for v in operands]), attributes, slot, 0 if count == 1 else count)
+        )
 
 
 class Composed:
@@ -89,11 +96,11 @@ class Composed:
         """``most_elements``: of all operands together; None for any number, where nothing is recorded."""
         self.function = function
         self.most_elements = most_elements
-        self.programs: dict[Any, Program | None] = {}
+        self.programs: dict[Any, Any] = {}  # _MET, _OP_BY_OP or a Program
 
     def program(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, list[Tensor]] | None:
         """The program for a call with these arguments, and the tensors among them; None where it goes op by op."""
-        if observers:
+        if observers or kernels_are_chosen():
             return None
         tensors: list[Tensor] = []
         key: list[Any] = []
@@ -112,14 +119,18 @@ class Composed:
         if not tensors or (self.most_elements is not None and elements > self.most_elements):
             return None
         known = (*key, *kwargs) if kwargs else tuple(key)
-        try:
-            found = self.programs[known]
-        except KeyError:
-            found = self._trace(args, kwargs)
+        found = self.programs.get(known)
+        if type(found) is Program:
+            return found, tensors
+        if found is None:  # what comes once is not worth a trace: a slope or a length that is always another
             if len(self.programs) >= _MOST_PROGRAMS:
                 self.programs.clear()
-            self.programs[known] = found
-        return None if found is None else (found, tensors)
+            self.programs[known] = _MET
+        elif found is _MET:
+            program = self._trace(args, kwargs)
+            self.programs[known] = _OP_BY_OP if program is None else program
+            return None if program is None else (program, tensors)
+        return None
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | None:
         context = GraphContext(getattr(self.function, "__name__", "composed"))
@@ -158,7 +169,7 @@ def _stands_alone(result: Any, inputs: Iterable[Tracer]) -> bool:
 
 def _function(node: Node) -> Callable[..., Any]:
     op = node.op
-    if op.name in SLOW_IN_NUMPY:
+    if op.name in SLOW_IN_NUMPY and max((product(v.type.shape) for v in node.inputs), default=0) >= THRESHOLD:
         return lambda *arrays, **attributes: execute(op, arrays, attributes)[0]
     if isinstance(op, Elementwise) and node.types[0].shape:  # of scalars, ufuncs give no arrays
         ufunc = op.ufunc(node.inputs[0].dtype)
@@ -168,7 +179,7 @@ def _function(node: Node) -> Callable[..., Any]:
 
 
 def _read(node: Node) -> tuple[Value, ...]:
-    """The operands that evaluation reads: an elementwise op in NumPy repeats them itself."""
+    """The operands that evaluation reads: an elementwise op in NumPy repeats them itself along leading axes."""
     if not node.op.elementwise:
         return node.inputs
     sources = [_unrepeated(v) for v in node.inputs]
@@ -183,6 +194,26 @@ def _unrepeated(value: Value) -> Value:
     rank, (x,) = len(node.attributes["shape"]), node.inputs
     trailing = tuple(range(rank - x.type.ndim, rank))
     return x if node.attributes["dims"] == trailing else value
+
+
+def _read_whole(nodes: Sequence[Node], outputs: Sequence[Value]) -> set[Value]:
+    """The repeated arrays that evaluation needs as such. The readers of all others are elementwise ops, which repeat them."""
+    whole = set(outputs)
+    for node in nodes:
+        operands = _read(node)
+        if not node.op.elementwise or not any(
+            v.type.shape == node.types[0].shape and v.node.op.name != "broadcast_in_dim" for v in operands
+        ):
+            whole.update(operands)
+    return whole
+
+
+def _unit_shape(node: Node) -> tuple[int, ...]:
+    """The shape of what a broadcast_in_dim repeats, with axes of size 1 where it does."""
+    shape: list[Any] = [1] * len(node.attributes["shape"])
+    for axis, dim in enumerate(node.attributes["dims"]):
+        shape[dim] = node.inputs[0].type.shape[axis]
+    return tuple(shape)
 
 
 def _needed(graph: Graph) -> list[Node]:

@@ -15,7 +15,7 @@ from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
-from graphc.frontends.eager.operators import SAFE
+from graphc.frontends.eager.operators import SAFE, quick_function
 from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
 from graphc.frontends.eager.repeated import repeated_call
@@ -45,6 +45,10 @@ class EagerContext:
         if is_scalar(value):
             return self.literal(value, scalar_dtype(value), weak=True)
         return Tensor.wrap(as_numpy(value))
+
+    def quick_function(self, primitive: str) -> Callable[[Any], Any]:
+        """See :func:`graphc.frontends.eager.operators.quick_function`."""
+        return quick_function(Tensor, primitive)
 
     def composed(self, function: Callable[..., Any], most_elements: int | None = MOST_ELEMENTS) -> Composed:
         """``function`` for :meth:`compose`."""
@@ -85,7 +89,8 @@ class EagerContext:
         if recorders.active:
             return True
         for tensor in operands:
-            if tensor._reference is not None or tensor._storage is not None:
+            storage = tensor._storage
+            if tensor._reference is not None or (storage is not None and storage.value is not None):
                 return mode.enabled
         return False
 
@@ -155,7 +160,7 @@ class EagerContext:
         self._check_writable(x)
         recording = bool(recorders.active)
         storage = x.storage()
-        detached = any(step.op == "stop_gradient" for step in x._chain)
+        detached = bool(x._chain) and any(step.op == "stop_gradient" for step in x._chain)
         base, new = storage.value, value.reference()
         if new is not None and new.requires_grad:
             _keep_overwritten(new, storage)
@@ -237,11 +242,12 @@ class EagerContext:
             return
         inputs = tuple([t.type if r is None else r for t, r in zip(operands, references, strict=True)])
         record = Record(_CALL, {"graph": graph}, inputs, types, True, current_location())
+        record.name = graph.name
         record.saved_operands = tuple([(i, Saved(t._array.copy(), UNWRITTEN, 0)) for i, t in enumerate(operands)])
         for index, tensor in enumerate(results):
             tensor._reference = Reference(record, index)
 
-    def repeated_call(self, run: Callable[[tuple[Any, ...]], list[Any] | None], pattern: CallPattern) -> Any:
+    def repeated_call(self, run: Callable[[Sequence[Any]], list[Any] | None], pattern: CallPattern) -> Any:
         """What runs calls of ``pattern``, in the present gradient mode, without :meth:`call`."""
         return repeated_call(run, pattern)
 
@@ -282,7 +288,7 @@ class EagerContext:
                 tensor._reference = Reference(Leaf(tensor.type, tensor, False, location, origin=made), 0)
 
     def _check_writable(self, x: Tensor) -> None:
-        if any(step.op == "broadcast_in_dim" for step in x._chain) and not _is_permutation_free(x):
+        if x._chain and any(step.op == "broadcast_in_dim" for step in x._chain) and not _is_permutation_free(x):
             raise InPlaceError(
                 "this tensor is a broadcast view, in which several elements share memory: it cannot be written in place",
                 hint="take a copy() first, or write to the tensor it was broadcast from",

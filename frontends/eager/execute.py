@@ -53,6 +53,11 @@ def policy() -> str:
     return os.environ.get("GRAPHC_EAGER_KERNELS", "auto") if _KERNELS in VARIABLES else "auto"
 
 
+def kernels_are_chosen() -> bool:
+    """Whether the environment says which ops run as compiled kernels."""
+    return _KERNELS in VARIABLES and policy() != "auto"
+
+
 def execute(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]) -> tuple[Any, ...]:
     """The results of ``op`` on NumPy arrays."""
     if op.name in SLOW_IN_NUMPY or _FORCED:

@@ -7,14 +7,16 @@ recorded. Everything else goes the general way, which raises all errors, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from graphc.dtypes import ALL, DType, float32, float64, int32, int64
+from graphc.dtypes import ALL, FLOATS, DType, float32, float64, int32, int64
+from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.dispatch import eager_context, observers
-from graphc.frontends.eager.execute import SLOW_IN_NUMPY
+from graphc.frontends.eager.execute import SLOW_IN_NUMPY, THRESHOLD, kernels_are_chosen
 from graphc.frontends.eager.prepared import prepare
 from graphc.frontends.grad_mode import mode
 from graphc.ir.primitive import Primitive, get_primitive
@@ -65,13 +67,15 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
         x = self._array
         dtype = x.dtype
         kind = type(other)
-        tracked = self._reference is not None or self._storage is not None
+        storage = self._storage
+        tracked = self._reference is not None or (storage is not None and storage.value is not None)
         try:
             if kind is tensor:
                 y = other._array
                 if other.weak or y.dtype is not dtype:
                     return general(self, other)
-                tracked = tracked or other._reference is not None or other._storage is not None
+                storage = other._storage
+                tracked = tracked or other._reference is not None or (storage is not None and storage.value is not None)
                 array = _run(ways[dtype], x, y)
             elif kind is float and -SAFE < other < SAFE:
                 ufunc = of_float[dtype]
@@ -100,6 +104,12 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
     return _named(operator, general)
 
 
+def _is_tracked(x: Any) -> bool:
+    """Whether gradients may want to know of ``x``. (A storage without a value has no history, whatever shares it.)"""
+    storage = x._storage
+    return x._reference is not None or (storage is not None and storage.value is not None)
+
+
 def _record(op: Primitive, operands: tuple[Any, ...], attributes: dict[str, Any], result: Any) -> None:
     prepared = prepare(op, tuple([t.type for t in operands]), attributes)
     result._type = prepared.types[0]
@@ -123,9 +133,7 @@ def _product(tensor: Any, name: str) -> Operator:
             result = tensor.wrap(_run(np.matmul, x, y))
         except (ValueError, RuntimeError):
             return general(self, other)
-        if mode.enabled and not (
-            self._reference is None and self._storage is None and other._reference is None and other._storage is None
-        ):
+        if mode.enabled and (_is_tracked(self) or _is_tracked(other)):
             _record(op, (self, other), attributes, result)
         return result
 
@@ -137,7 +145,7 @@ def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
     of_float, of_int = _ufuncs(primitive, _FLOATS), _ufuncs(primitive, _INTS)
 
     def operator(self: Any, other: Any) -> Any:
-        if observers or self._reference is not None or self._storage is not None or self.weak:
+        if observers or self.weak or _is_tracked(self):
             return general(self, other)
         kind = type(other)
         try:
@@ -163,7 +171,7 @@ def _unary(tensor: Any, name: str, primitive: str) -> Callable[[Any], Any]:
     ways = _ufuncs(primitive, ALL)
 
     def operator(self: Any) -> Any:
-        if observers or self._reference is not None or self._storage is not None or self.weak:
+        if observers or self.weak or _is_tracked(self):
             return general(self)
         try:
             x = self._array
@@ -175,6 +183,31 @@ def _unary(tensor: Any, name: str, primitive: str) -> Callable[[Any], Any]:
     return _named(operator, general)
 
 
+def quick_function(tensor: Any, primitive: str) -> Callable[[Any], Any]:
+    """``primitive`` of one operand as a function that gives NOT_ALIKE, with nothing done, where there is no short way."""
+    op = get_primitive(primitive)
+    assert isinstance(op, Elementwise)
+    ways = _ufuncs(primitive, FLOATS)
+    most = THRESHOLD if primitive in SLOW_IN_NUMPY else math.inf
+
+    def function(x: Any) -> Any:
+        if type(x) is not tensor or x.weak:
+            return NOT_ALIKE
+        array = x._array
+        ufunc = ways.get(array.dtype)
+        if ufunc is None or array.size >= most or (most == THRESHOLD and kernels_are_chosen()):
+            return NOT_ALIKE
+        try:
+            result = tensor.wrap(np.asarray(_run(ufunc, array)))
+        except RuntimeError:
+            return NOT_ALIKE
+        if _is_tracked(x) and mode.enabled:
+            _record(op, (x,), {}, result)
+        return result
+
+    return function
+
+
 def _named(operator: F, general: F) -> F:
     operator.__name__, operator.__qualname__, operator.__doc__ = general.__name__, general.__qualname__, general.__doc__
     return operator
@@ -183,7 +216,7 @@ def _named(operator: F, general: F) -> F:
 def _ufuncs(primitive: str, dtypes: tuple[DType, ...]) -> Ufuncs:
     """For which of ``dtypes`` the short way may be taken, and by which function."""
     op = get_primitive(primitive)
-    assert isinstance(op, Elementwise) and primitive not in SLOW_IN_NUMPY
+    assert isinstance(op, Elementwise)
     found: Ufuncs = {}
     for dtype in dtypes:
         ufunc = op.ufunc(dtype)

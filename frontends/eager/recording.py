@@ -77,7 +77,7 @@ class Record:
     """One op that was executed: what its IR node will be, and the residuals saved for its gradient."""
 
     __slots__ = (
-        "__weakref__", "attributes", "freed", "hooks", "inputs", "location", "op", "requires_grad", "retained",
+        "__weakref__", "attributes", "freed", "hooks", "inputs", "location", "name", "op", "requires_grad", "retained",
         "saved_operands", "saved_results", "types",
     )  # fmt: skip
 
@@ -91,6 +91,7 @@ class Record:
         location: Location,
     ) -> None:
         self.op = op
+        self.name = op.name  # what messages call it
         self.attributes = attributes
         self.inputs = inputs  # a bare type: an operand that needs no gradient and that nobody asked to record
         self.types = types
@@ -172,17 +173,20 @@ def ordered_sources(roots: Sequence[Reference], *, only_gradients: bool) -> list
     order: list[Record | Leaf] = []
     done: set[int] = set()
     for root in roots:
-        if id(root.source) in done or (only_gradients and not root.source.requires_grad):
+        source = root.source
+        if id(source) in done or (only_gradients and not source.requires_grad):
             continue
-        done.add(id(root.source))
-        stack: list[tuple[Record | Leaf, Iterator[Any]]] = [(root.source, _operands(root.source, only_gradients))]
+        done.add(id(source))
+        stack: list[tuple[Record | Leaf, Iterator[Any]]] = [(source, iter(_operands(source, only_gradients)))]
         while stack:
             source, operands = stack[-1]
             for reference in operands:
+                if type(reference) is not Reference:  # the bare type of an operand
+                    continue
                 operand = reference.source
                 if id(operand) not in done and (operand.requires_grad or not only_gradients):
                     done.add(id(operand))
-                    stack.append((operand, _operands(operand, only_gradients)))
+                    stack.append((operand, iter(_operands(operand, only_gradients))))
                     break
             else:
                 order.append(source)
@@ -190,10 +194,11 @@ def ordered_sources(roots: Sequence[Reference], *, only_gradients: bool) -> list
     return order
 
 
-def _operands(source: Record | Leaf, only_gradients: bool) -> Iterator[Any]:
-    if isinstance(source, Leaf):
-        return iter(() if only_gradients or source.origin is None else (source.origin,))
-    return (r for r in source.inputs if isinstance(r, Reference))
+def _operands(source: Record | Leaf, only_gradients: bool) -> Sequence[Any]:
+    if type(source) is Record:
+        return source.inputs
+    assert isinstance(source, Leaf)
+    return () if only_gradients or source.origin is None else (source.origin,)
 
 
 def record_to_node(record: Record, inputs: tuple[Value, ...]) -> Node:

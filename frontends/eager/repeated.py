@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from graphc.frontends.grad_mode import mode
 
 
 def repeated_call(
-    run: Callable[[tuple[Any, ...]], list[Any] | None], pattern: CallPattern
+    run: Callable[[Sequence[Any]], list[Any] | None], pattern: CallPattern
 ) -> Callable[[tuple[Any, ...]], Any]:
     """A function that runs one program for calls that are alike, and gives NOT_ALIKE, with nothing done, for others.
 
@@ -68,7 +68,7 @@ def repeated_call(
                 arrays.append(captured._array)
             else:
                 arrays.append(captured)
-        results = run(tuple(arrays))
+        results = run(arrays)
         if results is None:
             return NOT_ALIKE
         if build is not None:
@@ -81,4 +81,28 @@ def repeated_call(
         result.weak = False
         return result
 
-    return call
+    def call_on_arrays(values: tuple[Any, ...]) -> Any:
+        """:func:`call` where arrays are all that there is, of tensors whose memory nobody shares."""
+        if observers or len(values) != count or mode.enabled is not graded:
+            return NOT_ALIKE
+        arrays: list[Any] = []
+        for value in values:
+            if type(value) is not tensor or value._storage is not None:
+                return call(values)
+            if value._reference is not None or value.weak:
+                return NOT_ALIKE
+            arrays.append(value._array)
+        if count > 1 and (values[0] is values[1] if count == 2 else len(set(map(id, values))) < count):
+            return NOT_ALIKE
+        results = run(arrays)
+        if results is None:
+            return NOT_ALIKE
+        result = new(tensor)
+        result._array = results[0]
+        result._storage = result._reference = result._grad = result._hooks = result._type = None
+        result._chain = ()
+        result._seen = 0
+        result.weak = False
+        return result
+
+    return call if captures or build is not None or any(wanted is not None for wanted in expected) else call_on_arrays

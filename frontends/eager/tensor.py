@@ -20,7 +20,6 @@ from graphc.frontends.dispatch import Context, active_trace, eager_context
 from graphc.frontends.eager.autograd import Gradient, add_gradients, compute_gradients
 from graphc.frontends.eager.operators import quick_operators
 from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, emit_reference, recorders
-from graphc.frontends.grad_mode import set_grad_enabled
 from graphc.frontends.storage import Chain, Storage, apply_chain
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
@@ -220,9 +219,10 @@ class Tensor(ArrayMethods):
             if tensor is None:
                 continue
             gradient_tensor = from_gradient(value)
-            for function in list((tensor._hooks or {}).values()) if isinstance(reference.source, Leaf) else ():
-                replaced = function(gradient_tensor)
-                gradient_tensor = gradient_tensor if replaced is None else replaced
+            if tensor._hooks and isinstance(reference.source, Leaf):
+                for function in list(tensor._hooks.values()):
+                    replaced = function(gradient_tensor)
+                    gradient_tensor = gradient_tensor if replaced is None else replaced
             tensor._accumulate(gradient_tensor, create_graph)
 
     def root_reference(self) -> Reference:
@@ -259,8 +259,7 @@ class Tensor(ArrayMethods):
             total = add_gradients(self._grad._as_gradient(), gradient._as_gradient())
             self._grad = from_gradient(total)
         else:
-            with set_grad_enabled(False):
-                self._grad = from_gradient(Gradient(self._grad._array + gradient._array, None))
+            self._grad = from_gradient(Gradient(self._grad._array + gradient._array, None))
 
     def _as_gradient(self) -> Gradient:
         return Gradient(self._array, self.recorded(current_location()))
@@ -380,7 +379,7 @@ class Tensor(ArrayMethods):
         if self.requires_grad:
             reference = self.reference()
             source = None if reference is None else reference.source
-            extras += f", made_by={source.op.name}" if isinstance(source, Record) else ", requires_grad=True"
+            extras += f", made_by={source.name}" if isinstance(source, Record) else ", requires_grad=True"
         return f"tensor({text}{extras})"
 
     def __format__(self, spec: str) -> str:

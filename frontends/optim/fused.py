@@ -41,7 +41,7 @@ class FusedStep:
         eager: Any = eager_context()
         plain = {name: value for name, value in options.items() if name not in _OWN}
         params = [u.param for u in updates]
-        known = len(params) == len(self._params) and all(a is b for a, b in zip(params, self._params, strict=True))
+        known = list(map(id, params)) == list(map(id, self._params))
         if not known or plain != self._options:
             self._params, self._options = params, plain
             self._composed = eager.composed(self._rule(updates, apply), None) if _are_apart(params, plain) else None

@@ -47,8 +47,8 @@ def check_indices(op: str, x: TensorType, indices: Sequence[TensorType], axes: A
 def check_bounds(op: str, indices: Sequence[Any], axes: Sequence[int], shape: Sequence[int]) -> None:
     """Raise OutOfBoundsError naming the first index that is outside its axis."""
     for index, axis in zip(indices, axes, strict=True):
-        outside = (index < 0) | (index >= shape[axis])
-        if np.any(outside):
+        outside = index.view(np.uint64) >= shape[axis]  # a negative index is a huge one
+        if outside.any():
             bad = int(np.ravel(index)[np.argmax(outside)])
             raise OutOfBoundsError(
                 f"{op}: index {bad} is out of bounds for axis {axis} of size {shape[axis]}",
@@ -57,6 +57,8 @@ def check_bounds(op: str, indices: Sequence[Any], axes: Sequence[int], shape: Se
 
 
 def _axes_first(x: Any, axes: Sequence[int]) -> Any:
+    if axes == tuple(range(len(axes))):
+        return x
     return np.transpose(x, (*axes, *kept_axes(x.ndim, axes)))
 
 
@@ -83,7 +85,8 @@ class Gather(OneOperand):
 
     def evaluate(self, x: Any, *indices: Any, axes: tuple[int, ...]) -> Any:
         check_bounds(self.name, indices, axes, x.shape)
-        return np.array(_axes_first(x, axes)[tuple(indices)], order="C")
+        found = _axes_first(x, axes)[tuple(indices)]  # by scalars, it may be a view
+        return np.asarray(found, order="C") if np.ndim(indices[0]) else np.array(found, order="C")
 
     def residuals_for(self, node_types: tuple[TensorType, ...], needed: Sequence[bool]) -> Residuals:
         return Residuals(operands=tuple(range(1, len(needed))))

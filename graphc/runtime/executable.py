@@ -18,7 +18,7 @@ from graphc.errors import (
 from graphc.ir.graph import Graph, Node
 from graphc.ir.types import Bindings, bind_shape, check_shape, solve_sizes
 from graphc.ops.core import check_guards, concrete_attributes
-from graphc.runtime.frame import Frame
+from graphc.runtime.frame import Frame, Run
 from graphc.runtime.program import NativeKernel, Program, RunKernels
 from graphc.runtime.storage import assign_storage
 
@@ -87,7 +87,7 @@ class Executable:
         """The positions of the inputs that a call writes to."""
         return self._storage.in_place.values()
 
-    def again(self) -> Callable[[tuple[Any, ...]], list[np.ndarray] | None] | None:
+    def again(self) -> Run | None:
         """What runs a call like the latest one: from the inputs to the outputs, or to None, with nothing done, where an
         input differs in dtype, shape or layout from what that call had. None before the first call."""
         return None if self._latest is None else self._latest.run

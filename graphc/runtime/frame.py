@@ -33,7 +33,7 @@ SEGMENT_BYTES: Final = 1 << 30
 _MOST_IDLE: Final = 4  # workspaces kept for the next calls
 _WORD: Final = 8
 
-Run = Callable[[tuple[Any, ...]], "list[np.ndarray] | None"]
+Run = Callable[[Sequence[Any]], "list[np.ndarray] | None"]
 
 
 class _Segment(NamedTuple):
@@ -128,7 +128,7 @@ class Frame:
         (only,) = [(shape, dtype) for shape, dtype, _ in wanted] if len(wanted) == 1 and wanted[0][2] < SMALLEST else [None]
         empty = np.empty
 
-        def run(inputs: tuple[Any, ...]) -> list[np.ndarray] | None:
+        def run(inputs: Sequence[Any]) -> list[np.ndarray] | None:
             results = [empty(*only)] if only is not None else _make_results(wanted)
             try:
                 workspace = idle.pop()
@@ -143,7 +143,7 @@ class Frame:
 
         return run
 
-    def _run(self, inputs: tuple[Any, ...]) -> list[np.ndarray] | None:
+    def _run(self, inputs: Sequence[Any]) -> list[np.ndarray] | None:
         results = _make_results(self._results)
         try:
             workspace = self._idle.pop()

@@ -48,7 +48,7 @@ def taken() -> Callable[[Callable[[], Any]], bool]:
 
     def is_short(call: Callable[[], Any]) -> bool:
         call()
-        return counted(call) <= 8
+        return counted(call) <= 16
 
     return is_short
 
@@ -85,6 +85,39 @@ def test_one_operand_gives_what_the_general_way_gives(name: str, dtype: gc.DType
     for data in (EDGES[dtype.kind], EDGES[dtype.kind][2]):
         x = gc.tensor(data, dtype=dtype)
         assert outcome(getattr(x, f"__{name}__")) == outcome(lambda x=x: general(x))
+
+
+FLOAT_FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigmoid", "erf", "rsqrt", "sin", "lgamma", "log1p", "acosh")
+
+
+@pytest.mark.parametrize("name", FLOAT_FUNCTIONS)
+@pytest.mark.parametrize("dtype", ALL, ids=lambda d: d.short)
+def test_functions_give_what_the_general_way_gives(name: str, dtype: gc.DType) -> None:
+    function = getattr(gc, name)
+    for data in (EDGES[dtype.kind], EDGES[dtype.kind][2]):
+        x = gc.tensor(data, dtype=dtype)
+        got = outcome(lambda x=x: function(x))
+        with gc.record():
+            want = function(gc.tensor(data, dtype=dtype))
+        assert got[:3] == (want.dtype, want.shape, want.weak)
+        numbers = np.frombuffer(got[3], want.numpy().dtype).astype(np.float64)
+        np.testing.assert_array_equal(numbers, want.numpy().ravel().astype(np.float64))
+
+
+def test_functions_record_and_respect_settings(taken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = gc.tensor([1.0, 2.0]), gc.tensor([1.0, 4.0], requires_grad=True)
+    assert taken(lambda: gc.exp(x))
+    gc.sqrt(w).sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), [0.5, 0.25])
+    with gc.no_grad():
+        assert not gc.exp(w).requires_grad
+    weak = gc.asarray(1.0)
+    weak.weak = True
+    assert gc.exp(weak).weak
+    monkeypatch.setenv("GRAPHC_EAGER_KERNELS", "always")
+    assert not taken(lambda: gc.exp(x))
+    monkeypatch.delenv("GRAPHC_EAGER_KERNELS")
+    assert taken(lambda: gc.exp(x))
 
 
 def test_results_own_their_state(taken: Any) -> None:
