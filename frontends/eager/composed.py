@@ -8,6 +8,7 @@ recording has one ``call`` of the graph as traced, with copies of the operands, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -111,9 +112,9 @@ class Composed:
                 elements += value._array.size
                 key.append((value.type, value.weak))
             elif isinstance(value, _PLAIN):
-                key.append((type(value), value))
+                key.append(_identity(value))
             elif type(value) is tuple and all(type(v) in _PLAIN for v in value):
-                key.append((tuple([type(v) for v in value]), value))
+                key.append(tuple([_identity(v) for v in value]))
             else:
                 return None
         if not tensors or (self.most_elements is not None and elements > self.most_elements):
@@ -156,6 +157,11 @@ class Composed:
         if context.captured or context.specialized or graph.guards or graph.effects:
             return None
         return Program(graph, [r.weak for r in results], isinstance(result, Array))
+
+
+def _identity(value: Any) -> tuple[Any, ...]:
+    """What differs for plain values that are not the same, though they may be equal: 1 and True, 0.0 and -0.0."""
+    return (float, value, math.copysign(1.0, value)) if type(value) is float else (type(value), value)
 
 
 def _stands_alone(result: Any, inputs: Iterable[Tracer]) -> bool:

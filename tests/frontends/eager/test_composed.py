@@ -141,6 +141,13 @@ def test_values_of_plain_arguments_are_told_apart() -> None:
     assert gc.sum(gc.hardtanh(x, -0.0)).item() == gc.sum(gc.hardtanh(x, 0.0)).item()
 
 
+def test_signs_of_zeros_are_told_apart() -> None:
+    x = gc.tensor([-2.0])
+    for slope, sign in [(0.0, -0.0), (-0.0, 0.0)] * 3:
+        result = gc.leaky_relu(x, negative_slope=slope).numpy()
+        np.testing.assert_array_equal(np.signbit(result), np.signbit([sign]))
+
+
 def test_large_arrays_and_other_operands_go_op_by_op() -> None:
     calls: list[int] = []
 
