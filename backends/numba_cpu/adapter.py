@@ -9,6 +9,8 @@ yields the bare native function. What is relied on:
 * a dispatcher's `_compiler._customize_flags`, through which the inner functions of kernels get `noalias`;
 * the library's `get_pointer_to_function`, `get_llvm_str`, `get_asm_str`, `_get_compiled_object` and
   `has_dynamic_globals`;
+* a compiler's `state.library`, which `_LinkedCompiler` sets, and what that library overrides: `codegen.set_env`,
+  `_finalize_final_module` (of which `_finalize_dynamic_globals` and `_finalized` remain) and `get_pointer_to_function`;
 * the calling convention `int32 f(return slot, exception slot, arguments...)`, where 0 means success.
 
 Each has a test of its own, so an incompatible Numba release is found by name. :mod:`.kernels` loads this module when a
@@ -28,7 +30,7 @@ from graphc.backends.numba_cpu.signature import scalar
 from graphc.errors import BackendError
 
 try:
-    from numba.core import compiler, cpu
+    from numba.core import codegen, compiler, cpu
     from numba.core.registry import cpu_target
 except ImportError as error:
     raise BackendError(
@@ -39,6 +41,7 @@ except ImportError as error:
 _FLAG_FIELDS: Final = ("nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "noalias", "error_model", "fastmath")
 _LIBRARY_METHODS: Final = (
     "get_pointer_to_function", "get_llvm_str", "get_asm_str", "_get_compiled_object", "has_dynamic_globals",
+    "_finalize_final_module", "_finalize_dynamic_globals",
 )  # fmt: skip
 
 DEFAULT_FASTMATH: Final = frozenset({"contract"})
@@ -82,10 +85,9 @@ class NumbaCode:
 
 def check_numba() -> None:
     """Raise `BackendError`, naming what is missing, when this Numba lacks an internal that kernels need."""
-    from numba.core.codegen import JITCodeLibrary
-
+    library = codegen.JITCodeLibrary
     missing = [f"Flags.{name}" for name in _FLAG_FIELDS if not hasattr(compiler.Flags, name)]
-    missing += [f"JITCodeLibrary.{name}" for name in _LIBRARY_METHODS if not hasattr(JITCodeLibrary, name)]
+    missing += [f"JITCodeLibrary.{name}" for name in _LIBRARY_METHODS if not hasattr(library, name)]
     missing += [name for name in ("compile_extra",) if not hasattr(compiler, name)]
     if missing:
         raise BackendError(
@@ -109,16 +111,48 @@ def make_flags(fastmath: frozenset[str]) -> Any:
     return flags
 
 
+class _NoEnvironment:
+    """In place of a code generator: nothing holds the environment that Numba gives a function to raise errors with."""
+
+    def set_env(self, name: str, environment: Any) -> None:
+        pass
+
+
+class _LinkedLibrary(codegen.JITCodeLibrary):
+    """The code of a function that only other compiled functions call: optimized, but never made into machine code.
+
+    It is linked into each caller, whose machine code has all of it. Numba would make machine code of it all the same,
+    which takes a seventh of the time, and leaves the code that is linked in a worse form.
+    """
+
+    codegen = _NoEnvironment()
+
+    def _finalize_final_module(self) -> None:
+        cast(Any, self)._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+
+class _LinkedCompiler(compiler.Compiler):
+    def __init__(self, *arguments: Any) -> None:
+        cast(Any, super()).__init__(*arguments)
+        self.state.library = cast(Any, _LinkedLibrary)(self.state.targetctx.codegen(), "graphc linked function")
+
+
+def linked(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile ``function``, with ``options`` of Numba's, for kernels to call. Python must not call it."""
+    options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, **options}
+    return numba.njit(pipeline_class=_LinkedCompiler, **options)(function)
+
+
 def noalias(function: Callable[..., Any]) -> Any:
     """Compile ``function`` for a kernel to call, with LLVM's ``noalias``: its pointer parameters never overlap.
 
     Numba has the flag, but no public option for it; so the dispatcher's compiler is told to set it.
     """
-    options: dict[str, Any] = {
-        "fastmath": set(DEFAULT_FASTMATH), "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
-        "_nrt": False,
-    }  # fmt: skip
-    dispatcher: Any = numba.njit(**options)(function)
+    dispatcher = linked(function, fastmath=set(DEFAULT_FASTMATH), _nrt=False)
     compiler_of_function = dispatcher._compiler
     customize = compiler_of_function._customize_flags
 

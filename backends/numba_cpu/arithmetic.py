@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from .adapter import linked
 
 _INTEGERS: Final = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
 
@@ -38,7 +40,7 @@ def _ipow(short: str, cast: Callable[[int], Any]) -> Any:
         return result
 
     ipow.__name__ = ipow.__qualname__ = f"ipow_{short}"
-    return njit(error_model="numpy", forceinline=True)(ipow)
+    return linked(ipow, forceinline=True)
 
 
 def _cast(short: str) -> Any:

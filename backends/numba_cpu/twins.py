@@ -11,8 +11,8 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from .adapter import linked
 from .intrinsics import PYTHON_TWINS
 
 _scalar_functions: dict[str, Any] = {}
@@ -22,7 +22,7 @@ def scalar_function(function: Callable[..., Any]) -> Any:
     """Compile `function` for use inside kernels: always inlined, `contract` as its only floating-point licence."""
     if function.__name__ in _scalar_functions:
         raise ValueError(f"two scalar functions are called {function.__name__}")
-    dispatcher = njit(fastmath={"contract"}, error_model="numpy", forceinline=True)(function)
+    dispatcher = linked(function, fastmath={"contract"}, forceinline=True)
     _scalar_functions[function.__name__] = dispatcher
     return dispatcher
 

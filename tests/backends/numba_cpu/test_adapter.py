@@ -1,5 +1,6 @@
 """The adapter: what it relies on in Numba, and what it promises to its callers."""
 
+import ctypes
 import functools
 import inspect
 import re
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -15,7 +17,7 @@ from numba.core import compiler, types
 from numba.core.codegen import JITCodeLibrary
 
 from graphc.backends.numba_cpu import adapter
-from graphc.backends.numba_cpu.adapter import NumbaCode, compile_native, noalias, numba_type
+from graphc.backends.numba_cpu.adapter import NumbaCode, compile_native, linked, noalias, numba_type
 from graphc.backends.numba_cpu.pointers import POINTERS
 from graphc.errors import BackendError
 
@@ -81,6 +83,35 @@ def test_has_dynamic_globals_tells_code_with_addresses_in_it() -> None:
     text = "def first(x):\n    x[0] = table[0]\n"
     code = compile_native(text, "first", ("f64*",), "<first>", False, {"table": address})
     assert not code.is_movable()
+
+
+def test_addresses_in_functions_that_are_linked_in_are_told_too() -> None:
+    table = np.zeros(2**20)
+    scope: dict[str, Any] = {"table": table}
+    exec("def inner(i):\n    return table[i]\n", scope)
+    text = "def first(x):\n    x[0] = inner(0)\n"
+    code = compile_native(text, "first", ("f64*",), "<first>", False, {"inner": linked(scope["inner"])})
+    assert not code.is_movable()
+
+
+def test_linked_functions_are_part_of_the_kernel_and_have_no_machine_code_of_their_own() -> None:
+    @linked
+    def add(x: Any, y: Any) -> Any:
+        return x + y
+
+    scope: dict[str, Any] = {"add": add}
+    exec("def twice(x):\n    return add(x, x)\n", scope)
+    twice = linked(scope["twice"])
+    text = "def quadruple(x):\n    x[0] = add(twice(x[0]), twice(x[0]))\n"
+    code = compile_native(text, "quadruple", ("f64*",), "<quadruple>", False, {"add": add, "twice": twice})
+    slot, x = ctypes.c_int64(), (ctypes.c_double * 1)(2.5)
+    call = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 3)(code.address())
+    assert call(ctypes.addressof(slot), ctypes.addressof(slot), ctypes.addressof(x)) == 0
+    assert x[0] == 10.0
+    for dispatcher in (add, twice):
+        (overload,) = dispatcher.overloads.values()
+        assert isinstance(overload.library, adapter._LinkedLibrary)
+        assert not overload.library._codegen._engine.is_symbol_defined(overload.fndesc.llvm_func_name)
 
 
 def test_get_compiled_object_gives_an_object_file_that_llvmlite_alone_can_run() -> None:
