@@ -1,6 +1,8 @@
 """Executables: what they check on entry, what they raise while running, what their results share (nothing)."""
 
+import gc as garbage
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -210,3 +212,20 @@ def test_a_call_is_compiled_without_optimization_too() -> None:
     callee = inner.finish([inner.neg(inner.parameter(vector(), "x"))])
     executable = compiled(lambda b, x: b.call(x, graph=callee), vector(), optimize=False)
     np.testing.assert_array_equal(executable(np.ones(3, np.float32))[0], -np.ones(3))
+
+
+def test_an_executable_is_freed_when_it_is_dropped() -> None:
+    """At once, not by the collector of cycles: its constants may be large."""
+    b = Builder("g")
+    x = b.parameter(TensorType(float32, (3,)), "x")
+    executable = compile_graph(b.finish([b.add(x, b.constant(np.ones(3, np.float32)))]))
+    executable(np.ones(3, np.float32))
+    assert isinstance(executable, Executable)
+    assert executable._latest is not None
+    frame = weakref.ref(executable._latest)
+    garbage.disable()
+    try:
+        del executable
+        assert frame() is None
+    finally:
+        garbage.enable()
