@@ -62,16 +62,18 @@ class Executable:
         self._storage = assign_storage(program, in_place=in_place)
         self._frames: OrderedDict[tuple[tuple[int, ...], ...], Frame] = OrderedDict()
         self._latest: Frame | None = None
+        self._run: Run | None = None  # of the latest frame
 
     def __call__(self, *arrays: Any) -> list[np.ndarray]:
-        frame = self._latest
-        if frame is not None and len(arrays) == len(self._types):
-            outputs = frame.run(arrays)
+        run = self._run
+        if run is not None and len(arrays) == len(self._types):
+            outputs = run(arrays)
             if outputs is not None:
                 return outputs
         inputs = self._check(arrays)
-        self._latest = frame = self._frame(inputs)
-        outputs = frame.run(tuple(inputs))
+        self._latest = self._frame(inputs)
+        self._run = run = self._latest.runner()
+        outputs = run(inputs)
         assert outputs is not None, "inputs that were checked do not fit the frame made for them"
         return outputs
 
@@ -90,7 +92,7 @@ class Executable:
     def again(self) -> Run | None:
         """What runs a call like the latest one: from the inputs to the outputs, or to None, with nothing done, where an
         input differs in dtype, shape or layout from what that call had. None before the first call."""
-        return None if self._latest is None else self._latest.run
+        return self._run
 
     def stages(self) -> Mapping[str, str]:
         """Stage → text: "kernels" (the kernel IR), "source", "llvm" and "asm"; each is made when it is looked at."""

@@ -115,14 +115,17 @@ class Frame:
         self._walk = program.walk
         self._idle: list[_Workspace] = []
         is_one = len(self._segments) == 1 and self._segments[0].library is None
-        #: ``run(inputs)``: the outputs; None, and nothing has run, where ``inputs`` are not arrays for this frame.
-        self.run: Run = self._run
-        if is_one and None not in storage.outputs and not self.borrows:
-            self.run = self._simple_run()
+        self._is_simple = is_one and None not in storage.outputs and not self.borrows
 
-    def _simple_run(self) -> Run:
-        """:meth:`_run` for a program that is one walk into the arrays that it returns: without a detour, as for a small
-        program that is most of its time."""
+    def runner(self) -> Run:
+        """A function from inputs to outputs; it gives None, and nothing has run, where they are not arrays for this frame.
+
+        A program that is one walk into the arrays that it returns gets one without a detour, as for a small program that
+        is most of its time. The frame does not keep it: it would keep the frame alive.
+        """
+        return self._simple_runner() if self._is_simple else self._run
+
+    def _simple_runner(self) -> Run:
         walk, idle, begin, end = self._walk, self._idle, self._begin, self._end
         wanted = tuple(self._results)
         (only,) = [(shape, dtype) for shape, dtype, _ in wanted] if len(wanted) == 1 and wanted[0][2] < SMALLEST else [None]

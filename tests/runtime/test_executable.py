@@ -1,6 +1,8 @@
 """Executables: what they check on entry, what they raise while running, what their results share (nothing)."""
 
+import gc as garbage
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -227,3 +229,20 @@ def test_a_size_that_is_only_in_an_expression_is_solved_for(target: str) -> None
         run(np.ones(5, np.float32), np.ones(5, np.float32))
     with pytest.raises(ShapeError, match="y has size 2 in dimension 0, but no size 'm' makes"):
         run(np.ones(6, np.float32), np.ones(2, np.float32))
+
+
+def test_an_executable_is_freed_when_it_is_dropped() -> None:
+    """At once, not by the collector of cycles: its constants may be large."""
+    b = Builder("g")
+    x = b.parameter(TensorType(float32, (3,)), "x")
+    executable = compile_graph(b.finish([b.add(x, b.constant(np.ones(3, np.float32)))]))
+    executable(np.ones(3, np.float32))
+    assert isinstance(executable, Executable)
+    assert executable._latest is not None
+    frame = weakref.ref(executable._latest)
+    garbage.disable()
+    try:
+        del executable
+        assert frame() is None
+    finally:
+        garbage.enable()
