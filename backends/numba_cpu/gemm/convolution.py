@@ -1,10 +1,10 @@
 """Convolution as an implicit product of matrices: weights times a matrix that packing reads out of the image.
 
-In the product the rows are result channels, the columns are the elements of one image's result, and what is summed over are
-the taps: channels and places in the window. The second matrix, which holds every element of the image as many times as
-windows do, is never in memory: a panel of it is packed for a few columns at a time, from the padded copy of the input
-(`structural/convolution.py`), and stays in the first cache while all the weights are multiplied with it. This serves the
-gradients as well: with respect to the weights the images are the taps.
+In the product the rows are result channels, the columns are the elements of the result in one image after the other, and
+what is summed over are the taps: channels and places in the window. The second matrix, which holds every element of the image
+as many times as windows do, is never in memory: a panel of it is packed for a few columns at a time, from the padded copy of
+the input (`structural/convolution.py`), and stays in the first cache while all the weights are multiplied with it. This serves
+the gradients as well: with respect to the weights the images are the taps.
 """
 
 from __future__ import annotations
@@ -35,16 +35,21 @@ FEW_FEATURES: Final = 4
 PARTIAL: Final = SUMS + 1
 
 _PACK_PLACES: Final = '''@noalias
-def pack_places(target, source, table, places, runs, count, full, depth):
-    """Pack `depth` rows of `count` columns, of which each run is contiguous."""
+def pack_places(target, source, step, table, places, runs, p, outputs, count, full, depth):
+    """Pack `depth` rows of `count` columns, of which each run is contiguous, from the place `p` of an image on; the next
+    image is `step` further."""
     j = 0
     while j < count:
-        run = min(runs[j], count - j)
-        place = places[j]
+        run = min(runs[p], count - j)
         for t in range(0, run, {lanes}):
             for k in range(depth):
-                copy_{held}(offset_pointer(target, k * full + j + t), offset_pointer(source, table[k] + place + t), run - t)
-        j += run'''
+                part = offset_pointer(source, table[k] + places[p] + t)
+                copy_{held}(offset_pointer(target, k * full + j + t), part, run - t)
+        j += run
+        p += run
+        if p == outputs:
+            p = 0
+            source = offset_pointer(source, step)'''
 
 
 class _ImplicitProduct:
@@ -58,7 +63,7 @@ class _ImplicitProduct:
         self.lanes = HOST.lanes(self.held)
         self.depth = block_sizes(geometry.x.dtype).depth
         self.blocks = (geometry.taps + (self.depth - 1)) // self.depth
-        self.panels = (geometry.outputs + (self.columns - 1)) // self.columns
+        self.panels = (geometry.result.shape[0] * geometry.outputs + (self.columns - 1)) // self.columns
         weights = product(geometry.w.shape) + geometry.groups * self.blocks * SLACK
         self.scratch: tuple[TensorType, ...] = (*geometry.scratch, TensorType(self.element.held, (weights,)))
         if self.element.is_half:
@@ -107,19 +112,17 @@ class _ImplicitProduct:
         return text.finish(self.geometry.groups * self.blocks, self.scratch)
 
     def product_kernel(self) -> KernelSource:
-        """The product, in parallel over images, groups and panels of columns. On float32::
+        """The product, in parallel over groups and panels of columns. On float32::
 
             def conv_product(buffers, sizes, lo, hi, status):
                 ...
                 for task in range(lo, hi):
-                    job = task // panels
-                    g = job % groups
-                    first = (task - job * panels) * 32
-                    count = min(outputs - first, 32)
+                    g = task // panels
+                    first = (task - g * panels) * 32
+                    count = min(images * outputs - first, 32)
                     ...
                     while True:
                         depth = min(taps - done, 384)
-                        pack_places(panel, source, offset_pointer(table, done), columns, run, count, full, depth)
                         ...
                         while i < rows:
                             height = tile_height(rows - i)
@@ -142,49 +145,49 @@ class _ImplicitProduct:
         self._sizes(text)
         text.size("plane", self.geometry.plane)
         text.size("channels", self.geometry.w.shape[1])
+        text.size("images", self.geometry.result.shape[0])
         text.size("panels", self.panels)
         text.line(f"panel = stack_{self.held}({self.columns * self.depth})")
         text.line(f"tile = stack_{self.held}({self.rows * self.columns})")
+        text.line("group = channels * plane", "apart = features * outputs")
         with text.block("for task in range(lo, hi):"):
-            text.line("job = task // panels", "g = job % groups")
-            text.line(f"first = (task - job * panels) * {self.columns}", f"count = min(outputs - first, {self.columns})")
+            text.line("g = task // panels", f"first = (task - g * panels) * {self.columns}")
+            text.line(f"count = min(images * outputs - first, {self.columns})")
             text.line(f"width = (count + {self.lanes - 1}) // {self.lanes}", f"full = width * {self.lanes}")
-            text.line("columns, run = offset_pointer(places, first), offset_pointer(runs, first)")
-            text.line("source = offset_pointer(padded, job * channels * plane)")
+            text.line("image = first // outputs", "p = first - image * outputs")
+            text.line("source = offset_pointer(padded, (image * groups + g) * group)")
+            text.line("is_whole = count == full and p + count <= outputs")
             text.line("done = np.int64(0)")
             with text.block("while True:"):
-                text.line(f"depth = min(taps - done, {self.depth})")
-                text.line("pack_places(panel, source, offset_pointer(table, done), columns, run, count, full, depth)")
+                text.line(f"depth = min(taps - done, {self.depth})", "rest = offset_pointer(table, done)")
+                places = "rest, places, runs, p, outputs, count, full, depth"
+                text.line(f"pack_places(panel, source, groups * group, {places})")
                 text.line(f"slack = (g * blocks + done // {self.depth}) * {SLACK}")
                 text.line("part = offset_pointer(packed, (g * taps + done) * rows + slack)")
                 text.line("i = 0")
                 with text.block("while i < rows:"):
-                    text.line("height = tile_height(rows - i)", "to = (job * rows + i) * outputs + first")
+                    text.line("height = tile_height(rows - i)", "to = image * apart + (g * rows + i) * outputs")
                     text.line(*self._multiply())
                     text.line("part = offset_pointer(part, height * depth)", "i += height")
                 text.line("done += depth")
                 with text.block("if done >= taps:"):
                     text.line("break")
-        tasks = self.geometry.result.shape[0] * self.geometry.groups * self.panels
-        return text.finish(tasks, self.scratch)
+        return text.finish(self.geometry.groups * self.panels, self.scratch)
 
     def _multiply(self) -> list[str]:
         """Multiply into the result where the tile is whole, else into ``tile``, which is then added to it."""
         lines = [f"target, step, adds = tile, np.int64({self.columns}), np.int64(0)"]
         if not self.element.is_half:
-            lines += nested("if count == full:", ["target, step, adds = offset_pointer(result, to), outputs, done"])
+            lines += nested("if is_whole:", ["target, step, adds = offset_pointer(result, to + p), outputs, done"])
         lines.append(f"multiply_{self.held}(height, width, part, height, panel, full, depth, target, step, adds)")
-        sums = "partial" if self.element.is_half else "result"
-
-        def each(line: str) -> list[str]:
-            return nested("for r in range(height):", nested("for s in range(count):", [line]))
-
-        place, value = f"{sums}[to + r * outputs + s]", f"tile[r * {self.columns} + s]"
-        store = nested("if done:", each(f"{place} = {place} + {value}")) + nested("else:", each(f"{place} = {value}"))
-        if not self.element.is_half:
-            return lines + nested("if count != full:", store)
-        at = "to + r * outputs + s"
-        return lines + store + nested("if done + depth >= taps:", each(self.element.store("result", at, f"partial[{at}]")))
+        value, sums = f"tile[r * {self.columns} + s]", "partial" if self.element.is_half else "result"
+        store = nested("if done:", [f"{sums}[at + q] = {sums}[at + q] + {value}"])
+        store += nested("else:", [f"{sums}[at + q] = {value}"])
+        if self.element.is_half:
+            store += nested("if done + depth >= taps:", [self.element.store("result", "at + q", "partial[at + q]")])
+        store += ["q += 1", *nested("if q == outputs:", ["q = np.int64(0)", "at += apart"])]
+        each = nested("for r in range(height):", ["at, q = to + r * outputs, p", *nested("for s in range(count):", store)])
+        return lines + (each if self.element.is_half else nested("if not is_whole:", each))
 
     def kernels(self) -> tuple[KernelSource, ...]:
         tables, padding = table_kernel(self.geometry, self.scratch), padding_kernel(self.geometry, self.scratch)

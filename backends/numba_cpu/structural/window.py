@@ -2,16 +2,19 @@
 
 They go over one row of the result at a time and, for each element of the window, over the part of the row whose windows
 have that element inside the array. That inner loop is branch-free and vectorizes, whether the last axis is pooled or
-holds channels. Only argmax and argmin along the last axis go over the windows one by one: their rows are short, and two
-running values are better kept in registers.
+holds channels. Argmax and argmin along the last axis go over the windows one by one: their rows are short, and two
+running values are better kept in registers. So does everything where windows are small and lie inside the array: then all
+elements of a window are read in a row, without a loop or a condition.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from graphc.backends.numba_cpu.structural.template import Element, KernelText
+from graphc.backends.numba_cpu.structural.template import SMALL, Element, KernelText, linear
 from graphc.dtypes import int64
 from graphc.ir.dims import product
 from graphc.ir.types import TensorType
@@ -36,6 +39,10 @@ class _Windows:
             return values
 
         self.window, self.stride, self.gap, self.base = [], [], [], []
+        is_inside = all(per_axis("padding")[a] == (0, 0) and per_axis("base_dilation")[a] == 1 for a in range(self.rank))
+        counts = [per_axis("window")[a] for a in range(self.rank)]
+        #: Whether the elements of a window are written out one by one.
+        self.unrolled = is_inside and 1 < math.prod(counts) <= SMALL and counts[-1] > 1
         for axis in range(self.rank):
             text.size(f"in{axis}", shape[axis])
             text.size(f"out{axis}", self.out_shape[axis])
@@ -59,6 +66,49 @@ class _Windows:
             with self.text.block(*([f"for t in range(out{self.rank - 1}):"] if self.one_by_one else [])):
                 begin()
                 self._axis(0, "0", visit)
+                end()
+
+    def walk_unrolled(self, first: Callable[[str], None], visit: Callable[[str], None], end: Callable[[], None]) -> None:
+        """The walk where the elements of a window are written out: ``first(at)`` and ``visit(at)`` write what the element
+        at the position ``at`` does, ``end`` what is done with the result at ``start + t``. For the maximum of 2×2 windows,
+        strides 2::
+
+            pitch0 = in1
+            tap1 = 1 * 1
+            tap2 = 1 * 1 * pitch0
+            ...
+            for row in range(lo, hi):
+                o0 = row
+                start = row * out1
+                line = o0 * 2 * pitch0
+                for t in range(out1):
+                    at = line + t * 2
+                    sum = x[at]
+                    sum = fmaximum(sum, x[at + tap1])
+                    sum = fmaximum(sum, x[at + tap2])
+                    ...
+                    result[start + t] = sum
+        """
+        last = self.rank - 1
+        pitches = ["1"]
+        for axis in range(last, 0, -1):
+            self.text.line(f"pitch{axis - 1} = in{axis}" + (f" * pitch{axis}" if axis < last else ""))
+            pitches.insert(0, f"pitch{axis - 1}")
+        taps: list[str] = []
+        for tap in itertools.product(*(range(int(count)) for count in self.window)):
+            steps = [(f"{w} * {self.gap[a]}", pitches[a]) for a, w in enumerate(tap) if w]
+            taps.append(linear(steps))
+            if len(taps) > 1:
+                self.text.line(f"tap{len(taps) - 1} = {taps[-1]}")
+        with self.text.block("for row in range(lo, hi):"):
+            self.text.unravel("row", [f"out{a}" for a in range(last)], [f"o{a}" for a in range(last)])
+            self.text.line(f"start = row * out{last}")
+            self.text.line("line = " + linear([(f"o{a} * {self.stride[a]}", pitches[a]) for a in range(last)]))
+            with self.text.block(f"for t in range(out{last}):"):
+                self.text.line(f"at = line + t * {self.stride[last]}")
+                first("at")
+                for number in range(1, len(taps)):
+                    visit(f"at + tap{number}")
                 end()
 
     def _axis(self, axis: int, flat: str, visit: Callable[[str], None]) -> None:
@@ -137,14 +187,21 @@ def _lower_reduce(operation: str) -> Lowering:
                 with text.block(row):
                     text.line(element.store("result", "t", "total[t]"))
 
-        windows.walk(begin, visit, end)
+        if windows.unrolled:
+            windows.walk_unrolled(
+                lambda at: text.line(f"sum = {element.load('x', at)}"),
+                lambda at: text.line(f"sum = {total.combine(operation, 'sum', element.load('x', at))}"),
+                lambda: text.line(element.store("result", "start + t", "sum")),
+            )
+        else:
+            windows.walk(begin, visit, end)
         scratch = (TensorType(element.held, result.shape),) if element.is_half else ()
         return text.finish(product(windows.out_shape[:-1]), scratch)
 
     lower.__name__ = f"lower_reduce_window_{operation}"
     lower.__doc__ = f"""``reduce_window_{operation}``, in parallel over rows of the result.
 
-    For ``reduce_window_max`` with 2×2 windows over a float32 matrix, strides 2::
+    For ``reduce_window_max`` with 2×2 windows over a padded float32 matrix, strides 2::
 
         def reduce_window_max(buffers, sizes, lo, hi, status):
             x = pointer_f32(buffers[0])
@@ -188,6 +245,9 @@ def _lower_position(operation: str) -> Lowering:
         windows = _Windows(text, x, result, attributes)
         windows.one_by_one = windows.window[-1] != "1"
         order = ">" if operation == "argmax" else "<"
+        is_better = f"value {order} old"
+        if element.held.is_floating:
+            is_better = f"(old == old) & (({is_better}) | (value != value))"
         found, best = ("found", "best") if windows.one_by_one else ("result[start + t]", "bests[start + t]")
         if not windows.one_by_one:
             text.buffer("bests", 2, element.held)
@@ -198,12 +258,7 @@ def _lower_position(operation: str) -> Lowering:
 
         def visit(at: str) -> None:
             text.line(f"value = {element.load('x', at)}", f"old = {best}")
-            better = f"value {order} old"
-            if element.held.is_floating:
-                better = f"((old == old) & (({better}) | (value != value)))"
-            else:
-                better = f"({better})"
-            text.line(f"better = ({found} < 0) | {better}")
+            text.line(f"better = ({found} < 0) | ({is_better})")
             text.line(f"{best} = value if better else old")
             text.line(f"{found} = {at} if better else {found}")
 
@@ -211,14 +266,24 @@ def _lower_position(operation: str) -> Lowering:
             if windows.one_by_one:
                 text.line("result[start + t] = found")
 
-        windows.walk(begin, visit, end)
+        def first(at: str) -> None:
+            text.line(f"best = {element.load('x', at)}", f"found = {at}")
+
+        def compare(at: str) -> None:
+            text.line(f"value, old = {element.load('x', at)}, best", f"better = {is_better}")
+            text.line("best = value if better else old", f"found = {at} if better else found")
+
+        if windows.unrolled:
+            windows.walk_unrolled(first, compare, end)
+        else:
+            windows.walk(begin, visit, end)
         scratch = () if windows.one_by_one else (TensorType(element.held, result.shape),)
         return text.finish(product(windows.out_shape[:-1]), scratch)
 
     lower.__name__ = f"lower_reduce_window_{operation}"
     lower.__doc__ = f"""``reduce_window_{operation}``, in parallel over rows of the result.
 
-    For ``reduce_window_argmax`` with 2×2 windows over a float32 matrix, strides 2::
+    For ``reduce_window_argmax`` with 2×2 windows over a padded float32 matrix, strides 2::
 
         def reduce_window_argmax(buffers, sizes, lo, hi, status):
             x = pointer_f32(buffers[0])

@@ -13,6 +13,7 @@ from graphc.backends.numba_cpu.structural import (
     indexing,
     template,
 )
+from graphc.backends.numba_cpu.structural.window import _Windows
 from graphc.dtypes import float16, float32, int32, int64, uint64
 from graphc.dtypes import uint32 as u32
 from graphc.ir.primitive import get_primitive
@@ -21,7 +22,8 @@ from graphc.ir.types import TensorType
 MATRIX = TensorType(float32, (6, 5))
 SCALAR = TensorType(int64, ())
 ONES = {"base_dilation": (1, 1), "window_dilation": (1, 1)}
-POOLING = {"window": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 0)), **ONES}
+POOLING = {"window": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 1)), **ONES}
+INSIDE = {**POOLING, "padding": ((0, 0), (0, 0))}
 CONVOLUTION = {"strides": (1,), "padding": ((0, 0),), "lhs_dilation": (1,), "rhs_dilation": (1,), "groups": 1}
 
 
@@ -72,6 +74,7 @@ EXAMPLES = {
         LOWERINGS["reduce_window_argmax"],
         lambda: lowered("reduce_window_argmax", [MATRIX], **POOLING),
     ),
+    "windows written out": (_Windows.walk_unrolled, lambda: lowered("reduce_window_max", [MATRIX], **INSIDE)),
     "conv table": (convolution.table_kernel, convolved),
     "conv padding": (convolution.padding_kernel, convolved),
     "conv weights": (_ImplicitProduct.weights_kernel, convolved),
