@@ -459,6 +459,12 @@ class GraphContext:
             hint="choose with gc.where(condition, a, b), do it outside of the graph, or pass it as a static argument",
         )
 
+    def close(self) -> None:
+        """The graph is complete. The arrays that were met while it was built are let go."""
+        self.closed = True
+        self._kept.clear()
+        self._lifted.clear()
+
     def check_open(self, operands: Sequence[Tracer] = ()) -> None:
         """Raise where the graph is complete; an operand that was kept is named."""
         if self.closed:

@@ -153,7 +153,7 @@ class Composed:
                     return None
                 graph = context.builder.finish([r.value for r in results])
         finally:
-            context.closed = True
+            context.close()
         if context.captured or context.specialized or graph.guards or graph.effects:
             return None
         return Program(graph, [r.weak for r in results], isinstance(result, Array))

@@ -147,6 +147,10 @@ class TraceContext(GraphContext):
 
     leaves: Sequence[Any] = ()
 
+    def close(self) -> None:
+        super().close()
+        self.leaves = ()
+
     def _position(self, tracer: Tracer) -> int | None:
         for position, entry in enumerate(self.inputs):
             if entry.tracer is tracer:

@@ -28,7 +28,9 @@ from graphc.ir.graph import Graph
 P = ParamSpec("P")
 R = TypeVar("R")
 _MODE = encoded("GRAPHC_MODE")
-_MAX_SIGNATURES = 4096  # kept per function; the least recently used go first
+#: What a function keeps: programs, and nodes of their graphs, about a kilobyte each. The least recently used go first.
+MAX_PROGRAMS = 1024
+MAX_NODES = 200_000
 
 
 class StaticArgument:
@@ -58,6 +60,7 @@ class JitFunction(Generic[P, R]):
         self._static_names = frozenset(static_argnames)
         self._static_positions = _static_positions(function, static_argnums, static_argnames)
         self._programs: OrderedDict[Any, list[TracedProgram]] = OrderedDict()
+        self._sizes: list[int] = []  # of the graphs of all programs
         self._lock = threading.RLock()
         self._repeated: Any = None  # for a call like the latest one
         self._traces = 0
@@ -119,6 +122,7 @@ class JitFunction(Generic[P, R]):
         """Forget all traces."""
         with self._lock:
             self._programs.clear()
+            self._sizes.clear()
             self._repeated = None
 
     def __repr__(self) -> str:
@@ -126,8 +130,12 @@ class JitFunction(Generic[P, R]):
 
     def _remember(self, key: Any, program: TracedProgram) -> None:
         self._programs.setdefault(key, []).insert(0, program)
-        while len(self._programs) > _MAX_SIGNATURES:
-            self._programs.popitem(last=False)
+        self._sizes.append(program.size)
+        while len(self._sizes) > 1 and (len(self._sizes) > MAX_PROGRAMS or sum(self._sizes) > MAX_NODES):
+            oldest_key, oldest = next(iter(self._programs.items()))
+            self._sizes.remove(oldest.pop().size)
+            if not oldest:
+                del self._programs[oldest_key]
 
     def _wrap_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._static_positions and not self._static_names:
@@ -156,7 +164,7 @@ class JitFunction(Generic[P, R]):
                 args, kwargs = unflatten(tree, inputs)
                 return TracedProgram(context, self.function(*args, **kwargs), self.function, plain, whole=whole)
         finally:
-            context.closed = True
+            context.close()
 
 
 class BoundJit:

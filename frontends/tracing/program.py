@@ -93,6 +93,7 @@ class TracedProgram:
                 self._flows.append(False)
         self._without_gradient = frozenset(context.without_gradient)
         self.graph: Graph = context.builder.finish(outputs, aliases=aliases)
+        self.size = len(self.graph.nodes())
         read = set(topological_order([output.node for output, flow in zip(outputs, self._flows, strict=True) if flow]))
         #: Inputs that no gradient depends on: what becomes of them does not matter to a recording.
         self._unread = frozenset(i for i, parameter in enumerate(self.graph.parameters) if parameter.node not in read)
