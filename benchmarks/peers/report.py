@@ -114,10 +114,11 @@ def plot(path: Path, rows: list[Row]) -> None:
     height = 0.8 / max(1, len(libraries))
     for n, library in enumerate(libraries):
         bars = [(y + n * height, row) for y, row in enumerate(shown) if library in row.peers()]
-        ratios = [row.peers()[library] / (row.best(OURS) or 1) for _, row in bars]
-        axes.barh([y for y, _ in bars], ratios, height, label=library)
+        beyond = [row.peers()[library] / (row.best(OURS) or 1) - 1 for _, row in bars]
+        axes.barh([y for y, _ in bars], beyond, height, left=1, label=library)
     axes.axvline(1, color="black")
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}×")
     axes.set_yticks([y + 0.4 - height / 2 for y in range(len(shown))], [row.workload.title for row in shown])
     axes.invert_yaxis()
     axes.set_xlabel("time ÷ graphc's time (right of the line: graphc is faster)")

@@ -4,7 +4,8 @@ The graph is evaluated in float64 with every rounding replaced by a random error
 dtype may be (Monte Carlo arithmetic: D. S. Parker, "Monte Carlo Arithmetic", UCLA CSD-970002, 1997). Operands are disturbed at
 each use as well, since a compiler may compute them once for each use, or fuse the operation that made them with the one that
 reads them. The largest deviation from the undisturbed evaluation is the spread: about an ulp for a well-conditioned result, and
-as much more as cancellation and steepness make of it. What does not round, and every exact value, is left undisturbed.
+as much more as cancellation and steepness make of it. What does not round, and every exact value, is left undisturbed. Where
+a disturbance leads out of a function's domain, nothing is known.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ ACCUMULATING = frozenset((
     "scatter_add", "call",
 ))  # fmt: skip
 ARITHMETIC = frozenset(("add", "sub", "mul", "div", "sqrt", "convert_element_type", "remainder", "floor_divide"))
+EXACTLY = frozenset(("add", "sub", "mul"))  # without any error where operands and result are such numbers as 1 and 0.5
 FUNCTION_ULPS = 4.0  # of NumPy's and of our own; the bounds in docs/accuracy.md are 1 to 5
 
 
@@ -85,8 +87,9 @@ class Evaluation:
             made = node.op.evaluate(*operands, **attributes)
         inherits = all(v in self.exact or not v.dtype.is_floating for v in node.inputs)
         for result, array, is_rounded in zip(node.results, made if isinstance(made, tuple) else (made,), rounds, strict=True):
-            if copying and inherits:
+            if inherits and (copying or (name in EXACTLY and is_rounded and _is_representable(array, result.dtype))):
                 self.exact.add(result)
+                is_rounded = False
             if self.rng is not None and is_rounded:
                 ulps = 1.0 if name in ARITHMETIC or name in ACCUMULATING else FUNCTION_ULPS
                 array = self.disturbed(array, result.dtype, ulps)
@@ -128,6 +131,12 @@ class Evaluation:
         return np.asarray(array + error * unit * np.maximum(np.abs(array), tiny))
 
 
+def _is_representable(array: Any, dtype: DType) -> bool:
+    """Of float64 as of float32: it is evaluated in itself, where every result is representable."""
+    dtype = float32 if dtype is float64 else dtype
+    return bool(np.array_equal(np.asarray(array).astype(dtype.numpy).astype(np.float64), array))
+
+
 def spreads(
     graph: Graph, arrays: Sequence[np.ndarray], bindings: Mapping[str, int], exact: Set[Value]
 ) -> Iterator[list[np.ndarray] | None]:
@@ -146,5 +155,6 @@ def spreads(
                 sample = Evaluation(graph, arrays, bindings, exact, rng, float64s=kind, together=number % 2 == 1)
                 for position, (one, other) in enumerate(zip(sample.results, base.results, strict=True)):
                     if graph.outputs[position].dtype.is_floating:
-                        spread[position] = np.fmax(spread[position], np.abs(one - other) / (ENLARGED if kind else 1.0))
+                        away = np.where(np.isnan(one) & ~np.isnan(other), np.inf, np.abs(one - other))
+                        spread[position] = np.fmax(spread[position], away / (ENLARGED if kind else 1.0))
         yield [sum(parts) for parts in zip(*deviations.values(), strict=True)]

@@ -88,6 +88,11 @@ def _ulps(value: np.ndarray, dtype: DType) -> np.ndarray:
         return np.abs(value.astype(np.float64)) * 2.0 ** (1 - PRECISION[dtype])
 
 
+def test_an_exponent_that_is_exact_stays_so() -> None:
+    """A power of a negative number, whose exponent is computed: found by the long run."""
+    check([b"\x00", b"\x01\x02", b"\xdf\x00\x86"], 0)
+
+
 def check(plan: Sequence[bytes], seed: int) -> None:
     case = draft(plan)
     graph = case.graph
