@@ -106,7 +106,8 @@ def format_array(array: np.ndarray) -> str:
 def _has_unusual_nan(array: np.ndarray, dtype: DType) -> bool:
     if not dtype.is_floating:
         return False
-    nans = array[np.isnan(array)]
+    with np.errstate(invalid="ignore"):  # ml_dtypes reports signalling NaNs
+        nans = array[np.isnan(array)]
     usual = np.full_like(nans, float("nan"))
     return bool(nans.tobytes() != usual.tobytes())
 

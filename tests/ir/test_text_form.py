@@ -270,3 +270,11 @@ def test_files(tmp_path: Path) -> None:
     with pytest.raises(ParseError) as caught:
         parse_file(path)
     assert f"{path}:6\n" in str(caught.value)
+
+
+def test_signalling_nans_are_printed_without_a_warning() -> None:
+    bits = np.array([0x7F81, 0x3F80], np.uint16)
+    b = Builder("f")
+    text = print_graph(b.finish([b.constant(bits.view(bfloat16.numpy), bfloat16)]))
+    (value,) = parse(text).outputs
+    np.testing.assert_array_equal(value.node.attributes["value"].view(np.uint16), bits)

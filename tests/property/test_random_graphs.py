@@ -93,6 +93,11 @@ def test_an_exponent_that_is_exact_stays_so() -> None:
     check([b"\x00", b"\x01\x02", b"\xdf\x00\x86"], 0)
 
 
+def test_the_reference_of_lgamma_errs_near_its_roots() -> None:
+    """Also found by the long run: the compiled function was the better one."""
+    check([b"\x00\x00\x00\x02", b"\x00\x02", b"h\x00\x1a\xa7"], 0)
+
+
 def check(plan: Sequence[bytes], seed: int) -> None:
     case = draft(plan)
     graph = case.graph
