@@ -25,7 +25,6 @@ def repeated_call(
     expected, captures, build = pattern
     count, graded = len(expected), mode.enabled
     tensor, ndarray, wrap, as_array = Tensor, np.ndarray, Tensor.wrap, np.array
-    new = object.__new__
 
     def call(values: tuple[Any, ...]) -> Any:
         if observers or len(values) != count or mode.enabled is not graded:
@@ -73,13 +72,7 @@ def repeated_call(
             return NOT_ALIKE
         if build is not None:
             return build([wrap(array) for array in results])
-        result = new(tensor)
-        result._array = results[0]
-        result._storage = result._reference = result._grad = result._hooks = result._type = None
-        result._chain = ()
-        result._seen = 0
-        result.weak = False
-        return result
+        return wrap(results[0])
 
     def call_on_arrays(values: tuple[Any, ...]) -> Any:
         """:func:`call` where arrays are all that there is, of tensors whose memory nobody shares."""
@@ -97,12 +90,6 @@ def repeated_call(
         results = run(arrays)
         if results is None:
             return NOT_ALIKE
-        result = new(tensor)
-        result._array = results[0]
-        result._storage = result._reference = result._grad = result._hooks = result._type = None
-        result._chain = ()
-        result._seen = 0
-        result.weak = False
-        return result
+        return wrap(results[0])
 
     return call if captures or build is not None or any(wanted is not None for wanted in expected) else call_on_arrays
