@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from dataclasses import dataclass
 
@@ -61,11 +60,3 @@ def measure(threads: int, repeat: int = 7) -> Limits:
         _multiply_add(out, rounds)
         computed.append(2.0 * threads * rounds * 256 * 32 / (time.perf_counter() - begin))
     return Limits(max(moved), max(computed))
-
-
-def spread(values: list[float]) -> tuple[float, float, float]:
-    """Lower quartile, median, upper quartile."""
-    if len(values) < 2:
-        return (values[0],) * 3
-    low, median, high = statistics.quantiles(values, n=4)
-    return low, median, high

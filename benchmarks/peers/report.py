@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .limits import Limits, spread
+from .limits import Limits
 from .workloads import Workload
 
 OURS = "graphc"
+
+
+def spread(values: list[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile."""
+    if len(values) < 2:
+        return (values[0],) * 3
+    low, median, high = statistics.quantiles(values, n=4)
+    return low, median, high
 
 
 @dataclass
