@@ -44,6 +44,8 @@ _EXPORTS: Final[dict[str, str]] = {
     # tracing and transforms
     "jit": "graphc.frontends.tracing.jit",
     "spec": "graphc.frontends.spec",
+    "make_repro": "graphc.frontends.tracing.repro",
+    "check_numerics": "graphc.frontends.debug.numerics",
     "grad": "graphc.frontends.transforms.gradient",
     "value_and_grad": "graphc.frontends.transforms.gradient",
     "vjp": "graphc.frontends.transforms.gradient",
@@ -170,6 +172,7 @@ if TYPE_CHECKING:
         average as average, corrcoef as corrcoef, cov as cov, cumulative_logsumexp as cumulative_logsumexp, diff as diff,
         interp as interp, quantile as quantile, trapezoid as trapezoid,
     )
+    from graphc.frontends.debug.numerics import check_numerics as check_numerics
     from graphc.frontends.eager.create import is_tensor as is_tensor, tensor as tensor
     from graphc.frontends.eager.record import record as record
     from graphc.frontends.eager.tensor import Tensor as Tensor, gradients_of as gradients_of
@@ -188,6 +191,7 @@ if TYPE_CHECKING:
         trainable_variables as trainable_variables, variables_initializer as variables_initializer,
     )
     from graphc.frontends.tracing.jit import jit as jit
+    from graphc.frontends.tracing.repro import make_repro as make_repro
     from graphc.frontends.transforms.gradient import grad as grad, value_and_grad as value_and_grad, vjp as vjp
     from graphc.ir.parser import parse as parse, parse_file as parse_file
     from graphc.runtime.threads import get_num_threads as get_num_threads, set_num_threads as set_num_threads

@@ -23,6 +23,7 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── VerifyError (RuntimeError)         a graph that breaks an invariant of the IR
     ├── RewriteError (RuntimeError)        a rewrite rule or pass that breaks its contract
     ├── CheckError (AssertionError)        a run-time check that failed
+    ├── NumericsError (FloatingPointError) a NaN or infinity that check_numerics found
     ├── FileError (OSError)                a file that is not there or cannot be read
     ├── DeviceError (RuntimeError)         a device that is not there, or tensors on different devices
     └── BackendError (RuntimeError)        a backend that cannot compile or run
@@ -136,6 +137,10 @@ class RewriteError(GraphcError, RuntimeError):
 
 class CheckError(GraphcError, AssertionError):
     """A run-time check in the graph failed."""
+
+
+class NumericsError(GraphcError, FloatingPointError):
+    """An op made a NaN or an infinity, within ``gc.check_numerics()``."""
 
 
 class FileError(GraphcError, OSError):

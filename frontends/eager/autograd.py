@@ -34,7 +34,7 @@ from graphc.ir.graph import Graph, Node, Value, cut
 from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import UNKNOWN, current_location
-from graphc.ops.core import evaluate_graph
+from graphc.ops.core import evaluate_graph, inspected
 from graphc.passes.differentiate import backpropagate, gradient_builder
 
 _COMPILE_AT_RUN = 3  # a structure seen this often is worth compiling
@@ -70,6 +70,9 @@ class Plan:
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         self.runs += 1
+        run = inspected(self.graph)
+        if run is not None:
+            return run(*arrays)
         if self._executable is None:
             forced = policy()
             total = sum(a.size for a in arrays)

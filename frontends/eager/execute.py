@@ -22,6 +22,8 @@ from graphc.ir.builder import Builder
 from graphc.ir.dims import symbol
 from graphc.ir.primitive import Primitive
 from graphc.ir.types import TensorType
+from graphc.locations import current_location
+from graphc.ops.inspection import state as inspection
 
 # Ops for which NumPy's own loop is slower than a fused, vectorized kernel by enough to pay for a first compilation.
 SLOW_IN_NUMPY = frozenset((
@@ -60,13 +62,16 @@ def kernels_are_chosen() -> bool:
 
 def execute(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]) -> tuple[Any, ...]:
     """The results of ``op`` on NumPy arrays."""
-    if op.name in SLOW_IN_NUMPY or _FORCED:
+    if (op.name in SLOW_IN_NUMPY or _FORCED) and inspection.inspector is None:
         largest = max((a.size for a in arrays), default=0)
         chosen = policy()
         if chosen == "always" or (chosen == "auto" and largest >= THRESHOLD):
             return _run_kernel(op, arrays, attributes)
     results = op.evaluate(*arrays, **attributes)
-    return results if isinstance(results, tuple) else (results,)
+    results = results if isinstance(results, tuple) else (results,)
+    if observers and inspection.inspector is not None:
+        inspection.inspector(op, arrays, results, current_location())
+    return results
 
 
 _FORCED = False

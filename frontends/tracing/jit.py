@@ -15,6 +15,8 @@ import numpy as np
 
 from graphc.errors import ArgumentError
 from graphc.frontends.call_pattern import NOT_ALIKE
+from graphc.frontends.debug.verification import Verification, verify_levels
+from graphc.frontends.debug.walk import Walk
 from graphc.frontends.dispatch import active_trace, context_of, tracing
 from graphc.frontends.pytree import flatten, paths, unflatten
 from graphc.frontends.settings import VARIABLES, encoded
@@ -118,6 +120,32 @@ class JitFunction(Generic[P, R]):
         """The traced, uncompiled form of a call with these arguments (or specs)."""
         return Lowered(self.graph(*args, **kwargs))
 
+    def traced_call(self, *args: Any, **kwargs: Any) -> tuple[Graph, list[np.ndarray]]:
+        """The graph of a call with these arguments, and what its parameters are in that call, captured tensors included."""
+        leaves, tree = flatten(self._wrap_static(args, kwargs))
+        with self._lock:
+            program = self._trace(tree, leaves, whole=True)
+        return program.graph, program.arrays(leaves)
+
+    def step(self, *args: Any, **kwargs: Any) -> Walk:
+        """Run a call node by node: an iterator over the steps, each with its values and the user's line.
+
+        The function is traced with these arguments and its graph run with NumPy, unoptimized. Nothing is written back.
+
+        >>> for step in f.step(x):
+        ...     print(step)
+        """
+        return Walk(*self.traced_call(*args, **kwargs))
+
+    def verify(self, *args: Any, **kwargs: Any) -> Verification:
+        """Compare every level of optimization of a call with the reference, and trace the first difference to the rule or
+        node that makes it; see :func:`graphc.frontends.debug.verification.verify_levels`.
+
+        >>> report = f.verify(x)
+        >>> assert report.agrees, report
+        """
+        return verify_levels(*self.traced_call(*args, **kwargs))
+
     def clear_cache(self) -> None:
         """Forget all traces."""
         with self._lock:
@@ -185,6 +213,18 @@ class BoundJit:
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """See :meth:`JitFunction.lower`."""
         return self._function.lower(self._instance, *args, **kwargs)
+
+    def traced_call(self, *args: Any, **kwargs: Any) -> tuple[Graph, list[np.ndarray]]:
+        """See :meth:`JitFunction.traced_call`."""
+        return self._function.traced_call(self._instance, *args, **kwargs)
+
+    def step(self, *args: Any, **kwargs: Any) -> Walk:
+        """See :meth:`JitFunction.step`."""
+        return self._function.step(self._instance, *args, **kwargs)
+
+    def verify(self, *args: Any, **kwargs: Any) -> Verification:
+        """See :meth:`JitFunction.verify`."""
+        return self._function.verify(self._instance, *args, **kwargs)
 
     @property
     def trace_count(self) -> int:

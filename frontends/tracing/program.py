@@ -10,7 +10,7 @@ import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
-from graphc.errors import InPlaceError
+from graphc.errors import InPlaceError, TraceError
 from graphc.frontends.call_pattern import CallPattern, Captured, Constant, Number
 from graphc.frontends.dispatch import Array, bind_view, eager_context
 from graphc.frontends.grad_mode import set_grad_enabled
@@ -23,6 +23,7 @@ from graphc.frontends.tracing.signature import Static, describe_leaf, is_dynamic
 from graphc.ir.graph import Graph, Value, topological_order
 from graphc.ir.types import TensorType
 from graphc.locations import Location
+from graphc.ops.core import inspected
 from graphc.runtime.executable import Executable
 
 
@@ -142,6 +143,17 @@ class TracedProgram:
         arrays = [s for s, e in zip(sources, self._inputs, strict=True) if e.kind != "gradient"]
         return sources if self._shared_memory(arrays) == self._sharing else None
 
+    def arrays(self, leaves: Sequence[Any]) -> list[np.ndarray]:
+        """What the graph's parameters are in the call that was traced, whose arguments were ``leaves``."""
+        sources = self.match(leaves)
+        if sources is None:
+            raise TraceError(
+                f"{self.graph.name}: tracing changed what the function reads, so its inputs are not to be had any more",
+                hint="arguments must be arrays, not specs, and captured tensors stay in their variables",
+            )
+        arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
+        return [np.array(a._array if isinstance(a, Array) else a) for a in arguments]  # type: ignore[attr-defined]
+
     def _shared_memory(self, sources: Sequence[Any]) -> list[int]:
         """For each source the first one with the same memory. Of no interest where nothing is written: then it is empty."""
         if not self._written:
@@ -155,7 +167,8 @@ class TracedProgram:
         if self._written:
             _check_overlap([sources[position] for position, _, _ in self._written], sources)
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
-        results = eager.call(self.graph, self.executable(), arguments, self._kept, self._unread, self._flows, self._in_place)
+        run = inspected(self.graph) or self.executable()
+        results = eager.call(self.graph, run, arguments, self._kept, self._unread, self._flows, self._in_place)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from graphc.ir.dims import Dim, DimExpr, evaluate_dim, substitute
 from graphc.ir.graph import Graph, Guard, Node, Value, uses
 from graphc.ir.primitive import ALL, Primitive, Residuals, register
 from graphc.ir.types import TensorType, bind_shape, check_shape, solve_sizes
+from graphc.ops import inspection
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -189,11 +190,40 @@ def _substitute(value: Any, bindings: Mapping[str, Dim]) -> Any:
     return value
 
 
+class Step(NamedTuple):
+    """One node that :func:`walk_graph` ran: its operands and results as NumPy arrays."""
+
+    node: Node
+    operands: list[Any]
+    results: tuple[Any, ...]
+
+
 def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
     """Run ``graph`` on NumPy arrays, node by node, with each primitive's ``evaluate``. The reference semantics of a graph.
 
     Values are dropped after their last use. Effects run in order, and every effect runs.
     """
+    walker = walk_graph(graph, arrays)
+    inspector = inspection.state.inspector
+    while True:
+        try:
+            node, operands, results = next(walker)
+        except StopIteration as end:
+            outputs: list[Any] = end.value
+            return outputs
+        if inspector is not None:
+            inspector(node.op, operands, results, node.location)
+
+
+def inspected(graph: Graph) -> Callable[..., list[Any]] | None:
+    """What runs ``graph`` so that an inspector sees each node; None where nobody inspects in this thread."""
+    if inspection.state.inspector is None:
+        return None
+    return lambda *arrays: [np.array(result) for result in evaluate_graph(graph, arrays)]
+
+
+def walk_graph(graph: Graph, arrays: Sequence[Any]) -> Generator[Step, None, list[Any]]:
+    """:func:`evaluate_graph` as a generator of its steps, which returns the outputs."""
     bindings: dict[str, int] = {}
     types = graph.parameter_types
     if len(arrays) != len(types):
@@ -222,6 +252,7 @@ def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
             results = (results,)
         for value, result in zip(node.results, results, strict=True):
             values[value] = result
+        yield Step(node, operands, results)
         for value in node.inputs:
             remaining[value] -= 1
             if not remaining[value]:
