@@ -205,6 +205,7 @@ def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     path = _EXPORTS[name]
+    import_module("graphc.tracebacks").install()
     if path.startswith(("graphc.frontends.", "graphc.ir.")):
         import_module("graphc.ops")  # primitives are known before anything is built of them
     if path.startswith("graphc.frontends."):
