@@ -223,29 +223,22 @@ class EagerContext:
             if found is None:
                 return NOT_ALIKE
             program, operands = found
-            results = [Tensor.wrap(array) for array in program.run([t._array for t in operands])]
+            arrays = [t._array for t in operands]
+            results = [Tensor.wrap(array) for array in program.run(arrays)]
         except GraphcError:  # the ops one by one say it better, with the line of this call
             return NOT_ALIKE
         for tensor, weak in zip(results, program.weak, strict=True):
             tensor.weak = weak
-        if self._is_tracked(operands):
-            references = [t.reference() for t in operands]
-            if any(r is not None and r.requires_grad for r in references):
-                self._record_composed(program.graph, operands, references, results)
+        if mode.enabled and program.is_inexact:
+            references = [t._reference if t._storage is None else t.reference() for t in operands]
+            if any(r is not None and r.source.requires_grad for r in references):
+                inputs = tuple([t.type if r is None else r for t, r in zip(operands, references, strict=True)])
+                record = Record(_CALL, {"graph": program.graph}, inputs, program.types, True, current_location())
+                record.name = program.graph.name
+                record.saved_operands = tuple([(i, Saved(a.copy(), UNWRITTEN, 0)) for i, a in enumerate(arrays)])
+                for index, tensor in enumerate(results):
+                    tensor._reference = Reference(record, index)
         return results[0] if program.is_one else results
-
-    def _record_composed(
-        self, graph: Graph, operands: Sequence[Tensor], references: Sequence[Reference | None], results: Sequence[Tensor]
-    ) -> None:
-        types = graph.output_types
-        if not any(t.dtype.is_inexact for t in types):
-            return
-        inputs = tuple([t.type if r is None else r for t, r in zip(operands, references, strict=True)])
-        record = Record(_CALL, {"graph": graph}, inputs, types, True, current_location())
-        record.name = graph.name
-        record.saved_operands = tuple([(i, Saved(t._array.copy(), UNWRITTEN, 0)) for i, t in enumerate(operands)])
-        for index, tensor in enumerate(results):
-            tensor._reference = Reference(record, index)
 
     def repeated_call(self, run: Callable[[Sequence[Any]], list[Any] | None], pattern: CallPattern) -> Any:
         """What runs calls of ``pattern``, in the present gradient mode, without :meth:`call`."""

@@ -20,12 +20,14 @@ from graphc.frontends.dispatch import Context, active_trace, eager_context
 from graphc.frontends.eager.autograd import Gradient, add_gradients, compute_gradients
 from graphc.frontends.eager.operators import quick_operators
 from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, emit_reference, recorders
+from graphc.frontends.eager.reductions import quick_reductions
 from graphc.frontends.storage import Chain, Storage, apply_chain
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
 
 
 @quick_operators
+@quick_reductions
 class Tensor(ArrayMethods):
     """An n-dimensional array with a dtype, made by ``gc.tensor``, ``gc.from_numpy``, the creation functions, or any op.
 
