@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from graphc.backends.numba_cpu.library import LIBRARY
 from graphc.dtypes import bool_
-from graphc.errors import BackendError
+from graphc.errors import ArgumentError, BackendError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
@@ -25,9 +25,6 @@ from .machine import present_machine
 from .occupancy import Architecture, architecture
 from .source import DeviceLowering, DeviceText
 from .structural import LOWERINGS
-
-CHECKED: Final = frozenset({"top_k", "gather", "dynamic_slice", "dynamic_update_slice"})
-"""The ops besides scatters whose kernels may report an index out of range."""
 
 
 def compile(graph: Graph, *, fast_math: bool = False) -> Executable:
@@ -59,10 +56,17 @@ def _compile(graph: Graph, target: Architecture | None, fast_math: bool) -> Exec
     return CudaExecutable(graph, assembly.program(), target, assembly.check_kernel())
 
 
+def _is_deterministic() -> bool:
+    chosen = os.environ.get("GRAPHC_DETERMINISTIC", "0")
+    if chosen not in ("0", "1"):
+        raise ArgumentError(f"GRAPHC_DETERMINISTIC is {chosen!r}", hint="set it to 0 or 1")
+    return chosen == "1"
+
+
 class _Assembly:
     def __init__(self, plan: Plan, target: Architecture | None) -> None:
         self.plan, self.target = plan, target
-        self.geometry: Geometry = SIMULATOR if target is None else DEVICE
+        self.geometry: Geometry = replace(SIMULATOR if target is None else DEVICE, deterministic=_is_deterministic())
         self.slots: dict[Value, int] = {}
 
     def program(self) -> Program:
