@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import warnings
@@ -28,6 +29,8 @@ from graphc.locations import UNKNOWN
 cuda: Any = import_module("numba.cuda")
 types: Any = import_module("numba").types
 config: Any = import_module("numba").config
+
+_SWITCH: Final = 1e-4
 
 IS_SIMULATOR: Final[bool] = bool(config.ENABLE_CUDASIM)
 """Whether numba-cuda runs kernels in the interpreter."""
@@ -82,11 +85,19 @@ def element_type(short: str) -> Any:
 
 
 def compile_to_ptx(
-    function: Callable[..., Any], name: str, signature: Sequence[Any], capability: tuple[int, int], threads: int
+    function: Callable[..., Any],
+    name: str,
+    signature: Sequence[Any],
+    capability: tuple[int, int],
+    threads: int,
+    resident: int = 1,
 ) -> str:
-    """The PTX of ``function`` as a kernel ``name`` of blocks of ``threads`` threads, for a compute capability."""
+    """The PTX of ``function`` as a kernel ``name`` of blocks of ``threads`` threads, for a compute capability.
+
+    ``resident``: so many of its blocks should fit on a multiprocessor.
+    """
     with _compiling, _assumed_device(capability):
-        made, _ = cuda.compile_ptx(function, tuple(signature), cc=capability, launch_bounds=threads)
+        made, _ = cuda.compile_ptx(function, tuple(signature), cc=capability, launch_bounds=(threads, resident))
     text = str(made)
     entry = re.search(r"\.entry\s+([\w$]+)", text)
     assert entry is not None, "numba-cuda made PTX without an entry"
@@ -161,7 +172,12 @@ def simulate(function: Callable[..., Any], blocks: int, threads: int, arguments:
     """Run a kernel in the interpreter: arrays are read and written, one thread of Python for each of the device's."""
     with _compiling, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numbers overflow as they do on a device, and NumPy would tell
-        cuda.jit(function)[blocks, threads](*arguments)
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH)  # the simulator polls its threads, which wait for the interpreter meanwhile
+        try:
+            cuda.jit(function)[blocks, threads](*arguments)
+        finally:
+            sys.setswitchinterval(before)
 
 
 class _AssumedDevice:

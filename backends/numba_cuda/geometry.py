@@ -48,7 +48,7 @@ class Geometry:
 
 DEVICE: Final = Geometry(
     "device", threads=256, columns=32, run=64, blocks=2048, shuffles=True,
-    tile=Tile(128, 128, 8, 8, 8), wide_tile=Tile(64, 64, 8, 4, 4), narrow=Tile(32, 32, 16, 2, 2),
+    tile=Tile(128, 64, 8, 8, 4), wide_tile=Tile(64, 64, 8, 4, 4), narrow=Tile(32, 32, 16, 2, 2),
 )  # fmt: skip
 SIMULATOR: Final = Geometry(
     "simulator", threads=4, columns=2, run=2, blocks=2, shuffles=False,

@@ -120,7 +120,7 @@ def _code(source: DeviceSource, architecture: Architecture) -> Code:
     found = _codes.get(key)
     if found is None:
         function = _function(source.name, source.source)
-        ptx = compile_to_ptx(function, source.name, signature(source), architecture.capability, source.threads)
+        ptx = compile_to_ptx(function, source.name, signature(source), architecture.capability, source.threads, source.resident)
         found = Code(ptx, *link(ptx, architecture.name))
         found = _codes.setdefault(key, found)
     return found

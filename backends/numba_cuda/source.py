@@ -45,6 +45,8 @@ class DeviceSource:
     per_block: int
     scratch: tuple[TensorType, ...] = ()
     checks: bool = False
+    #: So many blocks should fit on a multiprocessor: what the compiler limits registers by.
+    resident: int = 1
 
 
 #: How one structural op is lowered: (attributes, operand types, result types, geometry) → kernels that run in order, each
@@ -74,8 +76,8 @@ class DeviceText:
             result[i] = x[i] + x[i]
     """
 
-    def __init__(self, name: str, geometry: Geometry, threads: int | None = None) -> None:
-        self.name, self.geometry = name, geometry
+    def __init__(self, name: str, geometry: Geometry, threads: int | None = None, resident: int = 1) -> None:
+        self.name, self.geometry, self.resident = name, geometry, resident
         self.threads = geometry.threads if threads is None else threads
         self._parameters: list[Parameter] = []
         self._sizes: dict[str, Dim] = {}
@@ -164,4 +166,5 @@ class DeviceText:
             self.threads if per_block is None else per_block,
             tuple(scratch),
             self._checks,
+            self.resident,
         )

@@ -12,41 +12,46 @@ ALL = dict.fromkeys(PACKAGES, "13.5.37")
 H100 = Device("NVIDIA H100", (9, 0))
 
 
+FOUND = "driver of CUDA 13.0, NVIDIA H100 (sm_90)"
+COMPILES = "kernels compile, with the toolkit of CUDA 13.5"
+INSTALL = "pip install 'graphc[cuda]'"
+
+
 @pytest.mark.parametrize(
     ("driver", "packages", "summary", "hint"),
     [
-        (None, ALL, "kernels compile, with the toolkit of CUDA 13.5; there is no NVIDIA driver, so they run in the simulator only", None),
+        (None, ALL, f"{COMPILES}; there is no NVIDIA driver, so they run in the simulator only", None),
         (
             None,
             {**ALL, "numba-cuda": None},
             "no NVIDIA driver, and numba-cuda is not installed, so nothing can be compiled or run",
-            "pip install 'graphc[cuda]'",
+            INSTALL,
         ),
         (
             Driver((13, 0), (H100,)),
-            {},
-            "driver of CUDA 13.0, NVIDIA H100 (sm_90); numba-cuda, cuda-core, cuda-bindings, nvidia-cuda-nvcc, nvidia-nvjitlink "
-            "are not installed, so nothing can be compiled",
-            "pip install 'graphc[cuda]'",
+            {"numba-cuda": "0.30.4", "cuda-core": "1.2.2", "cuda-bindings": "13.4"},
+            f"{FOUND}; nvidia-cuda-nvcc, nvidia-nvjitlink are not installed, so nothing can be compiled",
+            INSTALL,
         ),
-        (Driver((13, 0), (H100,)), ALL, "driver of CUDA 13.0, NVIDIA H100 (sm_90); kernels compile, with the toolkit of CUDA 13.5", None),
+        (Driver((13, 0), (H100,)), ALL, f"{FOUND}; {COMPILES}", None),
+        (Driver((13, 0), (H100,)), {**ALL, "nvidia-cuda-nvdisasm": None}, f"{FOUND}; {COMPILES}", None),
         (
             Driver((12, 4), (H100,)),
             ALL,
-            "driver of CUDA 12.4, NVIDIA H100 (sm_90); the driver is older than the toolkit of CUDA 13.5, whose code it does not load",
+            "driver of CUDA 12.4, NVIDIA H100 (sm_90); the driver is older than the toolkit of CUDA 13.5, whose code it does "
+            "not load",
             "update the driver, or pip install 'numba-cuda[cu12]'",
         ),
         (Driver((13, 0), (), 999), ALL, "the NVIDIA driver (CUDA 13.0) cannot be used: cuInit gave 999", "look at nvidia-smi"),
-        (Driver((13, 0), ()), ALL, "driver of CUDA 13.0, no GPU; kernels compile, with the toolkit of CUDA 13.5", None),
+        (Driver((13, 0), ()), ALL, f"driver of CUDA 13.0, no GPU; {COMPILES}", None),
         (
             Driver((13, 0), (Device("GTX 1080", (6, 1)),)),
             ALL,
             "driver of CUDA 13.0, GTX 1080 (sm_61); GTX 1080: older than sm_75, which is the oldest that graphc compiles for",
             None,
         ),
-        (Driver((13, 0), (H100,)), {**ALL, "nvidia-cuda-nvdisasm": None}, "driver of CUDA 13.0, NVIDIA H100 (sm_90); kernels compile, with the toolkit of CUDA 13.5", None),
     ],
-)  # fmt: skip
+)
 def test_the_diagnosis(driver: Driver | None, packages: dict[str, str | None], summary: str, hint: str | None) -> None:
     assert diagnose(driver, packages) == (summary, hint)
 

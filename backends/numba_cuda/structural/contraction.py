@@ -95,6 +95,11 @@ def tile_for(geometry: Geometry, element: Element, rows: Dim, columns: Dim) -> T
     return geometry.tile_for(element.held.bits // 8)
 
 
+def resident_for(element: Element) -> int:
+    """How many blocks of a tiled product should be on a multiprocessor: while one waits for memory, another works."""
+    return 2 if element.held.bits <= 32 else 1
+
+
 def lower_dot_general(
     attributes: Mapping[str, Any], operands: Sequence[TensorType], results: Sequence[TensorType], geometry: Geometry
 ) -> tuple[DeviceSource, ...]:
@@ -105,7 +110,7 @@ def lower_dot_general(
     rows, columns = product(x.shape[a] for a in x_free), product(y.shape[a] for a in y_free)
     element = Element(result.dtype)
     tile = tile_for(geometry, element, rows, columns)
-    text = DeviceText("dot_general", geometry, tile.threads)
+    text = DeviceText("dot_general", geometry, tile.threads, resident_for(element))
     for number, name in enumerate(("x", "y", "result")):
         text.buffer(name, number, result.dtype)
     text.size("rows", rows)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from graphc.backends.numba_cpu.structural.template import Element, flattened
 from graphc.backends.numba_cuda.geometry import Geometry
 from graphc.backends.numba_cuda.source import DeviceLowering, DeviceSource, DeviceText
-from graphc.backends.numba_cuda.structural.contraction import tile_for, tiles_of
+from graphc.backends.numba_cuda.structural.contraction import resident_for, tile_for, tiles_of
 from graphc.backends.numba_cuda.structural.tiles import tiled_product
 from graphc.ir.dims import product
 from graphc.ir.types import TensorType
@@ -79,7 +79,7 @@ def lower_conv_general(
     places = product(result.shape[2:])
     columns = x.shape[0] * places
     tile = tile_for(geometry, element, features, columns)
-    text = DeviceText("conv_general", geometry, tile.threads)
+    text = DeviceText("conv_general", geometry, tile.threads, resident_for(element))
     for number, name in enumerate(("x", "w", "result")):
         text.buffer(name, number, result.dtype)
     text.size("rows", features)

@@ -40,7 +40,8 @@ def _sort_rows(text: DeviceText, element: Element, descending: bool) -> None:
                 text.line("k = j ^ mask")
                 with text.block("if k > j and k < n:"):
                     text.line("left = positions[place + j]", "right = positions[place + k]")
-                    text.line(f"a = {element.load('x', 'base + left * inner')}", f"b = {element.load('x', 'base + right * inner')}")
+                    text.line(f"a = {element.load('x', 'base + left * inner')}")
+                    text.line(f"b = {element.load('x', 'base + right * inner')}")
                     text.line(f"ahead = {_before(element, 'b', 'a', descending)}")
                     text.line(f"behind = {_before(element, 'a', 'b', descending)}")
                     with text.block("if ahead or (not behind and right < left):"):
@@ -49,7 +50,9 @@ def _sort_rows(text: DeviceText, element: Element, descending: bool) -> None:
         text.line("size = 2 * size")
 
 
-def _lower(name: str, x: TensorType, axis: int, descending: bool, k: Dim | None, geometry: Geometry) -> tuple[DeviceSource, ...]:
+def _lower(
+    name: str, x: TensorType, axis: int, descending: bool, k: Dim | None, geometry: Geometry
+) -> tuple[DeviceSource, ...]:
     element = Element(x.dtype)
     text = DeviceText(name, geometry)
     text.buffer("x", 0, x.dtype)

@@ -37,52 +37,61 @@ class Factor(Protocol):
 class _Slab:
     """One factor's slab: which elements a thread brings, and where they go in shared memory."""
 
-    def __init__(self, text: DeviceText, tile: Tile, name: str, extent: int, count: str, factor: Factor, element: Element) -> None:
+    def __init__(
+        self, text: DeviceText, tile: Tile, name: str, extent: int, count: str, factor: Factor, element: Element
+    ) -> None:
         self.text, self.name, self.extent, self.factor, self.element = text, name, extent, factor, element
         self.depth, self.count, self.pitch = tile.depth, count, extent + PADDING
         self.threads = tile.threads
         self.loads = -(-extent * tile.depth // tile.threads)
         self.is_uneven = extent * tile.depth % tile.threads != 0
         text.shared(f"slab_{name}", 2 * tile.depth * self.pitch, stored(element.held))
-        along = factor.runs_along_depth
-        # Across or along the depth, a thread keeps to one index where the threads divide evenly.
-        self.fast, self.slow = (tile.depth, extent) if along else (extent, tile.depth)
+        # Neighbouring threads bring neighbours in memory: elements along the depth, or across it.
+        self.along = factor.runs_along_depth
+        self.fast, slow = (tile.depth, extent) if self.along else (extent, tile.depth)
+        self.slow = slow
+        self.apart = self.threads // self.fast  # of a thread's elements, in the other direction
+        assert self.threads % self.fast == 0, "a thread keeps to one index in the direction that memory runs"
+
+    def _own(self, load: int) -> str:
+        """The index in the slab of the thread's element ``load``."""
+        return f"({self.name}_slow + {load * self.apart})" if self.along else f"{self.name}_fast"
+
+    def _depth(self, load: int) -> str:
+        return f"{self.name}_fast" if self.along else f"({self.name}_slow + {load * self.apart})"
+
+    def _mark(self, load: int) -> str:
+        return f"{self.name}{load if self.along else 0}"
 
     def places(self) -> None:
-        """Which index and depth in the slab each of this thread's elements has."""
-        text, n = self.text, self.name
-        for load in range(self.loads):
-            text.line(f"e = t + {load * self.threads}")
-            fast, slow = ("d", "m") if self.factor.runs_along_depth else ("m", "d")
-            text.line(f"{n}{fast}{load} = e % {self.fast}", f"{n}{slow}{load} = e // {self.fast}")
+        """Where in the slab this thread's elements are."""
+        self.text.line(f"{self.name}_fast = t % {self.fast}", f"{self.name}_slow = t // {self.fast}")
 
     def begin(self, first: str) -> None:
         """What depends on the tile: ``first`` is its first index."""
-        for load in range(self.loads):
-            self.factor.of_index(self.text, f"({first} + {self.name}m{load})", f"{self.name}{load}")
+        for load in range(self.loads if self.along else 1):
+            self.factor.of_index(self.text, f"({first} + {self._own(load)})", self._mark(load))
 
     def fetch(self, first: str, depth_from: str) -> None:
         """Read this thread's elements of the slab that begins at ``depth_from`` into registers."""
         text, n = self.text, self.name
         for load in range(self.loads):
-            text.line(f"{n}_{load} = {self.element.literal(0)}", f"at = {depth_from} + {n}d{load}")
-            inside = f"{first} + {n}m{load} < {self.count} and at < depth"
+            text.line(f"{n}_{load} = {self.element.literal(0)}", f"at = {depth_from} + {self._depth(load)}")
+            inside = f"{first} + {self._own(load)} < {self.count} and at < depth"
             if self.is_uneven:
-                inside += f" and {n}{'m' if self.factor.runs_along_depth else 'd'}{load} < {self.slow}"
+                inside += f" and {n}_slow + {load * self.apart} < {self.slow}"
             with text.block(f"if {inside}:"):
                 self.factor.of_depth(text, "at", f"{n}d")
-                self.factor.read(text, f"{n}_{load}", f"{n}{load}", f"{n}d")
+                self.factor.read(text, f"{n}_{load}", self._mark(load), f"{n}d")
 
     def put(self, half: str) -> None:
         """Put the registers into a half of the shared memory."""
         n = self.name
         for load in range(self.loads):
-            line = f"slab_{n}[{half} * {self.depth * self.pitch} + {n}d{load} * {self.pitch} + {n}m{load}] = {n}_{load}"
-            if self.is_uneven:
-                with self.text.block(f"if {n}{'m' if self.factor.runs_along_depth else 'd'}{load} < {self.slow}:"):
-                    self.text.line(line)
-            else:
-                self.text.line(line)
+            place = f"{half} * {self.depth * self.pitch} + {self._depth(load)} * {self.pitch} + {self._own(load)}"
+            condition = [f"if {n}_slow + {load * self.apart} < {self.slow}:"] if self.is_uneven else []
+            with self.text.block(*condition):
+                self.text.line(f"slab_{n}[{place}] = {n}_{load}")
 
 
 def tiled_product(text: DeviceText, tile: Tile, element: Element, left: Factor, right: Factor, place: str) -> None:
