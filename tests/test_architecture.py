@@ -40,7 +40,7 @@ FRONTENDS_APART: Final[dict[str, set[str]]] = {
 }
 
 # Imports inside functions are for what is heavy or optional; the CLI also loads its commands so.
-HEAVY: Final = {"numba", "llvmlite", "ml_dtypes", "rich", "matplotlib", "tqdm", "torch", "scipy"}
+HEAVY: Final = {"numba", "cuda", "llvmlite", "ml_dtypes", "rich", "matplotlib", "tqdm", "torch", "scipy"}
 LOADS_LAZILY: Final = {"cli"}
 
 NUMBA_INTERNALS: Final = ("numba.core", "numba.np", "numba.cpython", "numba.misc", "numba.parfors")

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.cli.render import add_output_options, to_json_text, write_file
-from graphc.cli.stages import parameter_names
+from graphc.cli.stages import add_target_choice, parameter_names
 from graphc.cli.targets import Request, resolve
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
@@ -21,7 +21,6 @@ from graphc.ir.graph import Graph
 from graphc.ir.printer import value_names
 from graphc.ir.types import TensorType
 from graphc.locations import UNKNOWN
-from graphc.runtime.targets import TARGETS
 
 _DESCRIPTION: Final = """\
 Run a graph in text form on arrays, and print a summary of its outputs. The arrays are those of one .npz file, which are
@@ -43,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     parser.add_argument("file", metavar="FILE.gir", help="the text of a graph; - for standard input")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="one .npz file, or a .npy file for each parameter")
-    parser.add_argument("--target", choices=tuple(TARGETS), default="cpu", help="on what to run it (default: cpu)")
+    add_target_choice(parser, "on what to run it")
     parser.add_argument("--fast-math", action="store_true", help="allow changes that alter rounding, NaN or infinities")
     parser.add_argument("--check", action="store_true", help="compare with the reference")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")

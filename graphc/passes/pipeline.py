@@ -77,9 +77,10 @@ def pipeline(target: str, *, fast_math: bool = False) -> Pipeline:
 
     Raises ArgumentError for an unknown target.
     """
-    if target not in PIPELINES:
+    name = target.partition(":")[0]  # "cuda:sm_90" is for a certain machine
+    if name not in PIPELINES:
         raise ArgumentError(f"there is no pipeline for {target!r}", hint=f"targets: {', '.join(sorted(PIPELINES))}")
-    return Pipeline(target, with_options(PIPELINES[target], fast_math=fast_math))
+    return Pipeline(target, with_options(PIPELINES[name], fast_math=fast_math))
 
 
 def with_options(passes: Sequence[Pass], **options: object) -> tuple[Pass, ...]:

@@ -18,8 +18,8 @@ from graphc.errors import (
 from graphc.ir.graph import Graph, Node
 from graphc.ir.types import Bindings, bind_shape, check_shape, solve_sizes
 from graphc.ops.core import check_guards, concrete_attributes
-from graphc.runtime.frame import Frame, Run
-from graphc.runtime.program import NativeKernel, Program, RunKernels
+from graphc.runtime.frame import AnyFrame, Frame, Run
+from graphc.runtime.program import AnyKernel, Program, RunKernels
 from graphc.runtime.storage import assign_storage
 
 #: How many combinations of input shapes an executable remembers the sizes of.
@@ -60,8 +60,8 @@ class Executable:
         self._types = graph.parameter_types
         self._sized = [node for node in graph.nodes() if _depends_on_sizes(node)]
         self._storage = assign_storage(program, in_place=in_place)
-        self._frames: OrderedDict[tuple[tuple[int, ...], ...], Frame] = OrderedDict()
-        self._latest: Frame | None = None
+        self._frames: OrderedDict[tuple[tuple[int, ...], ...], AnyFrame] = OrderedDict()
+        self._latest: AnyFrame | None = None
         self._run: Run | None = None  # of the latest frame
 
     def __call__(self, *arrays: Any) -> list[np.ndarray]:
@@ -101,7 +101,7 @@ class Executable:
             makers.setdefault(stage, partial(self._kernel_texts, stage))
         return Stages(makers)
 
-    def kernels(self) -> list[NativeKernel]:
+    def kernels(self) -> list[AnyKernel]:
         """The compiled kernels, in the order in which they run."""
         return [k for i in self.program.instructions if isinstance(i, RunKernels) for k in i.kernels]
 
@@ -129,18 +129,22 @@ class Executable:
             checked.append(array)
         return checked
 
-    def _frame(self, inputs: Sequence[np.ndarray]) -> Frame:
+    def _frame(self, inputs: Sequence[np.ndarray]) -> AnyFrame:
         key = tuple([array.shape for array in inputs])
         frame = self._frames.get(key)
         if frame is None:
             bindings = self._bind(inputs)
             for node in self._sized:
                 _check_node(node, bindings)
-            frame = Frame(self.program, self._storage, bindings)
+            frame = self._make_frame(bindings)
             self._frames[key] = frame
             while len(self._frames) > MAX_FRAMES:
                 self._frames.popitem(last=False)
         return frame
+
+    def _make_frame(self, bindings: Bindings) -> AnyFrame:
+        """The program for one set of sizes. A backend with a run time of its own makes its own kind."""
+        return Frame(self.program, self._storage, bindings)
 
     def _bind(self, inputs: Sequence[np.ndarray]) -> Bindings:
         bindings: Bindings = {}

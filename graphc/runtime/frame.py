@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
@@ -34,6 +34,13 @@ _MOST_IDLE: Final = 4  # workspaces kept for the next calls
 _WORD: Final = 8
 
 Run = Callable[[Sequence[Any]], "list[np.ndarray] | None"]
+
+
+class AnyFrame(Protocol):
+    """A program with every size known, of whatever run time."""
+
+    def runner(self) -> Run:
+        """A function from inputs to outputs; it gives None, and nothing has run, where they are not arrays for this frame."""
 
 
 class _Segment(NamedTuple):
@@ -112,6 +119,7 @@ class Frame:
         words += storage.results
         self.guard = (ctypes.c_int64 * max(1, len(words)))(*words)
         self._make_tape(bindings)
+        assert program.walk is not None, "a tape needs what walks it"
         self._walk = program.walk
         self._idle: list[_Workspace] = []
         is_one = len(self._segments) == 1 and self._segments[0].library is None
@@ -268,6 +276,7 @@ class Frame:
                 slots += self.storage.scratch[number]
                 self.most_operands = max(self.most_operands, len(slots))
                 for kernel in step.kernels:
+                    assert isinstance(kernel, NativeKernel), "a tape holds native kernels only"
                     words += _kernel_words(kernel, bindings, work, kept, number, slots)
                 passed += work * len(step.kernels)
                 total += (work + _KERNEL_BYTES) * len(step.kernels)

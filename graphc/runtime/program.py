@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,22 @@ from graphc.runtime.tape import Walk
 
 #: ``call(buffers, sizes, lo, hi, status)`` with addresses of i64 arrays as plain integers; releases the GIL.
 NativeCall = Callable[[int, int, int, int, int], int]
+
+
+class AnyKernel(Protocol):
+    """What all backends' kernels have. ``text(stage)`` gives the "source" and what was made of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sizes(self) -> tuple[Dim, ...]: ...
+
+    @property
+    def extent(self) -> Dim: ...
+
+    @property
+    def text(self) -> Callable[[str], str]: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +57,7 @@ class RunKernels:
     ``updates``: the result may be in the memory of the first operand, whose contents it then replaces.
     """
 
-    kernels: tuple[NativeKernel, ...]
+    kernels: tuple[AnyKernel, ...]
     operands: tuple[int, ...]
     results: tuple[int, ...]
     scratch: tuple[TensorType, ...] = ()
@@ -95,7 +112,7 @@ class Program:
     literals: dict[int, np.ndarray]
     instructions: tuple[Instruction, ...]
     aliases: dict[int, int]
-    #: The native loop that runs the kernels.
-    walk: Walk = field(repr=False)
+    #: The native loop that runs the kernels, where they are native.
+    walk: Walk | None = field(repr=False, default=None)
     #: Text of the whole program by stage ("kernels"), besides what each kernel has.
     texts: dict[str, Callable[[], str]] = field(default_factory=dict)
