@@ -15,6 +15,7 @@ from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
+from graphc.frontends.eager.memory import owns_memory_alone
 from graphc.frontends.eager.operators import SAFE, quick_function
 from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
@@ -182,6 +183,17 @@ class EagerContext:
                 written = Reference(leaf, 0)
             storage.value = written
             storage.written += 1
+
+    def replace(self, x: Any, value: Any) -> None:
+        """:meth:`write`, of a tensor that nobody will use: where nobody but ``x`` holds its memory, ``x`` takes that of
+        ``value`` instead of a copy."""
+        if x._array is not value._array and value._reference is None and not recorders.active:
+            self._check_writable(x)
+            if owns_memory_alone(x):
+                x._array = value._array
+                if x._storage is not None:
+                    x._storage.base_array = value._array
+        self.write(x, value)
 
     def call(
         self,

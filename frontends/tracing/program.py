@@ -24,6 +24,7 @@ from graphc.ir.graph import Graph, Value, topological_order
 from graphc.ir.types import TensorType
 from graphc.locations import Location
 from graphc.runtime.executable import Executable
+from graphc.runtime.program import NOTHING, Permissions
 
 
 class ValueGuard(NamedTuple):
@@ -110,7 +111,7 @@ class TracedProgram:
             [leaves[e.index] if e.source is None else e.source for e in self._inputs if e.kind != "gradient"]
         )
         self._executable: Any = None
-        self._in_place: Executable | None = None
+        self._in_place: Any = None
         self._repeated: Any = None
         self._has_repeated = False
         self._lock = threading.Lock()
@@ -155,7 +156,9 @@ class TracedProgram:
         if self._written:
             _check_overlap([sources[position] for position, _, _ in self._written], sources)
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
-        results = eager.call(self.graph, self.executable(), arguments, self._kept, self._unread, self._flows, self._in_place)
+        in_place = self._in_place_executable() if self._written else None
+        run = self.executable() if in_place is None else self._run
+        results = eager.call(self.graph, run, arguments, self._kept, self._unread, self._flows, in_place)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:
@@ -208,21 +211,30 @@ class TracedProgram:
         return unflatten(self._result_tree, [self._result(o, (), results) for o in self._outputs])
 
     def executable(self) -> Any:
-        """The compiled graph; compiled at first need."""
+        """The compiled graph, which changes none of its inputs; compiled at first need."""
         if self._executable is None:
             with self._lock:
                 if self._executable is None:
-                    compiled = compile_graph(self.graph)
-                    if self._written and isinstance(compiled, Executable):
-                        in_place = compiled.in_place()
-                        self._in_place = in_place if in_place.written else None
-                    self._executable = compiled
+                    known = self._in_place
+                    self._executable = compile_graph(self.graph) if known is None else known.permitted(NOTHING)
         return self._executable
+
+    def _run(self, *arrays: Any) -> Any:
+        return self.executable()(*arrays)
+
+    def _in_place_executable(self) -> Any:
+        """The compiled graph that writes outputs into the memory of the inputs whose new contents they are; None where
+        there is no such output."""
+        if self._in_place is None:
+            with self._lock:
+                if self._in_place is None:
+                    self._in_place = compile_graph(self.graph, permissions=Permissions(in_place=True))
+        return self._in_place if self._in_place.written else None
 
     def _write_back(self, target: Any, value: Any, flows: bool) -> None:
         if isinstance(target, Array):
             with set_grad_enabled(flows):
-                eager_context().write(target, value)
+                cast("Any", eager_context()).replace(target, value)
         elif target is not value._array:
             np.copyto(target, value._array)
 
