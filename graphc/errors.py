@@ -11,6 +11,7 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── OutOfBoundsError (IndexError)      an index outside its dimension
     ├── GradientError (RuntimeError)       a gradient that does not exist
     ├── InPlaceError (RuntimeError)        an in-place write that autograd or a view forbids
+    ├── DonatedError (RuntimeError)        the use of a tensor that was donated to a traced function
     ├── TraceError (RuntimeError)          something that a traced function cannot do
     │   ├── ConcretizationError (TypeError)
     │   └── LeakedTracerError
@@ -112,6 +113,12 @@ class InPlaceError(GraphcError, RuntimeError):
     """An in-place write that autograd or a broadcast view forbids."""
 
     code: ClassVar[str] = "GC202"
+
+
+class DonatedError(GraphcError, RuntimeError):
+    """A tensor is used whose memory was given away: it was a donated argument of a traced function."""
+
+    code: ClassVar[str] = "GC203"
 
 
 class TraceError(GraphcError, RuntimeError):

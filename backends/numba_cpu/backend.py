@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from graphc.errors import ArgumentError, BackendError
-from graphc.ir.graph import Graph, Node, Value
-from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
+from graphc.ir.graph import Graph, Value
+from graphc.loops.overwrite import Overwrite, overwritable
+from graphc.loops.plan import KernelStep, Plan, Step, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
 from graphc.runtime.executable import Executable
-from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.runtime.program import (
+    NOTHING,
+    Instruction,
+    NativeKernel,
+    Permissions,
+    Program,
+    RunCheck,
+    RunKernels,
+    RunLibrary,
+    View,
+)
+from graphc.runtime.storage import choose_overwrites
 
 from .emit import emit
 from .gemm.convolution import lower_conv_general
@@ -21,7 +34,7 @@ from .gemm.lowering import lower_dot_general
 from .kernels import ModuleNames, compile_kernel
 from .library import BLAS, LIBRARY, LibraryMaker
 from .structural import LOWERINGS as STRUCTURAL
-from .structural.indexing import CHECKED, UPDATES, starts_inside
+from .structural.indexing import CHECKED, UPDATES, copy_outside, starts_inside
 from .walker import walk
 
 SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64*")
@@ -37,8 +50,11 @@ LOWERINGS: Final[dict[str, Lowering]] = {
 """Primitive name → lowering, of every op that is not elementwise."""
 
 
-def compile(graph: Graph, *, fast_math: bool = False, blas: bool | None = None) -> Executable:
-    """An executable of ``graph``. Kernels with the same text are compiled once, and kept on disk.
+def compile(
+    graph: Graph, *, fast_math: bool = False, blas: bool | None = None, permissions: Permissions = NOTHING
+) -> Executable:
+    """An executable of ``graph``. Kernels with the same text are compiled once, and kept on disk. ``permissions``: what it
+    may do to the memory of its inputs (see :meth:`Executable.permitted`).
 
     ``blas``: matrix products run through NumPy, and so on the BLAS that it was built with, instead of kernels of our own.
     None leaves it to the variable GRAPHC_MATMUL, ``own`` (the default) or ``blas``. Our kernels are as fast as OpenBLAS, and
@@ -50,8 +66,8 @@ def compile(graph: Graph, *, fast_math: bool = False, blas: bool | None = None) 
     if blas is None:
         blas = _blas_is_chosen()
     library = {**LIBRARY, **BLAS} if blas else LIBRARY
-    plan = make_plan(graph, frozenset(library))
-    return Executable(graph, _Assembly(plan, fast_math, library).program())
+    assembly = _Assembly(make_plan(graph, frozenset(library), place_updates=True), fast_math, library)
+    return Executable(graph, assembly.program(permissions), assembly.program)
 
 
 def _blas_is_chosen() -> bool:
@@ -82,20 +98,19 @@ def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str |
 
 
 class _Assembly:
+    """Puts programs together from a plan. What is in whose memory is known before kernels are made, as they depend on it."""
+
     def __init__(self, plan: Plan, fast_math: bool, library: Mapping[str, LibraryMaker]) -> None:
         self.plan, self.fast_math, self.library = plan, fast_math, library
         self.slots: dict[Value, int] = {}
-
-    def program(self) -> Program:
-        graph = self.plan.graph
+        graph = plan.graph
         parameters = [self._slot(p) for p in graph.parameters]
         literals = {
-            self._slot(value): np.require(array, value.type.dtype.numpy, ["C", "A"])
-            for value, array in self.plan.literals.items()
+            self._slot(value): np.require(array, value.type.dtype.numpy, ["C", "A"]) for value, array in plan.literals.items()
         }
-        instructions = [self._instruction(step) for step in self.plan.steps]
+        instructions = [self._outline(step) for step in plan.steps]
         outputs = [self._slot(o) for o in graph.outputs]
-        return Program(
+        self.outline = Program(
             slots=tuple(value.type for value in self.slots),
             parameters=tuple(parameters),
             outputs=tuple(outputs),
@@ -103,8 +118,19 @@ class _Assembly:
             instructions=tuple(instructions),
             aliases=dict(graph.aliases),
             walk=walk(),
-            texts={"kernels": self.plan.describe},
         )
+
+    def program(self, permissions: Permissions = NOTHING) -> Program:
+        outline = replace(self.outline, permissions=permissions)
+        instructions: list[Instruction] = []
+        steps: list[Step] = []
+        for step, made, overwrites in zip(self.plan.steps, outline.instructions, choose_overwrites(outline), strict=True):
+            if isinstance(step, KernelStep):
+                step = replace(step, kernel=replace(step.kernel, overwrites=overwrites))
+            steps.append(step)
+            instructions.append(self._with_kernels(step, made) if isinstance(made, RunKernels) else made)
+        plan = replace(self.plan, steps=tuple(steps))
+        return replace(outline, instructions=tuple(instructions), texts={"kernels": plan.describe})
 
     def _slot(self, value: Value) -> int:
         return self.slots.setdefault(value, len(self.slots))
@@ -112,15 +138,11 @@ class _Assembly:
     def _slots(self, values: Sequence[Value]) -> tuple[int, ...]:
         return tuple([self._slot(v) for v in values])
 
-    def _instruction(self, step: KernelStep | OpStep | ViewStep) -> Instruction:
+    def _outline(self, step: Step) -> Instruction:
+        """The instruction of a step, yet without kernels, and with all that it could overwrite."""
         operands, results = self._slots(step.operands), self._slots(step.results)
         if isinstance(step, KernelStep):
-            sources = emit(step.kernel)
-            shown = emit(step.kernel, annotate=True)
-            kernels = [
-                native_kernel(s, fast_math=self.fast_math, shown=a.source) for s, a in zip(sources, shown, strict=True)
-            ]
-            return RunKernels(tuple(kernels), operands, results, sources[0].scratch)
+            return RunKernels((), operands, results, overwrites=overwritable(step.kernel, _updated(step)))
         node = step.node
         if isinstance(step, ViewStep):
             return View(operands[0], results[0], node.types[0].shape, node.location)
@@ -128,22 +150,41 @@ class _Assembly:
             return RunCheck(operands[0], node.attributes["message"], node.location)
         if node.op.name in self.library:
             return RunLibrary(node.op.name, self.library[node.op.name](node), operands, results)
-        return self._structural(node, operands, results)
-
-    def _structural(self, node: Node, operands: tuple[int, ...], results: tuple[int, ...]) -> RunKernels:
-        lowering = LOWERINGS.get(node.op.name)
-        if lowering is None:
+        if node.op.name not in LOWERINGS:
             raise BackendError(f"the cpu backend has no lowering for {node.op.name}", location=node.location)
-        lowered = lowering(node.attributes, [v.type for v in node.inputs], node.types)
-        sources = (lowered,) if isinstance(lowered, KernelSource) else lowered
-        kernels = tuple([native_kernel(source, fast_math=self.fast_math) for source in sources])
         return RunKernels(
-            kernels,
+            (),
             operands,
             results,
-            sources[0].scratch,
             checks=node.op.name in CHECKED and not starts_inside(node),
             op=node.op.name,
             location=node.location,
             updates=node.op.name in UPDATES,
         )
+
+    def _with_kernels(self, step: Step, made: RunKernels) -> RunKernels:
+        if isinstance(step, KernelStep):
+            sources = emit(step.kernel)
+            shown = emit(step.kernel, annotate=True)
+            kernels = [
+                native_kernel(s, fast_math=self.fast_math, shown=a.source) for s, a in zip(sources, shown, strict=True)
+            ]
+            updated = _updated(step)
+            if step.placement is not None and updated is not None and not step.kernel.overwrites:
+                around = copy_outside(step.placement, updated, len(step.operands))
+                kernels.insert(0, native_kernel(around, fast_math=self.fast_math))
+            chosen = tuple([Overwrite(*pair) for pair in step.kernel.overwrites])
+            return replace(made, kernels=tuple(kernels), scratch=sources[0].scratch, overwrites=chosen)
+        node = step.node
+        lowered = LOWERINGS[node.op.name](node.attributes, [v.type for v in node.inputs], node.types)
+        sources = (lowered,) if isinstance(lowered, KernelSource) else lowered
+        return replace(
+            made,
+            kernels=tuple([native_kernel(source, fast_math=self.fast_math) for source in sources]),
+            scratch=sources[0].scratch,
+        )
+
+
+def _updated(step: KernelStep) -> int | None:
+    """The operand that the kernel writes a region of."""
+    return None if step.placement is None else step.operands.index(step.placement.whole)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from graphc.dtypes import DType
-from graphc.errors import GraphcError, InPlaceError, LeakedTracerError
+from graphc.errors import GradientError, GraphcError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype
 from graphc.frontends.call_pattern import NOT_ALIKE, CallPattern
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
+from graphc.frontends.eager.memory import give_up_memory, owns_memory_alone
 from graphc.frontends.eager.operators import SAFE, quick_function
 from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
@@ -26,7 +27,7 @@ from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
-from graphc.locations import current_location
+from graphc.locations import Location, current_location
 from graphc.runtime.executable import Executable
 
 _BROADCAST = get_primitive("broadcast_in_dim")
@@ -182,6 +183,36 @@ class EagerContext:
                 written = Reference(leaf, 0)
             storage.value = written
             storage.written += 1
+
+    def replace(self, x: Any, value: Any) -> None:
+        """:meth:`write`, of a tensor that nobody will use: where nobody but ``x`` holds its memory, ``x`` takes that of
+        ``value`` instead of a copy."""
+        if x._array is not value._array and value._reference is None and not recorders.active:
+            self._check_writable(x)
+            if owns_memory_alone(x):
+                x._array = value._array
+                if x._storage is not None:
+                    x._storage.base_array = value._array
+        self.write(x, value)
+
+    def check_donation(self, x: Any, name: str) -> None:
+        """Raise GradientError where the value of the donated argument ``x``, called ``name``, has to stay."""
+        if mode.enabled and x.requires_grad:
+            raise GradientError(
+                f"the donated argument {name} requires gradients, so that backward() may need its value",
+                hint="donate a detach()ed tensor, or call the function under `with gc.no_grad():`",
+            )
+
+    def donation(self, x: Any) -> Any:
+        """What to run a program on that may overwrite the donated argument ``x``: ``x``, or a copy where somebody else sees
+        its memory."""
+        if not x._array.flags.writeable or recorders.active or not owns_memory_alone(x, least=0):
+            return Tensor.wrap(x._array.copy(), x.type)
+        return x
+
+    def donate(self, x: Any, function: str, location: Location) -> None:
+        """Take its memory from the donated argument ``x`` of ``function``."""
+        give_up_memory(x, function, location)
 
     def call(
         self,

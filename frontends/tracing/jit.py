@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -53,6 +53,7 @@ class JitFunction(Generic[P, R]):
         *,
         static_argnums: Sequence[int] = (),
         static_argnames: str | Sequence[str] = (),
+        donate: str | int | Sequence[str | int] = (),
         name: str | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
@@ -61,6 +62,8 @@ class JitFunction(Generic[P, R]):
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self._static_names = frozenset(static_argnames)
         self._static_positions = _static_positions(function, static_argnums, static_argnames)
+        self._donated = frozenset((donate,) if isinstance(donate, (str, int)) else donate)
+        _check_donated(function, self._donated, self._static_positions, self._static_names)
         self._programs: OrderedDict[Any, list[TracedProgram]] = OrderedDict()
         self._sizes: list[int] = []  # of the graphs of all programs
         self._lock = threading.RLock()
@@ -101,6 +104,8 @@ class JitFunction(Generic[P, R]):
                 self._remember(key, program)
                 sources = program.match(leaves)
                 assert sources is not None
+        if self._donated:
+            return cast("R", program.run_donating(sources, leaves))
         result = program.run(sources)
         self._repeated = program.repeated(tree, key_leaves)
         return cast("R", result)
@@ -190,7 +195,9 @@ class JitFunction(Generic[P, R]):
                     for tracer, value, leaf in zip(inputs, plain, leaves, strict=True)
                 ]
                 args, kwargs = unflatten(tree, inputs)
-                return TracedProgram(context, self.function(*args, **kwargs), self.function, plain, whole=whole)
+                result = self.function(*args, **kwargs)
+                donated = {} if whole or not self._donated else _donated_leaves(self.function, tree, self._donated)
+                return TracedProgram(context, result, self.function, plain, whole=whole, donated=donated)
         finally:
             context.close()
 
@@ -244,7 +251,9 @@ def jit(function: Any = None, **options: Any) -> Any:
     ``self`` are inputs with their contents at each call. In-place writes and views keep their eager meaning, and
     ``backward()`` works within and through it.
 
-    ``static_argnums``, ``static_argnames``: what the graph may depend on. ``name``: of the graph. Under GRAPHC_MODE=eager in
+    ``static_argnums``, ``static_argnames``: what the graph may depend on. ``donate``: names or positions of arguments that the
+    caller has no more use for, so that results may take their memory; a tensor among them raises DonatedError when it is used
+    again. Memory that others see too, as views or through NumPy, is copied. ``name``: of the graph. Under GRAPHC_MODE=eager in
     the environment the function runs op by op, for debugging.
 
     >>> @gc.jit
@@ -281,6 +290,51 @@ def _static_positions(function: Any, numbers: Sequence[int], names: Sequence[str
     count = len(parameters)
     positions = {n + count if n < 0 else n for n in numbers}
     return frozenset(positions | {i for i, p in enumerate(parameters) if p in names})
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
+def _check_donated(
+    function: Any, donated: Collection[str | int], static_positions: Collection[int], static_names: Collection[str]
+) -> None:
+    parameters = _parameters(function)
+    names = [p.name for p in parameters]
+    kinds = [p.kind for p in parameters]
+    for argument in donated:
+        if isinstance(argument, str):
+            if names and argument not in names and inspect.Parameter.VAR_KEYWORD not in kinds:
+                raise ArgumentError(f"donate: the function has no parameter {argument!r}; it has {names}")
+            is_static = argument in static_names
+        else:
+            is_there = -len(names) <= argument < len(names)
+            if names and not is_there and inspect.Parameter.VAR_POSITIONAL not in kinds:
+                raise ArgumentError(f"donate: there is no argument {argument}; the function has {names}")
+            is_static = (argument + len(names) if argument < 0 else argument) in static_positions
+        if is_static:
+            raise ArgumentError(f"donate: the argument {argument!r} is static, so it has no memory to give")
+
+
+def _donated_leaves(function: Any, tree: Any, donated: Collection[str | int]) -> dict[int, str]:
+    """The leaves of donated arguments, by position, with their names."""
+    names = [p.name for p in _parameters(function)]
+    args, kwargs = tree.children
+    wanted = {place + len(names) if isinstance(place, int) and place < 0 else place for place in donated}
+    leaf_names = _parameter_names(function, tree)
+    given = [(names[index] if index < len(names) else "", index, child) for index, child in enumerate(args.children)]
+    for key, child in zip(kwargs.keys, kwargs.children, strict=True):
+        given.append((key, names.index(key) if key in names else -1, child))
+    found: dict[int, str] = {}
+    first = 0
+    for name, index, child in given:
+        if name in wanted or index in wanted:
+            found.update((leaf, leaf_names[leaf]) for leaf in range(first, first + child.leaves))
+        first += child.leaves
+    return found
 
 
 def _parameter_names(function: Any, tree: Any) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
@@ -22,9 +23,12 @@ from graphc.frontends.tracing.context import Input, TraceContext
 from graphc.frontends.tracing.signature import Static, describe_leaf, is_dynamic
 from graphc.ir.graph import Graph, Value, topological_order
 from graphc.ir.types import TensorType
-from graphc.locations import Location
+from graphc.locations import Location, current_location
 from graphc.ops.core import inspected
 from graphc.runtime.executable import Executable
+from graphc.runtime.program import NOTHING, Permissions
+
+NO_DONATIONS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class ValueGuard(NamedTuple):
@@ -50,7 +54,8 @@ class TracedProgram:
     """The result of tracing one call; :meth:`match` finds whether a call may use it, :meth:`run` runs it.
 
     A call takes results that are arguments, or views of them, from its arguments. With ``whole`` they are outputs of the
-    graph like all others: that graph is for reading, and for running by itself.
+    graph like all others: that graph is for reading, and for running by itself. ``donated``: the names of the argument
+    leaves whose memory a call may overwrite.
     """
 
     def __init__(
@@ -61,13 +66,14 @@ class TracedProgram:
         leaves: Sequence[Any],
         *,
         whole: bool = False,
+        donated: Mapping[int, str] = NO_DONATIONS,
     ) -> None:
         outputs: list[Value] = []
         found: list[_Output] = []
         result_leaves, self._result_tree = flatten(result)
         self._flows: list[bool] = []  # for each output of the graph, whether gradients go through it
         for leaf in result_leaves:
-            found.append(_output_of(leaf, context, outputs, self._flows, whole))
+            found.append(_output_of(leaf, context, outputs, self._flows, whole, donated))
         self._outputs = tuple(found)
         updated = _updates_that_flow(context, [v for v, flows in zip(outputs, self._flows, strict=True) if flows])
         self._inputs = tuple(context.inputs)
@@ -78,7 +84,7 @@ class TracedProgram:
         aliases: dict[int, int] = {}
         for position, entry in enumerate(self._inputs):
             storage = entry.tracer._storage
-            if storage.written and entry.kind != "gradient":
+            if storage.written and entry.kind != "gradient" and not (entry.kind == "argument" and entry.index in donated):
                 aliases[len(outputs)] = position
                 flows = entry.tracer._requires_grad and not entry.tracer._is_leaf
                 self._written.append((position, len(outputs), flows))
@@ -110,8 +116,14 @@ class TracedProgram:
         self._sharing = self._shared_memory(
             [leaves[e.index] if e.source is None else e.source for e in self._inputs if e.kind != "gradient"]
         )
+        self._donated = dict(donated)
+        self._donated_inputs = [
+            position
+            for position, entry in enumerate(self._inputs)
+            if entry.kind == "argument" and entry.index in donated and isinstance(leaves[entry.index], Array)
+        ]
         self._executable: Any = None
-        self._in_place: Executable | None = None
+        self._in_place: Any = None
         self._repeated: Any = None
         self._has_repeated = False
         self._lock = threading.Lock()
@@ -167,8 +179,14 @@ class TracedProgram:
         if self._written:
             _check_overlap([sources[position] for position, _, _ in self._written], sources)
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
-        run = inspected(self.graph) or self.executable()
-        results = eager.call(self.graph, run, arguments, self._kept, self._unread, self._flows, self._in_place)
+        for position in self._donated_inputs:
+            arguments[position] = eager.donation(sources[position])
+        run = inspected(self.graph)
+        in_place = None
+        if run is None:
+            in_place = self._in_place_executable() if self._written or self._donated_inputs else None
+            run = self.executable() if in_place is None else self._run
+        results = eager.call(self.graph, run, arguments, self._kept, self._unread, self._flows, in_place)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:
@@ -189,7 +207,8 @@ class TracedProgram:
         args, kwargs = tree.children
         if kwargs.children or any(child.kind is not None for child in args.children):
             return None
-        if self._written or self._gradients or self._without_gradient or self._met or any(o.of_input for o in self._outputs):
+        does_more = self._written or self._donated or self._gradients or self._without_gradient or self._met
+        if does_more or any(o.of_input for o in self._outputs):
             return None
         values = {guard.leaf: guard.value for guard in self.guards}
         if any(value != value for value in values.values()):
@@ -220,22 +239,45 @@ class TracedProgram:
     def _build(self, results: list[Any]) -> Any:
         return unflatten(self._result_tree, [self._result(o, (), results) for o in self._outputs])
 
+    def run_donating(self, sources: Sequence[Any], leaves: Sequence[Any]) -> Any:
+        """:meth:`run`; then the donated tensors among the arguments ``leaves`` have no memory any more, even if it fails."""
+        eager: Any = eager_context()
+        donated = [(leaves[leaf], name) for leaf, name in self._donated.items() if isinstance(leaves[leaf], Array)]
+        for tensor, name in donated:
+            eager.check_donation(tensor, name)
+        try:
+            return self.run(sources)
+        finally:
+            location = current_location()
+            for tensor, _ in donated:
+                eager.donate(tensor, self.graph.name, location)
+
     def executable(self) -> Any:
-        """The compiled graph; compiled at first need."""
+        """The compiled graph, which changes none of its inputs; compiled at first need."""
         if self._executable is None:
             with self._lock:
                 if self._executable is None:
-                    compiled = compile_graph(self.graph)
-                    if self._written and isinstance(compiled, Executable):
-                        in_place = compiled.in_place()
-                        self._in_place = in_place if in_place.written else None
-                    self._executable = compiled
+                    known = self._in_place
+                    self._executable = compile_graph(self.graph) if known is None else known.permitted(NOTHING)
         return self._executable
+
+    def _run(self, *arrays: Any) -> Any:
+        return self.executable()(*arrays)
+
+    def _in_place_executable(self) -> Any:
+        """The compiled graph that writes outputs into the memory of the inputs whose new contents they are, and anything into
+        donated ones; None where it would write to none."""
+        if self._in_place is None:
+            with self._lock:
+                if self._in_place is None:
+                    permissions = Permissions(in_place=True, donated=frozenset(self._donated_inputs))
+                    self._in_place = compile_graph(self.graph, permissions=permissions)
+        return self._in_place if self._in_place.written else None
 
     def _write_back(self, target: Any, value: Any, flows: bool) -> None:
         if isinstance(target, Array):
             with set_grad_enabled(flows):
-                eager_context().write(target, value)
+                cast("Any", eager_context()).replace(target, value)
         elif target is not value._array:
             np.copyto(target, value._array)
 
@@ -274,12 +316,14 @@ def _updates_that_flow(context: TraceContext, differentiable: Sequence[Value]) -
     return found
 
 
-def _output_of(leaf: Any, context: TraceContext, outputs: list[Value], flows: list[bool], whole: bool) -> _Output:
+def _output_of(
+    leaf: Any, context: TraceContext, outputs: list[Value], flows: list[bool], whole: bool, donated: Collection[int]
+) -> _Output:
     if not isinstance(leaf, Array):
         return _Output(None, False, (), False, leaf)
     tracer = leaf if isinstance(leaf, Tracer) else context.lift(leaf)
     for position, entry in enumerate(() if whole else context.inputs):
-        is_array = entry.kind != "gradient" and (entry.tracer._concrete is _NO_VALUE)
+        is_array = entry.kind != "gradient" and (entry.tracer._concrete is _NO_VALUE) and entry.index not in donated
         if is_array and tracer._storage is entry.tracer._storage:
             return _Output(position, True, tracer._chain, False, None)
     outputs.append(context.lift(tracer).value)

@@ -74,6 +74,7 @@ class Kernel:
 
     Buffers are numbered: operands first, then results, then ``rows``: temporaries for one point of the kept loops
     each, which stages of that point share. ``why`` says for each fusion decision what was decided and the reason.
+    ``overwrites``: (result, operand), by position, of those that are one buffer.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Kernel:
     sizes: tuple[tuple[str, Dim], ...] = ()
     why: tuple[str, ...] = ()
     rows: tuple[DType, ...] = ()
+    overwrites: tuple[tuple[int, int], ...] = ()
 
     @property
     def only(self) -> Stage:
@@ -114,7 +116,12 @@ class Kernel:
             lines.append(f"  sizes  {', '.join(extra)}")
         buffers = [f"b{i}: {type_}" for i, type_ in enumerate(self.operands + self.results)]
         lines.append(f"  reads  {', '.join(buffers[: len(self.operands)]) or 'nothing'}")
-        lines.append(f"  writes {', '.join(buffers[len(self.operands) :])}")
+        overwritten = dict(self.overwrites)
+        written = [
+            f"{buffer} over b{overwritten[number]}" if number in overwritten else buffer
+            for number, buffer in enumerate(buffers[len(self.operands) :])
+        ]
+        lines.append(f"  writes {', '.join(written)}")
         for number, dtype in enumerate(self.rows, len(buffers)):
             lines.append(f"  keeps  b{number}: {dtype.short}, one row")
         for number, stage in enumerate(self.stages):

@@ -19,7 +19,7 @@ from graphc.ir.graph import Graph, Node
 from graphc.ir.types import Bindings, bind_shape, check_shape, solve_sizes
 from graphc.ops.core import check_guards, concrete_attributes
 from graphc.runtime.frame import AnyFrame, Frame, Run
-from graphc.runtime.program import AnyKernel, Program, RunKernels
+from graphc.runtime.program import AnyKernel, Permissions, Program, RunKernels
 from graphc.runtime.storage import assign_storage
 
 #: How many combinations of input shapes an executable remembers the sizes of.
@@ -53,13 +53,14 @@ class Executable:
     CheckError, with the line of the user's that made the op, for what fails while running.
     """
 
-    def __init__(self, graph: Graph, program: Program, *, in_place: bool = False) -> None:
+    def __init__(self, graph: Graph, program: Program, remake: Callable[[Permissions], Program] | None = None) -> None:
         self.graph = graph
         self.program = program
+        self._remake = remake
         self._names = [p.node.name or f"input {i}" for i, p in enumerate(graph.parameters)]
         self._types = graph.parameter_types
         self._sized = [node for node in graph.nodes() if _depends_on_sizes(node)]
-        self._storage = assign_storage(program, in_place=in_place)
+        self._storage = assign_storage(program)
         self._frames: OrderedDict[tuple[tuple[int, ...], ...], AnyFrame] = OrderedDict()
         self._latest: AnyFrame | None = None
         self._run: Run | None = None  # of the latest frame
@@ -77,17 +78,25 @@ class Executable:
         assert outputs is not None, "inputs that were checked do not fit the frame made for them"
         return outputs
 
-    def in_place(self) -> Executable:
-        """An executable of the same program that may write an output straight into the parameter that it is the new
-        contents of (:attr:`Graph.aliases`); such an output *is* the input array, or the copy made of one with another
-        layout. Inputs that are :meth:`written` must be writable and share no memory with other inputs. What fails, fails
-        before anything is written."""
-        return Executable(self.graph, self.program, in_place=True)
+    def permitted(self, permissions: Permissions) -> Executable:
+        """An executable of the same graph that may do to its inputs what ``permissions`` say.
+
+        An output that is in the memory of an input *is* the input array, or the copy made of one with another layout. Inputs
+        that are :attr:`written` must be writable and share no memory with other inputs. Unless an input was donated, what
+        fails, fails before anything is written.
+        """
+        program = self.program if self._remake is None else self._remake(permissions)
+        return Executable(self.graph, program, self._remake)
 
     @property
     def written(self) -> Collection[int]:
         """The positions of the inputs that a call writes to."""
-        return self._storage.in_place.values()
+        return self._storage.written
+
+    @property
+    def replaced(self) -> Mapping[int, int]:
+        """Output → the position of the input in whose memory it is."""
+        return self._storage.in_place
 
     def again(self) -> Run | None:
         """What runs a call like the latest one: from the inputs to the outputs, or to None, with nothing done, where an

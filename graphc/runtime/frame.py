@@ -271,7 +271,9 @@ class Frame:
             elif isinstance(step, RunCheck):
                 words += [0, 0, 1, 1, 1, number, 1, self.storage.root[step.operand]]
             elif isinstance(step, RunKernels):
-                slots = [self.storage.root[slot] for slot in (*step.operands, *step.results)]
+                over = {pair.result for pair in step.overwrites}
+                results = [slot for place, slot in enumerate(step.results) if place not in over]
+                slots = [self.storage.root[slot] for slot in (*step.operands, *results)]
                 work = sum(self._bytes[slot] for slot in slots)
                 slots += self.storage.scratch[number]
                 self.most_operands = max(self.most_operands, len(slots))

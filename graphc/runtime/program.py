@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from graphc.ir.dims import Dim
 from graphc.ir.types import Shape, TensorType
 from graphc.locations import Location
+from graphc.loops.overwrite import Overwrite
 from graphc.runtime.tape import Walk
 
 #: ``call(buffers, sizes, lo, hi, status)`` with addresses of i64 arrays as plain integers; releases the GIL.
@@ -54,7 +55,9 @@ class RunKernels:
     """Call ``kernels`` in order, each with the buffers of operands, results and scratch.
 
     ``checks``: the kernels may report an index out of range in ``status``. ``op`` and ``location`` are for that error.
-    ``updates``: the result may be in the memory of the first operand, whose contents it then replaces.
+    ``updates``: the result may be in the memory of the first operand, whose contents it then replaces. ``overwrites``:
+    results that are in the memory of an operand, and that the kernels have no buffers of their own for; before the kernels
+    are made, those that could be.
     """
 
     kernels: tuple[AnyKernel, ...]
@@ -65,6 +68,7 @@ class RunKernels:
     op: str = ""
     location: Location | None = None
     updates: bool = False
+    overwrites: tuple[Overwrite, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,22 @@ Instruction = RunKernels | RunLibrary | View | RunCheck
 
 
 @dataclass(frozen=True)
+class Permissions:
+    """What a program may do to the memory of its parameters: by default nothing.
+
+    ``in_place``: outputs may be written into the memory of the parameters whose new contents they are, where nothing that is
+    still needed is lost and nothing can fail once that has begun. ``donated``: the positions of parameters whose contents
+    nobody needs after the call, or after its failure.
+    """
+
+    in_place: bool = False
+    donated: frozenset[int] = frozenset()
+
+
+NOTHING: Final = Permissions()
+
+
+@dataclass(frozen=True)
 class Program:
     """``slots``: the type of each buffer; ``literals``: slot → constant array; parameters and outputs are slots.
 
@@ -116,3 +136,5 @@ class Program:
     walk: Walk | None = field(repr=False, default=None)
     #: Text of the whole program by stage ("kernels"), besides what each kernel has.
     texts: dict[str, Callable[[], str]] = field(default_factory=dict)
+    #: What the program may do to the memory of its parameters.
+    permissions: Permissions = NOTHING

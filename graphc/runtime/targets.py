@@ -26,8 +26,8 @@ class Compiled(Protocol):
 class Backend(Protocol):
     """A module of ``graphc.backends``, as seen from here."""
 
-    def compile(self, graph: Graph, *, fast_math: bool = False) -> Compiled:
-        """``graph``, optimized already, made to run."""
+    def compile(self, graph: Graph, *, fast_math: bool = False, **options: Any) -> Compiled:
+        """``graph``, optimized already, made to run. ``options``: what only one backend has."""
 
 
 def split_target(target: str) -> tuple[str, str]:
