@@ -390,6 +390,9 @@ class GraphContext:
     def stop_gradient(self, x: Any) -> Array:
         return self.view(self.lift(x), get_primitive("stop_gradient"), {})
 
+    def repetitions(self, operands: Sequence[Array]) -> Dim:
+        return 1
+
     # Gradients within the graph
 
     def add_leaf(self, tracer: Tracer) -> None:

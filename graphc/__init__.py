@@ -47,6 +47,7 @@ _EXPORTS: Final[dict[str, str]] = {
     "grad": "graphc.frontends.transforms.gradient",
     "value_and_grad": "graphc.frontends.transforms.gradient",
     "vjp": "graphc.frontends.transforms.gradient",
+    "vmap": "graphc.frontends.transforms.batching",
     "register_pytree": "graphc.frontends.pytree",
     "tree_map": "graphc.frontends.pytree",
     # static
@@ -188,6 +189,7 @@ if TYPE_CHECKING:
         trainable_variables as trainable_variables, variables_initializer as variables_initializer,
     )
     from graphc.frontends.tracing.jit import jit as jit
+    from graphc.frontends.transforms.batching import vmap as vmap
     from graphc.frontends.transforms.gradient import grad as grad, value_and_grad as value_and_grad, vjp as vjp
     from graphc.ir.parser import parse as parse, parse_file as parse_file
     from graphc.runtime.threads import get_num_threads as get_num_threads, set_num_threads as set_num_threads
