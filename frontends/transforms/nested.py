@@ -44,6 +44,12 @@ class NestedContext(GraphContext):
         """Where the surrounding program runs."""
         return self._surrounding or context_of([outside.source for outside in self.outsides])
 
+    @property
+    def is_in_eager_code(self) -> bool:
+        """Whether the surrounding program, beyond other nested graphs, executes at once."""
+        around = self._surrounding
+        return around.is_in_eager_code if isinstance(around, NestedContext) else around is None
+
     def argument(self, source: Any, type_: TensorType, name: str = "") -> Tracer:
         """A parameter of ``type_`` that stands for ``source``, or for a part of it."""
         parameter = self.builder.parameter(type_, name, current_location())
@@ -146,7 +152,7 @@ def replay(graph: Graph, operands: Sequence[Array], context: Context) -> list[Ar
     for node in graph.nodes():
         if node.op.name == "parameter":
             continue
-        with _at(context, node.location):
+        with at_location(context, node.location):
             if node.op.name == "constant":
                 results: tuple[Array, ...] = (context.literal(node.attributes["value"], node.types[0].dtype),)
             else:
@@ -157,7 +163,7 @@ def replay(graph: Graph, operands: Sequence[Array], context: Context) -> list[Ar
 
 
 @contextmanager
-def _at(context: Context, location: Location) -> Iterator[None]:
+def at_location(context: Context, location: Location) -> Iterator[None]:
     """Within the block, what ``context`` makes and raises is at ``location``."""
     if not location.line:
         yield

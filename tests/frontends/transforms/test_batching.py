@@ -1,6 +1,6 @@
 """gc.vmap: axes, modes, composition with gradients, random numbers, writes, and what it refuses."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,40 +22,14 @@ from graphc.errors import (
 from graphc.frontends.dispatch import bind_all
 from graphc.ir.structure import first_difference
 from graphc.passes.pipeline import pipeline
+from tests.frontends.transforms.modes import MODES, Function, array, close
 from tests.op_database.cases import cases, samples
 from tests.op_record import OpRecord, assert_same
-
-Function = Callable[..., Any]
-
-
-def array(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def static(function: Function, *arrays: np.ndarray) -> Any:
-    """``function`` built into a static graph and run in a Session."""
-    graph = gc.Graph()
-    with graph:
-        inputs = [gc.placeholder(gc.spec(f"f32[{', '.join(map(str, a.shape))}]")) for a in arrays]
-        result = function(*inputs)
-    with gc.Session(graph) as session:
-        return session.run(result, dict(zip(inputs, arrays, strict=True)))
-
-
-MODES: dict[str, Callable[..., Any]] = {
-    "eager": lambda f, *arrays: f(*map(gc.tensor, arrays)),
-    "jit": lambda f, *arrays: gc.jit(f)(*arrays),
-    "static": static,
-}
 
 
 @pytest.fixture(params=MODES)
 def run(request: pytest.FixtureRequest) -> Iterator[Function]:
     yield MODES[request.param]
-
-
-def close(got: Any, want: Any, tolerance: float = 1e-5) -> None:
-    np.testing.assert_allclose(np.asarray(got), np.asarray(want), rtol=tolerance, atol=tolerance)
 
 
 # Axes
