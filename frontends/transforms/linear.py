@@ -16,7 +16,7 @@ from graphc.errors import ArgumentError, GradientError
 from graphc.frontends.array.core import astype, is_scalar, lift
 from graphc.frontends.dispatch import Array, Context, active_trace, context_of, eager_context
 from graphc.frontends.eager.autograd import Gradient, compute_gradients, compute_tangents, linear_program
-from graphc.frontends.eager.recording import Leaf, Record, Reference, ordered_sources, recorders
+from graphc.frontends.eager.recording import Leaf, Reference, ordered_sources, recorders
 from graphc.frontends.eager.tensor import Tensor, from_gradient
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
 from graphc.frontends.symbolic import GraphContext, Tracer
@@ -33,16 +33,18 @@ Argnums = int | Sequence[int]
 class Inputs(NamedTuple):
     """The arguments being differentiated: fresh copies, so that only what flows through *them* counts.
 
-    ``starts``: what graph or recording knew of the copies before the function, which may write to them, saw them.
+    ``starts``: what graph or recording knew of the copies before the function, which may write to them, saw them. ``leaves``:
+    what was made to require gradients for them, so that eager ops are recorded.
     """
 
     context: Context
     copies: tuple[Any, ...]
     starts: tuple[Any, ...]
     tree: TreeDef
+    leaves: tuple[Leaf, ...]
 
 
-def _fresh(value: Any, what: str, context: Context) -> Any:
+def _fresh(value: Any, what: str, context: Context, leaves: list[Leaf]) -> Any:
     if is_scalar(value):
         value = astype(context.literal(float(value), default_float), default_float)
     array = lift(value)
@@ -58,11 +60,14 @@ def _fresh(value: Any, what: str, context: Context) -> Any:
         return tracer
     assert isinstance(array, Tensor)
     if not array.requires_grad:
-        leaf = Tensor.wrap(array._array).requires_grad_()
+        fresh = Tensor.wrap(array._array).requires_grad_()
+        assert fresh._reference is not None
+        leaf = fresh._reference.source
+        assert isinstance(leaf, Leaf)
+        leaves.append(leaf)
         if recorders.active:  # the recording goes on through the leaf
-            assert leaf._reference is not None
-            leaf._reference.source.origin = array.recorded(leaf._reference.source.location)  # type: ignore[union-attr]
-        array = leaf
+            leaf.origin = array.recorded(leaf.location)
+        array = fresh
     return eager_context().copy(array)
 
 
@@ -77,13 +82,14 @@ def prepare(what: str, args: Sequence[Any], argnums: Argnums) -> tuple[list[Any]
     selected = args[numbers[0]] if isinstance(argnums, int) else tuple(args[n] for n in numbers)
     leaves, tree = flatten(selected)
     context = active_trace() or context_of(leaves)
-    copies = tuple(_fresh(leaf, what, context) for leaf in leaves)
+    private: list[Leaf] = []
+    copies = tuple([_fresh(leaf, what, context, private) for leaf in leaves])
     replaced = unflatten(tree, copies)
     new = list(args)
     for position, number in enumerate(numbers):
         new[number] = replaced if isinstance(argnums, int) else replaced[position]
     starts = tuple(c.value if isinstance(c, Tracer) else c.reference() for c in copies)
-    return new, Inputs(context, copies, starts, tree)
+    return new, Inputs(context, copies, starts, tree, tuple(private))
 
 
 class Linear:
@@ -93,6 +99,8 @@ class Linear:
         self.what = what
         self.inputs = inputs
         self.outputs = outputs
+        for leaf in inputs.leaves:  # the function is done: nobody else can ask for gradients of what was made for it
+            leaf.requires_grad = False
 
     def pull(self, cotangents: Sequence[Any], *, retain: bool = True) -> list[Any]:
         """The gradients of the copies, zeros where none flows.
@@ -165,15 +173,8 @@ class Linear:
         """Whether something else than the fresh copies wants gradients: then the result must be differentiable itself."""
         if any(s.reference is not None and s.reference.requires_grad for s in seeds):
             return True
-        own: set[int] = set()
-        for target in self.inputs.starts:
-            source = target.source
-            assert isinstance(source, Record)
-            for operand in source.inputs:
-                if isinstance(operand, Reference) and isinstance(operand.source, Leaf) and operand.source.tensor is None:
-                    own.add(id(operand.source))
         order = ordered_sources([*roots, *self.inputs.starts], only_gradients=True)
-        return any(isinstance(source, Leaf) and id(source) not in own for source in order)
+        return any(isinstance(source, Leaf) for source in order)
 
     def _given(self, context: Context, seed: Any, type_: TensorType, what: str) -> Array:
         """A cotangent or tangent for a value of ``type_``; None stands for ones."""
