@@ -77,6 +77,9 @@ class Context(Protocol):
     def stop_gradient(self, x: Array) -> Array:
         """``x`` cut off from differentiation."""
 
+    def repetitions(self, operands: Sequence[Array]) -> Dim:
+        """How often an op on ``operands`` happens at once: by ``vmap``, for examples that share them."""
+
 
 class _State(threading.local):
     def __init__(self) -> None:

@@ -26,6 +26,7 @@ from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
 from graphc.passes.differentiate import backpropagate, gradient_builder
+from graphc.passes.push_forward import push_forward
 
 _UNKNOWN = object()
 
@@ -390,6 +391,9 @@ class GraphContext:
     def stop_gradient(self, x: Any) -> Array:
         return self.view(self.lift(x), get_primitive("stop_gradient"), {})
 
+    def repetitions(self, operands: Sequence[Array]) -> Dim:
+        return 1
+
     # Gradients within the graph
 
     def add_leaf(self, tracer: Tracer) -> None:
@@ -431,6 +435,13 @@ class GraphContext:
         """The gradients of ``wrt`` as nodes of this graph; each keeps the line of the op it differentiates."""
         try:
             return backpropagate(self.builder, seeds, wrt, frontier=frontier)
+        finally:
+            self.builder.location = None
+
+    def tangents(self, seeds: Sequence[tuple[Value, Value]], wanted: Sequence[Value]) -> list[Value | None]:
+        """The tangents of ``wanted`` as nodes of this graph, given those of the values in ``seeds``."""
+        try:
+            return push_forward(self.builder, seeds, wanted)
         finally:
             self.builder.location = None
 

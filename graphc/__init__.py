@@ -49,6 +49,9 @@ _EXPORTS: Final[dict[str, str]] = {
     "grad": "graphc.frontends.transforms.gradient",
     "value_and_grad": "graphc.frontends.transforms.gradient",
     "vjp": "graphc.frontends.transforms.gradient",
+    "vmap": "graphc.frontends.transforms.batching",
+    **dict.fromkeys(("jvp", "linearize"), "graphc.frontends.transforms.forward"),
+    **dict.fromkeys(("jacobian", "jacfwd", "jacrev", "hessian", "hvp"), "graphc.frontends.transforms.jacobians"),
     "register_pytree": "graphc.frontends.pytree",
     "tree_map": "graphc.frontends.pytree",
     # static
@@ -192,7 +195,12 @@ if TYPE_CHECKING:
     )
     from graphc.frontends.tracing.jit import jit as jit
     from graphc.frontends.tracing.repro import make_repro as make_repro
+    from graphc.frontends.transforms.batching import vmap as vmap
+    from graphc.frontends.transforms.forward import jvp as jvp, linearize as linearize
     from graphc.frontends.transforms.gradient import grad as grad, value_and_grad as value_and_grad, vjp as vjp
+    from graphc.frontends.transforms.jacobians import (
+        hessian as hessian, hvp as hvp, jacfwd as jacfwd, jacobian as jacobian, jacrev as jacrev,
+    )
     from graphc.ir.parser import parse as parse, parse_file as parse_file
     from graphc.runtime.threads import get_num_threads as get_num_threads, set_num_threads as set_num_threads
 # isort: on

@@ -344,6 +344,9 @@ class EagerContext:
     def stop_gradient(self, x: Any) -> Tensor:
         return self.view(x, get_primitive("stop_gradient"), {})
 
+    def repetitions(self, operands: Sequence[Any]) -> Dim:
+        return 1
+
 
 def _keep_overwritten(new: Reference, storage: Storage) -> None:
     """Give the op that made ``new`` a copy of what it reads of ``storage``, into which ``new`` is written: ``y *= x``."""

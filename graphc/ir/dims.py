@@ -220,6 +220,16 @@ def symbol(name: str) -> DimExpr:
     return DimExpr((((name,), 1),))
 
 
+def fresh_symbol(wanted: str, taken: Iterable[str]) -> DimExpr:
+    """A size called ``wanted``, or ``wanted_1``, … where that is among the names ``taken``."""
+    known = set(taken)
+    name, number = wanted, 0
+    while name in known:
+        number += 1
+        name = f"{wanted}_{number}"
+    return symbol(name)
+
+
 def _call(op: str, lhs: Dim, rhs: Dim) -> Dim:
     return DimExpr((((DimCall(op, lhs, rhs),), 1),))
 

@@ -10,18 +10,19 @@ import numpy as np
 
 from graphc.dtypes import as_dtype, bool_, int64
 from graphc.errors import ArgumentError, CheckError, DTypeError, GradientError, GraphcError, ShapeError
-from graphc.ir.dims import Dim, DimExpr, evaluate_dim, substitute
+from graphc.ir.dims import Dim, DimExpr, evaluate_dim, fresh_symbol, substitute
 from graphc.ir.graph import Graph, Guard, Node, Value, uses
-from graphc.ir.primitive import ALL, Primitive, Residuals, register
-from graphc.ir.types import TensorType, bind_shape, check_shape, solve_sizes
+from graphc.ir.primitive import ALL, Primitive, Residuals, get_primitive, register
+from graphc.ir.types import TensorType, bind_shape, check_shape, solve_sizes, symbols_in
 from graphc.ops import inspection
+from graphc.ops.batching import WithoutOperands, are_mapped
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
 
 
 @register
-class Parameter(Primitive):
+class Parameter(WithoutOperands):
     """An input of a graph. Made by ``Builder.parameter`` with its type; never applied."""
 
     name = "parameter"
@@ -39,7 +40,7 @@ class Parameter(Primitive):
 
 
 @register
-class Constant(Primitive):
+class Constant(WithoutOperands):
     """A literal array: ``value``, read-only."""
 
     name = "constant"
@@ -58,7 +59,7 @@ class Constant(Primitive):
 
 
 @register
-class Dimension(Primitive):
+class Dimension(WithoutOperands):
     """The value of a symbolic size as an int64 scalar: ``x.shape[0]`` used as a number. StableHLO's get_dimension_size."""
 
     name = "dimension"
@@ -96,10 +97,17 @@ class StopGradient(Primitive):
     ) -> Sequence[Value | None]:
         return (None,)
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return (b.stop_gradient(x),)
+
 
 @register
 class Check(Primitive):
-    """Raise CheckError with ``message`` at run time unless the bool scalar operand is true. An effect, without results."""
+    """Raise CheckError with ``message`` at run time unless the bool scalar operand is true. An effect, without results.
+
+    For a batch it is one check, which fails where any example fails.
+    """
 
     name = "check"
     attributes = ("message",)
@@ -122,6 +130,10 @@ class Check(Primitive):
         self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         return (None,)
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (predicates,) = operands
+        return b.emit(self, b.reduce_all(predicates, axes=(0,)), **node.attributes)
 
 
 @register
@@ -156,6 +168,32 @@ class Call(Primitive):
         operands = [*node.inputs, *(c for c in cotangents if c is not None)]
         results = iter(b.emit("call", *operands, graph=gradient))
         return [next(results) if wanted else None for wanted in needed]
+
+    def jvp(self, b: Builder, node: Node, tangents: Sequence[Value | None]) -> Sequence[Value | None]:
+        graph: Graph = node.attributes["graph"]
+        if b.differentiate_forward is None:
+            raise GradientError("call: this builder cannot differentiate the graph it holds")
+        wrt = [i for i, tangent in enumerate(tangents) if tangent is not None]
+        wanted = [i for i, type_ in enumerate(node.types) if type_.dtype.is_inexact]
+        if not wanted:
+            return [None for _ in node.types]
+        forward = b.differentiate_forward(graph, wrt, wanted)
+        operands = [*node.inputs, *(t for t in tangents if t is not None)]
+        found = dict(zip(wanted, b.emit("call", *operands, graph=forward), strict=True))
+        return [found.get(i) for i in range(len(node.types))]
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        graph: Graph = node.attributes["graph"]
+        if b.vectorize is None:
+            raise ArgumentError("call: this builder cannot vectorize the graph it holds")
+        mapped = are_mapped(node, operands)
+        inner = size if isinstance(size, int) else fresh_symbol("examples", symbols_in(graph.parameter_types))
+        vectorized = b.vectorize(graph, mapped, inner)
+        if isinstance(inner, DimExpr) and not any(mapped):  # no operand tells the callee how many examples there are
+            sizes = Value(Node(get_primitive("parameter"), (), {}, (TensorType(bool_, (inner,)),)), 0)
+            vectorized = vectorized.replace(parameters=[*vectorized.parameters, sizes], aliases={})
+            operands = (*operands, b.full((size,), False, bool_))
+        return b.emit(self, *operands, graph=vectorized)
 
 
 def bind_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], what: str) -> Mapping[str, Dim]:

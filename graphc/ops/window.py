@@ -9,6 +9,7 @@ import numpy as np
 from graphc.dtypes import as_dtype, int64
 from graphc.ir.primitive import Residuals, register
 from graphc.ir.types import TensorType
+from graphc.ops.batching import as_number, counted
 from graphc.ops.checking import (
     NoGradient,
     OneOperand,
@@ -23,7 +24,10 @@ from graphc.ops.movement import pad_array
 from graphc.ops.reduction import highest, in_compute_dtype, lowest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from graphc.ir.builder import Builder
+    from graphc.ir.dims import Dim
     from graphc.ir.graph import Node, Value
 
 ATTRIBUTES = ("window", "strides", "padding", "base_dilation", "window_dilation")
@@ -102,6 +106,16 @@ class ReduceWindowSum(OneOperand):
         )
         return as_shape(b, gradient, x.shape)
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, **_behind_examples(node))
+
+
+def _behind_examples(node: Node) -> dict[str, Any]:
+    """The attributes of ``node`` with windows of one example in front."""
+    unit: dict[str, Any] = dict.fromkeys(ATTRIBUTES, 1) | {"padding": (0, 0)}
+    return {name: (unit[name], *node.attributes[name]) for name in ATTRIBUTES}
+
 
 class WindowExtreme(OneOperand):
     """Base of reduce_window_max and reduce_window_min. The first of the elements that tie takes the gradient."""
@@ -123,6 +137,10 @@ class WindowExtreme(OneOperand):
         kept = b.slice(flat, starts=(1,), limits=flat.shape, strides=(1,))
         gradient: Value = b.reshape(kept, shape=x.shape)
         return gradient
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, **_behind_examples(node))
 
 
 @register
@@ -159,6 +177,14 @@ class WindowPosition(NoGradient):
     def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
         (x,) = take(self.name, inputs, 1)
         return (infer_windows(self.name, x, **attributes).with_dtype(int64),)
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        found = b.emit_one(self, x, **_behind_examples(node))
+        # These are positions in the whole batch; -1 for a window of padding alone stays.
+        each = as_number(b, node.inputs[0].type.size, found.shape)
+        own = b.sub(found, b.mul(counted(b, found.shape), each))
+        return (b.select(b.lt(found, b.zeros_like(found)), found, own),)
 
     def positions(self, x: Any, identity: Any, extreme: np.ufunc, attributes: dict[str, Any]) -> Any:
         """The row-major position in ``x`` of the first winner of each window, -1 where it holds padding alone."""

@@ -16,9 +16,10 @@ from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
 from graphc.passes.fold import Fold
 from graphc.passes.inline import Inline
+from graphc.passes.vectorize import Vectorize
 
 PASSES = MappingProxyType(
-    {cls.name: cls for cls in (Inline, DropStopGradient, Canonicalize, Fold, Cse, Dce)}
+    {cls.name: cls for cls in (Inline, DropStopGradient, Canonicalize, Fold, Cse, Dce, Vectorize)}
 )  # fmt: skip
 
 _PASS = re.compile(r"\s*(?P<name>[\w-]+)\s*(?:\{(?P<options>[^{}]*)\})?\s*")
