@@ -43,6 +43,7 @@ _EXPORTS: Final[dict[str, str]] = {
     "is_grad_enabled": "graphc.frontends.grad_mode",
     # tracing and transforms
     "jit": "graphc.frontends.tracing.jit",
+    "no_retrace": "graphc.frontends.tracing.history",
     "spec": "graphc.frontends.spec",
     "grad": "graphc.frontends.transforms.gradient",
     "value_and_grad": "graphc.frontends.transforms.gradient",
@@ -187,6 +188,7 @@ if TYPE_CHECKING:
         name_scope, no_op as no_op, placeholder as placeholder, reset_default_graph as reset_default_graph,
         trainable_variables as trainable_variables, variables_initializer as variables_initializer,
     )
+    from graphc.frontends.tracing.history import no_retrace as no_retrace
     from graphc.frontends.tracing.jit import jit as jit
     from graphc.frontends.transforms.gradient import grad as grad, value_and_grad as value_and_grad, vjp as vjp
     from graphc.ir.parser import parse as parse, parse_file as parse_file

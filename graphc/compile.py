@@ -8,6 +8,7 @@ from graphc.passes.inline import Inline
 from graphc.passes.pipeline import Pipeline
 from graphc.passes.pipeline import pipeline as default_pipeline
 from graphc.passes.trace import PassTrace
+from graphc.runtime.compile_log import phase
 from graphc.runtime.targets import Compiled, load_backend
 
 _UNOPTIMIZED = Pipeline("unoptimized", (Inline(),))
@@ -36,4 +37,6 @@ def compile_graph(
     backend = load_backend(target)
     if pipeline is None:
         pipeline = default_pipeline(target, fast_math=fast_math) if optimize else _UNOPTIMIZED
-    return backend.compile(pipeline.run(graph, trace=trace), fast_math=fast_math)
+    with phase("passes"):
+        optimized = pipeline.run(graph, trace=trace)
+    return backend.compile(optimized, fast_math=fast_math)

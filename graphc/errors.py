@@ -13,7 +13,8 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── InPlaceError (RuntimeError)        an in-place write that autograd or a view forbids
     ├── TraceError (RuntimeError)          something that a traced function cannot do
     │   ├── ConcretizationError (TypeError)
-    │   └── LeakedTracerError
+    │   ├── LeakedTracerError
+    │   └── RetraceError               a trace that no_retrace() or max_traces forbids
     ├── StaticGraphError (RuntimeError)    misuse of Graph, Variable or Session
     │   ├── FeedError (ValueError)
     │   ├── UninitializedVariableError
@@ -100,6 +101,14 @@ class ConcretizationError(TraceError, TypeError):
 
 class LeakedTracerError(TraceError):
     """A tracer was used outside of the trace that made it."""
+
+
+class RetraceError(TraceError):
+    """A traced function would have been traced again where that is forbidden."""
+
+
+class RetraceWarning(UserWarning):
+    """A function is traced again and again."""
 
 
 class StaticGraphError(GraphcError, RuntimeError):

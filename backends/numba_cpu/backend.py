@@ -12,6 +12,7 @@ from graphc.errors import ArgumentError, BackendError
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
+from graphc.runtime.compile_log import phase
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 
@@ -50,8 +51,11 @@ def compile(graph: Graph, *, fast_math: bool = False, blas: bool | None = None) 
     if blas is None:
         blas = _blas_is_chosen()
     library = {**LIBRARY, **BLAS} if blas else LIBRARY
-    plan = make_plan(graph, frozenset(library))
-    return Executable(graph, _Assembly(plan, fast_math, library).program())
+    with phase("plan"):
+        plan = make_plan(graph, frozenset(library))
+    with phase("kernels"):
+        program = _Assembly(plan, fast_math, library).program()
+    return Executable(graph, program)
 
 
 def _blas_is_chosen() -> bool:

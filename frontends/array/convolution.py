@@ -9,7 +9,7 @@ from graphc.frontends.array.core import ArrayLike, converted, lift, show_shape
 from graphc.frontends.array.elementwise import add
 from graphc.frontends.array.movement import expand_dims, flip, permute_dims, reshape, squeeze
 from graphc.frontends.dispatch import Array, bind, context_of
-from graphc.ir.dims import Dim, DimExpr
+from graphc.ir.dims import Dim, DimExpr, same_sizes
 
 PerAxis = int | Sequence[int]
 
@@ -51,7 +51,7 @@ def _biased(result: Array, bias: ArrayLike | None, channels: Dim, what: str) -> 
     if bias is None:
         return result
     shift = lift(bias, result)
-    if shift.shape != (channels,):
+    if not same_sizes(shift.shape, (channels,)):
         raise ShapeError(f"{what}: bias has shape {show_shape(shift.shape)}, but there are {channels} output channels")
     return add(result, reshape(shift, (channels, *(1 for _ in result.shape[2:]))))
 

@@ -30,7 +30,8 @@ from graphc.frontends.array.core import (
 from graphc.frontends.array.elementwise import add, less, where
 from graphc.frontends.array.movement import permute_dims, reshape
 from graphc.frontends.dispatch import Array, bind, bind_view, context_of, eager_context
-from graphc.ir.dims import Dim, DimExpr, dim_max, dim_min
+from graphc.frontends.sizes import Size, plain_size
+from graphc.ir.dims import Dim, DimExpr, dim_max, dim_min, example_size, same_sizes
 
 _SCATTER = {"set": "scatter_set", "add": "scatter_add", "max": "scatter_max", "min": "scatter_min"}
 
@@ -91,7 +92,7 @@ def _expand_key(x: Array, key: Any) -> list[Any]:
 
 def _is_known(item: slice, size: Dim) -> bool:
     """Whether no symbolic size plays a part."""
-    return not any(isinstance(b, DimExpr) for b in (size, item.start, item.stop))
+    return not any(isinstance(b, (DimExpr, Size)) for b in (size, item.start, item.stop))
 
 
 def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
@@ -102,7 +103,8 @@ def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
     step = 1 if item.step is None else int(item.step.__index__())
     if step == 0:
         raise ArgumentError(f"a slice of axis {axis} has step 0")
-    bounds = [b if b is None or isinstance(b, DimExpr) else int(b.__index__()) for b in (item.start, item.stop)]
+    given = (plain_size(item.start), plain_size(item.stop))
+    bounds = [b if b is None or isinstance(b, DimExpr) else int(b.__index__()) for b in given]
     if _is_known(item, size):
         start, stop, step = slice(bounds[0], bounds[1], step).indices(size)
         count = len(range(start, stop, step))
@@ -182,8 +184,9 @@ def _mask_ndim(item: Any) -> int:
 
 
 def _checked_int(item: Any, size: Dim, axis: int, x: Array) -> Dim:
+    item = plain_size(item)
     index: Dim = item if isinstance(item, DimExpr) else int(item.__index__())
-    if isinstance(size, DimExpr) or isinstance(index, DimExpr):
+    if example_size(size) is None or example_size(index) is None:
         return size + index if isinstance(index, int) and index < 0 else index
     if not -size <= index < size:
         raise OutOfBoundsError(
@@ -370,7 +373,7 @@ def _masked_write(view: Array, axis: int, mask: Array, value: Array) -> Array | 
     wide = reshape(mask, (*mask.shape, *(1 for _ in range(after))))
     context = context_of((view, value))
     selector, new, old = broadcast_arrays_in(context, wide, value, view)
-    if old.shape != view.shape:
+    if not same_sizes(old.shape, view.shape):
         raise ShapeError(f"a value of shape {show_shape(value.shape)} cannot be written into shape {show_shape(view.shape)}")
     return bind("select", selector, new, old)
 
