@@ -17,7 +17,7 @@ import numpy as np
 
 from graphc.errors import LeakedTracerError, ShapeError
 from graphc.frontends.dispatch import Context
-from graphc.ir.dims import Dim, DimExpr, bounds, evaluate_dim, solve, substitute, symbol, symbols_of
+from graphc.ir.dims import Dim, DimExpr, bounds, evaluate_dim, substitute, symbol, symbols_of
 from graphc.ir.graph import Guard
 from graphc.ir.types import TensorType
 from graphc.locations import current_location
@@ -38,6 +38,7 @@ class Sizes:
         self.labels: dict[str, str] = {}
         self.equal: dict[str, Dim] = {}
         self.guards: list[Guard] = []
+        self._least: dict[str, int] = {}  # what guards say that sizes are at least
         self.closed = False
 
     def new(self, name: str, label: str, example: int) -> DimExpr:
@@ -64,7 +65,7 @@ class Sizes:
     def decide(self, relation: str, lhs: Dim, rhs: Dim) -> bool | None:
         """Whether ``lhs relation rhs`` in the example, under a guard unless it is so for all sizes."""
         lhs, rhs = self.settled(lhs), self.settled(rhs)
-        known = _always(relation, lhs, rhs)
+        known = _always(relation, self._raised(lhs), self._raised(rhs))
         if known is not None:
             return known
         left, right = self.example(lhs), self.example(rhs)
@@ -97,24 +98,39 @@ class Sizes:
             self.guards.append(Guard(relation, lhs, rhs, current_location()))
         if relation == "==":
             self._unify(lhs, rhs)
+        else:
+            name, least = _least(self.guards[-1])
+            if name:
+                self._least[name] = max(least, self._least.get(name, 0))
+
+    def _raised(self, dim: Dim) -> Dim:
+        """``dim`` in terms of symbols that stand for what sizes are above their least, so that bounds know of it."""
+        return substitute(dim, {name: symbol(name) + least for name, least in self._least.items()}) if self._least else dim
 
     def _unify(self, lhs: Dim, rhs: Dim) -> None:
-        """Write one symbol of the equation in terms of the others from now on: the latest that stands alone."""
+        """Write one symbol of the equation in terms of the others from now on: the latest for which it can be solved."""
+        difference = lhs - rhs
         order = list(self.examples)
-        alone = [
-            (name, other)
-            for side, other in ((lhs, rhs), (rhs, lhs))
-            if (name := _name(side)) and name not in set(symbols_of((other,)))
-        ]
-        if alone:
-            name, value = max(alone, key=lambda pair: order.index(pair[0]))
-        else:
-            solved = solve(lhs, rhs, {}) if isinstance(rhs, int) else solve(rhs, lhs, {}) if isinstance(lhs, int) else None
-            if solved is None or solved[1] is None:
+        for name in sorted(set(symbols_of((difference,))), key=order.index, reverse=True):
+            rest = substitute(difference, {name: 0})
+            factor = substitute(difference, {name: 1}) - rest
+            value = -rest // factor if isinstance(factor, int) and factor else 0
+            if isinstance(factor, int) and factor and symbol(name) * factor + rest == difference and value * factor == -rest:
+                replacement = {name: value}
+                self.equal = {key: substitute(old, replacement) for key, old in self.equal.items()} | replacement
                 return
-            name, value = solved[0], solved[1]
-        replacement = {name: value}
-        self.equal = {key: substitute(old, replacement) for key, old in self.equal.items()} | replacement
+
+    def drop_implied(self) -> None:
+        """Forget guards that say less than others: that a size is at least 1, where it is at least 2."""
+        kept: dict[str, None] = {}
+        guards = self.guards
+        self.guards = []
+        for guard in guards:
+            name, least = _least(guard)
+            if name and (least < self._least.get(name, 0) or name in kept):
+                continue
+            kept.update({name: None} if name else {})
+            self.guards.append(guard)
 
     # For the front end
 
@@ -138,12 +154,14 @@ def show_size(dim: Dim, labels: Mapping[str, str]) -> str:
     return re.sub(r"[^\W\d]\w*", lambda match: labels.get(match[0], match[0]), str(dim))
 
 
-def _name(dim: Dim) -> str:
-    """The symbol that ``dim`` is; empty where it is something else."""
-    if isinstance(dim, int):
-        return ""
-    name = next(iter(dim.symbols()))
-    return name if str(dim) == name else ""
+def _least(guard: Guard) -> tuple[str, int]:
+    """The symbol that ``guard`` bounds from below, and by what; the name is empty where it says something else."""
+    if guard.relation not in ("<", "<="):
+        return "", 0
+    rest = guard.rhs - guard.lhs - (1 if guard.relation == "<" else 0)  # is not negative
+    name = next(symbols_of((rest,)), "")
+    least = symbol(name) - rest if name else rest
+    return (name, least) if name and isinstance(least, int) else ("", 0)
 
 
 def _always(relation: str, lhs: Dim, rhs: Dim) -> bool | None:

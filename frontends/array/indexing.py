@@ -31,7 +31,7 @@ from graphc.frontends.array.elementwise import add, less, where
 from graphc.frontends.array.movement import permute_dims, reshape
 from graphc.frontends.dispatch import Array, bind, bind_view, context_of, eager_context
 from graphc.frontends.sizes import Size, plain_size
-from graphc.ir.dims import Dim, DimExpr, dim_max, dim_min, example_size, same_sizes
+from graphc.ir.dims import Dim, DimExpr, example_size, larger_size, same_sizes, smaller_size
 
 _SCATTER = {"set": "scatter_set", "add": "scatter_add", "max": "scatter_max", "min": "scatter_min"}
 
@@ -114,17 +114,17 @@ def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
             return start + (count - 1) * step, start + 1, step
         return start, start + (count - 1) * step + 1, step
     if step < 0:  # x[a:b:-k] is x[::-1][-1 - a : -1 - b : k]
-        bounds = [dim_max(size - 1 - b, 0) if isinstance(b, DimExpr) else None if b is None else -1 - b for b in bounds]
+        bounds = [larger_size(0, size - 1 - b) if isinstance(b, DimExpr) else None if b is None else -1 - b for b in bounds]
     first, last = _clamp_bound(bounds[0], size, 0), _clamp_bound(bounds[1], size, size)
-    return first, dim_max(first, last), step
+    return first, larger_size(first, last), step
 
 
 def _clamp_bound(bound: Dim | None, size: Dim, default: Dim) -> Dim:
     if bound is None:
         return default
     if isinstance(bound, int) and bound < 0:
-        return dim_max(size + bound, 0)
-    return dim_min(bound, size)
+        return larger_size(0, size + bound)
+    return smaller_size(bound, size)
 
 
 def _basic_view(x: Array, items: Sequence[Any]) -> tuple[Array, list[tuple[int, Any]]]:
@@ -351,7 +351,7 @@ def _fit(value: Array, view: Array, shape: tuple[Dim, ...]) -> Array:
         value = reshape(value, value.shape[extra:])
     context = context_of((view, value))
     try:
-        if broadcast_shapes(context, value.shape, shape) == shape:
+        if same_sizes(broadcast_shapes(context, value.shape, shape), shape):
             return broadcast_to_shape(value, shape)
     except ShapeError:
         pass

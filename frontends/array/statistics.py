@@ -76,7 +76,7 @@ def cov(x: Array, *, rowvar: bool = True, correction: float = 1) -> Array:
     centered = subtract(rows, mean(rows, 1, keepdims=True))
     count = degrees_of_freedom(rows.shape[1:], correction, rows.dtype)
     result = divide(matmul(centered, matrix_transpose(centered)), count)
-    return reshape(result, ()) if result.shape == (1, 1) else result
+    return reshape(result, ()) if same_sizes(result.shape, (1, 1)) else result
 
 
 @computed_wide

@@ -42,7 +42,7 @@ def describe(getter: Getter | None) -> str:
     steps: list[str] = []
     while isinstance(getter, partial):
         kind, arguments = getter.func, getter.args
-        if kind in (_global, _cell):
+        if kind in (_global, _cell, _root):
             return str(arguments[1]) + "".join(reversed(steps))
         if kind is _item:
             steps.append(f"[{arguments[1]!r}]")
@@ -52,6 +52,11 @@ def describe(getter: Getter | None) -> str:
             break
         getter = arguments[0]
     return "".join(reversed(steps)).removeprefix(".") or "a captured array"
+
+
+def static_root(holder: Any, label: str) -> Getter:
+    """A getter for the object that the argument ``label`` holds."""
+    return partial(_root, holder, label)
 
 
 def function_roots(function: Any) -> list[tuple[Getter, Any]]:
@@ -126,6 +131,10 @@ def _item(getter: Getter, key: Any) -> Any:
 
 def _attribute(getter: Getter, name: str) -> Any:
     return getattr(getter(), name)
+
+
+def _root(holder: Any, label: str) -> Any:
+    return holder.value
 
 
 def _cell(cell: types.CellType, name: str) -> Any:

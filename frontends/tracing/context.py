@@ -59,7 +59,7 @@ class TraceContext(GraphContext):
         self.without_gradient: set[int] = set()  # positions of inputs whose .grad was read as None
         self.captured_arguments: set[int] = set()  # leaves that the function reads from elsewhere as well
         self._argument_ids: dict[int, int] = {}
-        self._labels: Sequence[str] = ()
+        self.labels: Sequence[str] = ()
         self._size_numbers: dict[int, tuple[Tracer, Dim]] = {}  # by the id of the number that stands for a size
 
     def describe(self) -> str:
@@ -70,7 +70,7 @@ class TraceContext(GraphContext):
 
         ``names`` are the parameters' in the graph, ``labels`` what the user calls the leaves.
         """
-        self._labels = labels or names
+        self.labels = labels or names
         shared = {p: group for group in shared_memory(leaves) for p in group}
         result: list[Any] = []
         for position, (leaf, name) in enumerate(zip(leaves, names, strict=True)):
@@ -101,7 +101,7 @@ class TraceContext(GraphContext):
             return type_
         shape: list[Dim] = list(type_.shape)
         for axis, given in axes.items():
-            label = f"{self._labels[position]}.shape[{axis}]"
+            label = f"{self.labels[position]}.shape[{axis}]"
             shape[axis] = self._symbol(given or f"{name}_{axis}", label, leaf.shape[axis], is_given=bool(given))
         return type_.with_shape(shape)
 
@@ -251,6 +251,7 @@ class TraceContext(GraphContext):
 
     def finish(self, outputs: Sequence[Value], aliases: Mapping[int, int]) -> Graph:
         """The traced graph, in which sizes that guards say are equal have one name."""
+        self.symbols.drop_implied()
         graph = self.builder.finish(outputs, aliases=aliases)
         return unify_sizes(graph, self.symbols.equal, self.symbols.guards) if self.symbols.guards else graph
 

@@ -17,7 +17,7 @@ from graphc.frontends.grad_mode import set_grad_enabled
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
 from graphc.frontends.storage import Chain
 from graphc.frontends.symbolic import Tracer
-from graphc.frontends.tracing.captures import Getter, describe, function_roots, locate
+from graphc.frontends.tracing.captures import Getter, describe, function_roots, locate, static_root
 from graphc.frontends.tracing.causes import Cause, guard_cause, size_cause
 from graphc.frontends.tracing.context import Input, TraceContext
 from graphc.frontends.tracing.fitting import bind_sizes, violated_guard
@@ -118,7 +118,7 @@ class TracedProgram:
         self._shapes = tuple([self._inputs[position].tracer._type.shape for position in self._sized])
         self.symbols = context.symbols
         self._fitting: set[tuple[Any, ...]] = set()  # shapes that were found to fit
-        self._captured, self._names = _find_captures(self._inputs, function, leaves)
+        self._captured, self._names = _find_captures(self._inputs, function, leaves, context.labels)
         self._name_captured_sizes()
         self._required = {p: getattr(self._inputs[p].source, "requires_grad", False) for p in self._captured}
         self._met = _find_captured_arguments(context.captured_arguments, function, leaves)
@@ -470,17 +470,16 @@ def _type_of(source: Any) -> str:
 
 
 def _find_captures(
-    inputs: Sequence[Input], function: Callable[..., Any], leaves: Sequence[Any]
+    inputs: Sequence[Input], function: Callable[..., Any], leaves: Sequence[Any], labels: Sequence[str]
 ) -> tuple[dict[int, Getter], dict[int, str]]:
     """For each captured input (by position), how to get at it at a call, and what the user's code calls it."""
     captured = {p: e.source for p, e in enumerate(inputs) if e.kind.startswith("captured")}
     if not captured:
         return {}, {}
     roots = function_roots(function)
-    for leaf in leaves:
+    for position, leaf in enumerate(leaves):
         if not is_dynamic(leaf):
-            static = Static(leaf)
-            roots.append((lambda s=static: s.value, leaf))  # type: ignore[misc]
+            roots.append((static_root(Static(leaf), labels[position]), leaf))
     found = locate(roots, {id(source) for source in captured.values()})
     getters = {p: _guarded(found.get(id(source)), source) for p, source in captured.items()}
     return getters, {p: describe(found.get(id(source))) for p, source in captured.items()}

@@ -226,6 +226,34 @@ def same_size(lhs: Dim, rhs: Dim) -> bool | None:
     return None if _oracles.current is None else _oracles.current.decide("==", lhs, rhs)
 
 
+def is_smaller(lhs: Dim, rhs: Dim) -> bool | None:
+    """Whether ``lhs < rhs``, told as by :func:`same_size`."""
+    fits = is_at_most(rhs, lhs)
+    return None if fits is None else not fits
+
+
+def is_at_most(lhs: Dim, rhs: Dim) -> bool | None:
+    """Whether ``lhs <= rhs``, told as by :func:`same_size`."""
+    low, high = bounds(lhs - rhs)
+    if high is not None and high <= 0:
+        return True
+    if low is not None and low > 0:
+        return False
+    return None if _oracles.current is None else _oracles.current.decide("<=", lhs, rhs)
+
+
+def smaller_size(lhs: Dim, rhs: Dim) -> Dim:
+    """The smaller of two sizes: the one that it is in the example, which makes it a guard; without one, ``min`` of both."""
+    fits = is_at_most(lhs, rhs)
+    return dim_min(lhs, rhs) if fits is None else lhs if fits else rhs
+
+
+def larger_size(lhs: Dim, rhs: Dim) -> Dim:
+    """The larger of two sizes, told as by :func:`smaller_size`."""
+    fits = is_at_most(lhs, rhs)
+    return dim_max(lhs, rhs) if fits is None else rhs if fits else lhs
+
+
 def same_sizes(lhs: Sequence[Dim], rhs: Sequence[Dim]) -> bool:
     """Whether two shapes are equal, each pair of sizes as :func:`same_size` says; what nothing tells is not."""
     return len(lhs) == len(rhs) and all(same_size(a, b) for a, b in zip(lhs, rhs, strict=True))
