@@ -121,11 +121,13 @@ class Sizes:
                 return
 
     def drop_implied(self) -> None:
-        """Forget guards that say less than others: that a size is at least 1, where it is at least 2."""
+        """Forget guards that say less than others: that a size is at least 1, where it is at least 2, or equal to 3."""
         kept: dict[str, None] = {}
         guards = self.guards
         self.guards = []
         for guard in guards:
+            if guard.relation != "==" and _always(guard.relation, self.settled(guard.lhs), self.settled(guard.rhs)):
+                continue
             name, least = _least(guard)
             if name and (least < self._least.get(name, 0) or name in kept):
                 continue
@@ -196,7 +198,7 @@ class Size:
     # Arithmetic
 
     def _with(self, other: Any, operation: Any) -> Any:
-        dim = plain_size(other)
+        dim = int(other) if isinstance(other, np.integer) else plain_size(other)
         if isinstance(dim, (int, DimExpr)) and not isinstance(dim, bool):
             result = operation(self.sizes.settled(self.dim), self.sizes.settled(dim))
             return result if isinstance(result, int) else Size(self.sizes, result)
@@ -272,7 +274,7 @@ class Size:
     # Comparison
 
     def _decide(self, relation: str, lhs: Any, rhs: Any) -> Any:
-        lhs, rhs = plain_size(lhs), plain_size(rhs)
+        lhs, rhs = (int(side) if isinstance(side, np.integer) else plain_size(side) for side in (lhs, rhs))
         if isinstance(lhs, float) or isinstance(rhs, float):
             lhs, rhs = _rounded(relation, lhs, rhs)
             if isinstance(lhs, float) or isinstance(rhs, float):  # an infinity or NaN
@@ -346,10 +348,8 @@ class Size:
 
 
 def plain_size(value: Any) -> Any:
-    """A :class:`Size` as the dimension that it is; anything else as it is, NumPy's integers as Python's."""
-    if isinstance(value, Size):
-        return value.sizes.settled(value.dim)
-    return int(value) if isinstance(value, np.integer) else value
+    """A :class:`Size` as the dimension that it is; anything else as it is."""
+    return value.sizes.settled(value.dim) if isinstance(value, Size) else value
 
 
 def plain_sizes(value: Any) -> Any:

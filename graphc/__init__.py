@@ -126,7 +126,7 @@ if TYPE_CHECKING:
         tan as tan, tanh as tanh, true_divide as true_divide, trunc as trunc, where as where, xlogy as xlogy,
     )
     from graphc.frontends.array.indexing import (
-        nonzero as nonzero, put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis,
+        put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis,
     )
     from graphc.frontends.array.linalg import (
         cross as cross, dot as dot, inner as inner, kron as kron, matmul as matmul, matrix_norm as matrix_norm, matrix_power
@@ -163,6 +163,7 @@ if TYPE_CHECKING:
         logsumexp, max as max, mean as mean, median as median, min as min, nanmean as nanmean, nansum as nansum, norm as
         norm, prod as prod, std as std, sum as sum, var as var,
     )
+    from graphc.frontends.array.selection import nonzero as nonzero
     from graphc.frontends.array.sorting import (
         argsort as argsort, searchsorted as searchsorted, sort as sort, topk as topk, unique as unique, unique_all as
         unique_all, unique_counts as unique_counts, unique_inverse as unique_inverse, unique_values as unique_values,

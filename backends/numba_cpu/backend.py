@@ -12,7 +12,7 @@ from graphc.errors import ArgumentError, BackendError
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
-from graphc.runtime.compile_log import phase
+from graphc.runtime.compile_log import CompileLog, logging_into, phase
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 
@@ -99,6 +99,8 @@ class _Assembly:
         }
         instructions = [self._instruction(step) for step in self.plan.steps]
         outputs = [self._slot(o) for o in graph.outputs]
+        with logging_into(CompileLog()):  # what walks the tape is no kernel of this program
+            walker = walk()
         return Program(
             slots=tuple(value.type for value in self.slots),
             parameters=tuple(parameters),
@@ -106,7 +108,7 @@ class _Assembly:
             literals=literals,
             instructions=tuple(instructions),
             aliases=dict(graph.aliases),
-            walk=walk(),
+            walk=walker,
             texts={"kernels": self.plan.describe},
         )
 

@@ -255,7 +255,7 @@ def _mask_positions(view: Array, axis: int, item: Any) -> list[Array]:
     if mask.context is not eager_context():
         raise ShapeError(
             "selecting by a boolean mask gives a size that depends on the mask's values, which a graph cannot know",
-            hint="use gc.where(mask, x, 0), or x[mask] = scalar, or compute outside of the traced function",
+            hint="bound it: x[gc.nonzero(mask, size=100)]; or use gc.where(mask, x, 0), or x[mask] = scalar",
         )
     context = eager_context()
     return [context.lift(i) for i in np.nonzero(mask._array)]  # type: ignore[attr-defined]
@@ -478,16 +478,3 @@ def put_along_axis(x: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: in
     (new,) = converted(context_of((array, values)), [values], array.dtype)
     updates = broadcast_to_shape(new, keys[0].shape)
     return bind("scatter_set", array, updates, *keys, axes=tuple(range(len(array.shape))))
-
-
-def nonzero(x: ArrayLike) -> tuple[Array, ...]:
-    """Positions (int64) of the nonzero elements, one array a dimension. Eager only: a graph cannot know their number."""
-    array = lift(x)
-    if array.context is not eager_context():
-        raise ShapeError(
-            "nonzero() gives a size that depends on values, which a graph cannot know",
-            hint="use gc.where(condition, x, y), or call it outside of the traced function",
-        )
-    if not array.shape:
-        raise ShapeError("nonzero() of a scalar: it has no dimensions to give positions in", hint="reshape it to (1,)")
-    return tuple(eager_context().lift(i) for i in np.nonzero(array._array))  # type: ignore[attr-defined]

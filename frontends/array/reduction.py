@@ -39,7 +39,7 @@ from graphc.frontends.array.elementwise import (
 from graphc.frontends.array.elementwise import pow as power_of
 from graphc.frontends.array.movement import expand_dims, ravel, reshape
 from graphc.frontends.dispatch import Array, bind, context_of
-from graphc.ir.dims import Dim, DimExpr, product, same_sizes
+from graphc.ir.dims import Dim, DimExpr, product, same_size, same_sizes
 
 Axis = int | Sequence[int] | None
 
@@ -74,7 +74,7 @@ def prod(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool =
 
 def _nonempty(x: Array, axis: Axis, what: str) -> None:
     axes = normalize_axes(axis, len(x.shape), what)
-    if builtins.any(x.shape[a] == 0 for a in axes):
+    if builtins.any(same_size(x.shape[a], 0) for a in axes):
         raise ShapeError(f"{what} over no elements (shape {show_shape(x.shape)}) has no value")
 
 

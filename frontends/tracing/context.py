@@ -54,7 +54,7 @@ class TraceContext(GraphContext):
         super().__init__(name)
         self.symbols = Sizes(self)
         self._varying = varying or Varying()
-        self._declared: dict[str, tuple[DimExpr, str]] = {}  # name of a size: its symbol and the place that it is known from
+        self._declared: dict[str, DimExpr] = {}  # sizes that the user named
         self.inputs: list[Input] = []
         self.without_gradient: set[int] = set()  # positions of inputs whose .grad was read as None
         self.captured_arguments: set[int] = set()  # leaves that the function reads from elsewhere as well
@@ -119,15 +119,9 @@ class TraceContext(GraphContext):
         self.sizes = self.symbols
         if not is_given:
             return self.symbols.new(name, label, size)
-        known = self._declared.get(name)
-        if known is None:
-            known = self._declared[name] = (self.symbols.new(name, label, size), label)
-        elif (other := self.symbols.examples[str(known[0])]) != size:
-            raise ShapeError(
-                f"{self.name}: {label} is {size}, but {known[1]} is {other}, and both were declared to be {name!r}",
-                hint="give sizes that may differ different names in dynamic=",
-            )
-        return known[0]
+        if name not in self._declared:
+            self._declared[name] = self.symbols.new(name, label, size)
+        return self._declared[name]
 
     def lift(self, value: Any) -> Tracer:
         if isinstance(value, Size):

@@ -10,8 +10,14 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.dispatch import Array
 from graphc.frontends.spec import Spec, spec
 from graphc.ir.dims import name_problem
+from graphc.locations import current_location
 
 _HINT = 'dynamic=True, dynamic={"x": 0}, {"x": (0, 1)}, {"x": {0: "batch"}} or {"x": gc.spec("f32[batch, 784]")}'
+
+
+def argument_of(label: str) -> str:
+    """The parameter that a leaf called ``label`` (``params['w'].scale``) is a part of."""
+    return label.partition(".")[0].partition("[")[0]
 
 
 class Declared:
@@ -22,6 +28,7 @@ class Declared:
 
     def __init__(self, given: Any, parameters: Sequence[str]) -> None:
         self._all = given is True
+        self.location = current_location()
         self._arguments: dict[str, Any] = {}
         if given is None or isinstance(given, bool):
             return
@@ -41,7 +48,7 @@ class Declared:
         if not (self._all or self._arguments):
             return found
         for position, (leaf, label) in enumerate(zip(leaves, labels, strict=True)):
-            form: Any = True if self._all else self._arguments.get(label.partition(".")[0].partition("[")[0])
+            form: Any = True if self._all else self._arguments.get(argument_of(label))
             if form is None or not (isinstance(leaf, Array) or hasattr(leaf, "__array_interface__")):
                 continue
             shape = leaf.shape
@@ -51,7 +58,24 @@ class Declared:
                 found[position] = dict.fromkeys(range(len(shape)), "")
             else:
                 found[position] = {axis % len(shape): name for axis, name in form.items() if -len(shape) <= axis < len(shape)}
+        self._check_names(found, leaves, labels)
         return found
+
+    def _check_names(
+        self, found: Mapping[int, Mapping[int, str]], leaves: Sequence[Any], labels: Sequence[str]
+    ) -> None:
+        """Raise ShapeError where sizes of one name differ."""
+        known: dict[str, tuple[str, int]] = {}
+        for position, axes in found.items():
+            for axis, name in axes.items():
+                label, size = f"{labels[position]}.shape[{axis}]", leaves[position].shape[axis]
+                first, other = known.setdefault(name, (label, size)) if name else (label, size)
+                if other != size:
+                    raise ShapeError(
+                        f"{label} is {size}, but {first} is {other}, and both are declared to be {name!r}"
+                        f"\n  declared at {self.location.render()}".replace("\n    ", "\n      "),
+                        hint="call it with equal sizes, or give sizes that may differ different names in dynamic=",
+                    )
 
 
 def _parsed(name: str, form: Any) -> Any:
@@ -86,5 +110,5 @@ def _matched(declared: Spec, leaf: Any, label: str) -> dict[int, str]:
                 raise ArgumentError(f"dynamic: {label} is declared {type_}, and {dim} is not a name", hint=_HINT)
             axes[axis] = name
         elif dim != size:
-            raise ShapeError(f"{label}.shape[{axis}] is {size}, but dynamic= declares it {type_}: {dim}")
+            raise ShapeError(f"{label}.shape[{axis}] is {size}, but dynamic= declares {label} to be {type_}")
     return axes

@@ -66,10 +66,12 @@ class Trace:
         }
 
     def __str__(self) -> str:
-        first, *others = [str(cause).splitlines() for cause in self.causes]
-        lines = [f"trace {self.number}: {first[0]}", *("  " + line for line in first[1:])]
-        for cause in others:
-            lines += ["  also " + cause[0], *("  " + line for line in cause[1:])]
+        lines: list[str] = []
+        for cause in self.causes:
+            lines.append(f"  also {cause.summary}" if lines else f"trace {self.number}: {cause.summary}")
+            if cause.location.line:
+                lines += [f"    {line}" for line in f"needed at {cause.location.render()}".splitlines()]
+        lines += [f"  avoid: {advice}" for advice in dict.fromkeys(c.advice for c in self.causes if c.advice)]
         lines.append("  inputs: " + (", ".join(f"{name} {type_}" for name, type_ in self.inputs) or "none"))
         if self.note:
             lines.append(f"  sizes are fixed: {self.note}")

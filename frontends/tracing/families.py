@@ -7,10 +7,10 @@ from typing import Any
 
 from graphc.frontends.tracing.causes import Cause, size_cause
 from graphc.frontends.tracing.context import Varying
+from graphc.frontends.tracing.declared import argument_of
 from graphc.frontends.tracing.program import TracedProgram
 from graphc.frontends.tracing.signature import Signature, leaf_shapes
 
-_ADVICE = 'declare it from the start: gc.jit(f, dynamic={{"{argument}": {axis}}})'
 _SHARED = "arguments of which one is a view of another keep their sizes; pass copies"
 
 
@@ -44,12 +44,12 @@ class Family:
         causes = self._newly_varying(leaves)
         if causes:
             return causes
-        return self.programs[0].why_not(leaves, self.labels)
+        return self.programs[0].why_not(leaves, self.labels, self.fixed)
 
     def _newly_varying(self, leaves: Sequence[Any]) -> list[Cause]:
-        causes: list[Cause] = []
+        found: list[tuple[str, int, int, int]] = []
         if self.fixed:
-            return causes
+            return []
         for position, (old, new) in enumerate(zip(self._first, leaf_shapes(leaves), strict=True)):
             if old is None or new is None:
                 continue
@@ -57,10 +57,11 @@ class Family:
                 axes = self.varying.setdefault(position, {})
                 if before != now and axis not in axes:
                     axes[axis] = ""
-                    label = self.labels[position]
-                    advice = _ADVICE.format(argument=label.partition(".")[0].partition("[")[0], axis=axis)
-                    causes.append(size_cause(label, axis, before, f"{now}, and any from now on", advice))
-        return causes
+                    found.append((self.labels[position], axis, before, now))
+        advice = _declaration([(label, axis) for label, axis, _, _ in found])
+        return [
+            size_cause(label, axis, before, f"{now}, and any from now on", advice) for label, axis, before, now in found
+        ]
 
     def symbolic(self) -> tuple[Varying, list[Any]]:
         """What the next trace makes symbols, and the captured objects that are meant, to be kept alive until then."""
@@ -71,3 +72,14 @@ class Family:
             for key, (source, axes) in program.captured_sizes().items():
                 found.setdefault(key, (source, set()))[1].update(axes)
         return Varying(self.varying, {key: axes for key, (_, axes) in found.items()}), [source for source, _ in found.values()]
+
+
+def _declaration(varying: Sequence[tuple[str, int]]) -> str:
+    """How to say from the start that these axes of these leaves vary."""
+    arguments: dict[str, dict[int, None]] = {}
+    for label, axis in varying:
+        arguments.setdefault(argument_of(label), {})[axis] = None
+    parts = [
+        f'"{name}": {next(iter(axes)) if len(axes) == 1 else tuple(sorted(axes))}' for name, axes in arguments.items()
+    ]
+    return f"declare it from the start: gc.jit(f, dynamic={{{', '.join(parts)}}})"

@@ -146,14 +146,15 @@ class JitFunction(Generic[P, R]):
     ) -> tuple[TracedProgram, list[Any]]:
         """A new program for a call that no program is for."""
         labels = _labels(self.function, tree)
+        declared = self._declared.axes(leaves, labels)
         if family is None:
             causes = self._history.causes_of(key, labels, reversed(self._families.values()))
-            family = Family(key, leaves, labels, self._declared.axes(leaves, labels))
+            family = Family(key, leaves, labels, declared)
         else:
             causes = family.causes(leaves)
         self._history.begin(causes)
         start = time.perf_counter()
-        program = self._generalized(family, tree, leaves)
+        program = self._generalized(family, tree, leaves, is_declared=bool(declared))
         sources = program.match(leaves)
         assert sources is not None, "a program that was just traced is not for its own call"
         self._history.add(causes, program, family, time.perf_counter() - start)
@@ -161,7 +162,7 @@ class JitFunction(Generic[P, R]):
         self._history.warn()
         return program, sources
 
-    def _generalized(self, family: Family, tree: Any, leaves: list[Any]) -> TracedProgram:
+    def _generalized(self, family: Family, tree: Any, leaves: list[Any], *, is_declared: bool) -> TracedProgram:
         """A program in which the sizes that vary are symbols; where the function cannot be traced so, one for these sizes."""
         varying, kept = family.symbolic()
         if not (any(varying.arguments.values()) or varying.captures):
@@ -170,9 +171,10 @@ class JitFunction(Generic[P, R]):
             return self._trace(tree, leaves, varying)
         except Exception as error:
             fixed = self._trace(tree, leaves, Varying())  # raises what is wrong with the call itself, for the sizes it has
-            if self._declared.axes(leaves, family.labels):
+            if is_declared:
                 raise
-            family.fixed = f"with sizes that vary: {error.message if isinstance(error, GraphcError) else error}"
+            why = error.message if isinstance(error, GraphcError) else f"{type(error).__name__}: {error}"
+            family.fixed = f"it cannot be traced with sizes that vary: {why}"
             return fixed
         finally:
             del kept

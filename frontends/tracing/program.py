@@ -190,8 +190,8 @@ class TracedProgram:
                     found[id(source)] = (source, axes)
         return found
 
-    def why_not(self, leaves: Sequence[Any], labels: Sequence[str]) -> list[Cause]:
-        """Why :meth:`match` gives None for a call of the same signature."""
+    def why_not(self, leaves: Sequence[Any], labels: Sequence[str], fixed: str) -> list[Cause]:
+        """Why :meth:`match` gives None for a call of the same signature. ``fixed``: why sizes may not vary."""
         causes: list[Cause] = []
         for guard in self.guards:
             value = leaves[guard.leaf]
@@ -224,7 +224,7 @@ class TracedProgram:
                 causes.append(Cause("gradient", f"{name}.grad", "type", "None", str(gradient.type), _GRADIENT_ADVICE))
             sources.append(source)
         if not causes:
-            causes += self._why_sizes([sources[position].shape for position in self._sized], labels)
+            causes += self._why_sizes([sources[position].shape for position in self._sized], labels, fixed)
         if not causes and any(getter() is not leaves[leaf] for getter, leaf in self._met):
             name = labels[next(leaf for getter, leaf in self._met if getter() is not leaves[leaf])]
             causes.append(Cause("aliasing", name, "captured as well", "yes", "no", "pass it, or capture it, but not both"))
@@ -233,13 +233,13 @@ class TracedProgram:
                                 "write to arrays that share no memory with others"))  # fmt: skip
         return causes
 
-    def _why_sizes(self, shapes: Sequence[Sequence[int]], labels: Sequence[str]) -> list[Cause]:
+    def _why_sizes(self, shapes: Sequence[Sequence[int]], labels: Sequence[str], fixed: str) -> list[Cause]:
         causes: list[Cause] = []
         for position, dims, shape in zip(self._sized, self._shapes, shapes, strict=True):
             entry = self._inputs[position]
             name = labels[entry.index] if entry.kind == "argument" else self._names.get(position, "a gradient")
             causes += [
-                size_cause(name, axis, dim, size, "")
+                size_cause(name, axis, dim, size if fixed else f"{size}, and any from now on", fixed)
                 for axis, (dim, size) in enumerate(zip(dims, shape, strict=True))
                 if isinstance(dim, int) and dim != size
             ]

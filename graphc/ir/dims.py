@@ -460,7 +460,7 @@ def substitute(dim: Dim, bindings: Mapping[str, Dim]) -> Dim:
         product: Dim = coefficient
         for atom in monomial:
             if isinstance(atom, str):
-                factor: Dim = bindings.get(atom, symbol(atom))
+                factor: Dim = bindings[atom] if atom in bindings else symbol(atom)
             else:
                 factor = _APPLY[atom.op](substitute(atom.lhs, bindings), substitute(atom.rhs, bindings))
             product = product * factor
