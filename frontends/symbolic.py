@@ -7,24 +7,28 @@ each run, never constants.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype
-from graphc.errors import ConcretizationError, GradientError, InPlaceError, LeakedTracerError
+from graphc.errors import ConcretizationError, GradientError, GraphcError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype, show_shape
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Array
 from graphc.frontends.grad_mode import mode
+from graphc.frontends.sizes import Size, Sizes
 from graphc.frontends.storage import VIEW_OPS, Chain, Storage, ViewStep, apply_chain, write_through
 from graphc.ir.builder import complete_attributes
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, evaluate_dim, symbol, symbols_of
 from graphc.ir.graph import Value
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
-from graphc.locations import Location, current_location
+from graphc.locations import Location, current_location, is_internal_code
+from graphc.ops.core import concrete_attributes
 from graphc.passes.differentiate import backpropagate, gradient_builder
 from graphc.passes.push_forward import push_forward
 
@@ -59,15 +63,30 @@ class Tracer(ArrayMethods):
 
     @property
     def type(self) -> TensorType:
-        return self._type
+        sizes = self.context.sizes
+        return self._type if sizes is None else sizes.type(self._type)
 
     @property
     def dtype(self) -> DType:
         return self._type.dtype
 
     @property
-    def shape(self) -> tuple[Dim, ...]:
-        return self._type.shape
+    def shape(self) -> tuple[Any, ...]:
+        """The sizes. A size that may differ from call to call is a :class:`~graphc.frontends.sizes.Size` to the user's code,
+        whose questions about it become guards, and an expression to graphc's own, which asks none that it does not mean."""
+        shape = self.type.shape
+        sizes = self.context.sizes
+        if sizes is None or self._type.is_concrete or is_internal_code(sys._getframe(1).f_code):
+            return shape
+        return sizes.shown(shape)
+
+    @property
+    def size(self) -> Any:
+        """The number of elements."""
+        size, sizes = self.type.size, self.context.sizes
+        if sizes is None or isinstance(size, int) or is_internal_code(sys._getframe(1).f_code):
+            return size
+        return Size(sizes, size)
 
     @property
     def device(self) -> str:
@@ -81,6 +100,8 @@ class Tracer(ArrayMethods):
         if self._storage.written != self._seen:
             self._seen = self._storage.written
             self._value = apply_chain(self._storage.value, self._chain, self.context.emit)
+        if self.context.sizes is not None and self._value.type != (type_ := self.type):  # sizes that a guard says are equal
+            self._value = self.context.emit("reshape", self._value, shape=type_.shape)
         return self._value
 
     @property
@@ -203,6 +224,7 @@ class GraphContext:
     """Builds one graph from array operations."""
 
     array_class: ClassVar[type[Tracer]] = Tracer  # what its arrays are
+    sizes: Sizes | None = None  # those that may differ from run to run, where examples of them are known
 
     def __init__(self, name: str) -> None:
         self.builder = gradient_builder(name)
@@ -245,13 +267,14 @@ class GraphContext:
             array = np.asarray(value)
             if array is not value:
                 return self.literal(array, as_dtype(array.dtype))
-            parameter = self.builder.parameter(TensorType(as_dtype(array.dtype), array.shape), "", current_location())
+            type_ = self.captured_type(array, TensorType(as_dtype(array.dtype), array.shape))
+            parameter = self.builder.parameter(type_, "", current_location())
             return self._add_captured(value, parameter, False)
         tensor: Any = value
         storage = tensor._storage
         chain: Chain = tensor._chain
         if not chain or storage is None:
-            parameter = self.builder.parameter(tensor.type, "", current_location())
+            parameter = self.builder.parameter(self.captured_type(tensor, tensor.type), "", current_location())
             return self._add_captured(tensor, parameter, False)
         base = self._bases.get(id(storage))
         if base is None:
@@ -260,6 +283,10 @@ class GraphContext:
             self._bases[id(storage)] = base
             self._kept.append(storage)
         return self.seen_through(base, tensor)
+
+    def captured_type(self, source: Any, type_: TensorType) -> TensorType:
+        """The type of the parameter for ``source``, an array of ``type_``."""
+        return type_
 
     def seen_through(self, base: Tracer, tensor: Any) -> Tracer:
         """``tensor`` as the view of ``base`` that it is."""
@@ -370,7 +397,10 @@ class GraphContext:
                 hint="wrap the update in `with gc.no_grad():`, or write to a copy()",
             )
         storage = x._storage
-        storage.value = write_through(storage.value, x._chain, value.value, self.emit)
+        new = value.value
+        if new.type != x._type:  # sizes that a guard says are equal
+            new = self.emit("reshape", new, shape=x._type.shape)
+        storage.value = write_through(storage.value, x._chain, new, self.emit)
         storage.written += 1
         if value._requires_grad and not detached:
             x._requires_grad = True
@@ -502,30 +532,51 @@ class GraphContext:
 
 
 def _reshapes_in_place(x: Tracer, shape: Sequence[Dim]) -> bool:
-    """Whether eager execution would make this reshape a view, given the views that ``x`` is seen through."""
+    """Whether eager execution would make this reshape a view, given the views that ``x`` is seen through.
+
+    An axis of size 1 makes more reshapes views. Where that decides, which size it was is a guard.
+    """
     if all(step.op in ("reshape", "stop_gradient") for step in x._chain):
         return True
     if [d for d in x.shape if d != 1] == [d for d in shape if d != 1]:  # axes of size 1 come and go, as for x[0]
         return True
-    dims = (*x._storage.base_type.shape, *x.shape, *shape)
-    if not all(isinstance(d, int) for d in dims):
+    sizes = x.context.sizes
+    examples = {} if sizes is None else sizes.examples
+    symbols = set(symbols_of((*x._storage.base_type.shape, *x.shape, *shape)))
+    if not symbols <= examples.keys():
         return False
-    base = x._storage.base_type.shape
-    strides: list[int] = []
-    step = 1
-    for size in reversed(base):
-        strides.insert(0, step)
-        step *= max(int(size.__index__()), 1)
-    array: Any = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), [int(s.__index__()) for s in base], strides)
-    for view in x._chain:
-        if view.op == "reshape":
-            array = array.reshape(dict(view.attributes)["shape"])
-        else:
-            array = get_primitive(view.op).evaluate(array, **dict(view.attributes))
+    answer = _has_strides(x, shape, examples)
+    for name in sorted(symbols):
+        for other in (2, 3) if examples[name] == 1 else (1,):
+            if sizes is not None and _has_strides(x, shape, {**examples, name: other}) not in (answer, None):
+                sizes.decide("==", symbol(name), 1)
+    return bool(answer)
+
+
+def _has_strides(x: Tracer, shape: Sequence[Dim], sizes: Mapping[str, int]) -> bool | None:
+    """Whether strides can express ``x`` under ``shape``; None where ``sizes`` do not fit the views."""
     try:
-        np.reshape(array, tuple(shape), copy=False)
+        base = [evaluate_dim(d, sizes) for d in x._storage.base_type.shape]
+        strides: list[int] = []
+        step = 1
+        for size in reversed(base):
+            strides.insert(0, step)
+            step *= max(size, 1)
+        array: Any = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), base, strides)
+        for view in x._chain:
+            attributes = concrete_attributes(dict(view.attributes), sizes)
+            array = (
+                array.reshape(attributes["shape"])
+                if view.op == "reshape"
+                else get_primitive(view.op).evaluate(array, **attributes)
+            )
+        wanted = tuple([evaluate_dim(d, sizes) for d in shape])
+        if array.size != math.prod(wanted):
+            return None
+    except (ValueError, GraphcError):
+        return None
+    try:
+        np.reshape(array, wanted, copy=False)
     except ValueError:
         return False
     return True
-
-

@@ -43,6 +43,7 @@ _EXPORTS: Final[dict[str, str]] = {
     "is_grad_enabled": "graphc.frontends.grad_mode",
     # tracing and transforms
     "jit": "graphc.frontends.tracing.jit",
+    "no_retrace": "graphc.frontends.tracing.history",
     "spec": "graphc.frontends.spec",
     "make_repro": "graphc.frontends.tracing.repro",
     "check_numerics": "graphc.frontends.debug.numerics",
@@ -130,7 +131,7 @@ if TYPE_CHECKING:
         tan as tan, tanh as tanh, true_divide as true_divide, trunc as trunc, where as where, xlogy as xlogy,
     )
     from graphc.frontends.array.indexing import (
-        nonzero as nonzero, put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis,
+        put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis,
     )
     from graphc.frontends.array.linalg import (
         cross as cross, dot as dot, inner as inner, kron as kron, matmul as matmul, matrix_norm as matrix_norm, matrix_power
@@ -167,6 +168,7 @@ if TYPE_CHECKING:
         logsumexp, max as max, mean as mean, median as median, min as min, nanmean as nanmean, nansum as nansum, norm as
         norm, prod as prod, std as std, sum as sum, var as var,
     )
+    from graphc.frontends.array.selection import nonzero as nonzero
     from graphc.frontends.array.sorting import (
         argsort as argsort, searchsorted as searchsorted, sort as sort, topk as topk, unique as unique, unique_all as
         unique_all, unique_counts as unique_counts, unique_inverse as unique_inverse, unique_values as unique_values,
@@ -193,6 +195,7 @@ if TYPE_CHECKING:
         name_scope, no_op as no_op, placeholder as placeholder, reset_default_graph as reset_default_graph,
         trainable_variables as trainable_variables, variables_initializer as variables_initializer,
     )
+    from graphc.frontends.tracing.history import no_retrace as no_retrace
     from graphc.frontends.tracing.jit import jit as jit
     from graphc.frontends.tracing.repro import make_repro as make_repro
     from graphc.frontends.transforms.batching import vmap as vmap

@@ -8,6 +8,7 @@ from graphc.passes.inline import Inline
 from graphc.passes.pipeline import Pipeline
 from graphc.passes.pipeline import pipeline as default_pipeline
 from graphc.passes.trace import PassTrace
+from graphc.runtime.compile_log import phase
 from graphc.runtime.program import NOTHING, Permissions
 from graphc.runtime.targets import Compiled, load_backend
 
@@ -38,7 +39,8 @@ def compile_graph(
     backend = load_backend(target)
     if pipeline is None:
         pipeline = default_pipeline(target, fast_math=fast_math) if optimize else _UNOPTIMIZED
-    optimized = pipeline.run(graph, trace=trace)
+    with phase("passes"):
+        optimized = pipeline.run(graph, trace=trace)
     if permissions == NOTHING or target != "cpu":
         return backend.compile(optimized, fast_math=fast_math)
     return backend.compile(optimized, fast_math=fast_math, permissions=permissions)

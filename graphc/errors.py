@@ -14,7 +14,8 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── DonatedError (RuntimeError)        the use of a tensor that was donated to a traced function
     ├── TraceError (RuntimeError)          something that a traced function cannot do
     │   ├── ConcretizationError (TypeError)
-    │   └── LeakedTracerError
+    │   ├── LeakedTracerError
+    │   └── RetraceError               a trace that no_retrace() or max_traces forbids
     ├── StaticGraphError (RuntimeError)    misuse of Graph, Variable or Session
     │   ├── FeedError (ValueError)
     │   ├── UninitializedVariableError
@@ -137,6 +138,16 @@ class LeakedTracerError(TraceError):
     """A tracer was used outside of the trace that made it."""
 
     code: ClassVar[str] = "GC303"
+
+
+class RetraceError(TraceError):
+    """A traced function would have been traced again where that is forbidden."""
+
+    code: ClassVar[str] = "GC304"
+
+
+class RetraceWarning(UserWarning):
+    """A function is traced again and again."""
 
 
 class StaticGraphError(GraphcError, RuntimeError):

@@ -14,6 +14,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.loops.overwrite import Overwrite, overwritable
 from graphc.loops.plan import KernelStep, Plan, Step, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
+from graphc.runtime.compile_log import CompileLog, logging_into, phase
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import (
     NOTHING,
@@ -66,7 +67,9 @@ def compile(
     if blas is None:
         blas = _blas_is_chosen()
     library = {**LIBRARY, **BLAS} if blas else LIBRARY
-    assembly = _Assembly(make_plan(graph, frozenset(library), place_updates=True), fast_math, library)
+    with phase("plan"):
+        plan = make_plan(graph, frozenset(library), place_updates=True)
+    assembly = _Assembly(plan, fast_math, library)
     return Executable(graph, assembly.program(permissions), assembly.program)
 
 
@@ -110,6 +113,8 @@ class _Assembly:
         }
         instructions = [self._outline(step) for step in plan.steps]
         outputs = [self._slot(o) for o in graph.outputs]
+        with logging_into(CompileLog()):  # what walks the tape is no kernel of this program
+            walker = walk()
         self.outline = Program(
             slots=tuple(value.type for value in self.slots),
             parameters=tuple(parameters),
@@ -117,10 +122,14 @@ class _Assembly:
             literals=literals,
             instructions=tuple(instructions),
             aliases=dict(graph.aliases),
-            walk=walk(),
+            walk=walker,
         )
 
     def program(self, permissions: Permissions = NOTHING) -> Program:
+        with phase("kernels"):
+            return self._program(permissions)
+
+    def _program(self, permissions: Permissions) -> Program:
         outline = replace(self.outline, permissions=permissions)
         instructions: list[Instruction] = []
         steps: list[Step] = []

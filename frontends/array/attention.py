@@ -12,7 +12,7 @@ from graphc.frontends.array.elementwise import add, divide, equal, less_equal, m
 from graphc.frontends.array.linalg import matmul
 from graphc.frontends.array.movement import expand_dims, matrix_transpose, repeat
 from graphc.frontends.dispatch import Array, bind, context_of
-from graphc.ir.dims import Dim, DimExpr
+from graphc.ir.dims import Dim, DimExpr, same_size
 
 
 def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Array:
@@ -36,7 +36,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Ar
 
 
 def _may_equal(a: Dim, b: Dim) -> bool:
-    return a == b or isinstance(a, DimExpr) or isinstance(b, DimExpr)
+    return same_size(a, b) is not False
 
 
 def bilinear(x: ArrayLike, y: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Array:

@@ -22,12 +22,14 @@ from graphc.frontends.array.core import (
     with_shape,
 )  # fmt: skip
 from graphc.frontends.dispatch import Array, bind, bind_view, context_of
-from graphc.ir.dims import Dim, DimExpr, product
+from graphc.frontends.sizes import plain_size
+from graphc.ir.dims import Dim, DimExpr, product, same_size
 from graphc.ir.types import Shape
 
 
 def as_shape(shape: Any) -> Shape:
     """A tuple of sizes from an int, a sequence or separate arguments given as a tuple."""
+    shape = plain_size(shape)
     if isinstance(shape, DimExpr):
         return (shape,)
     if isinstance(shape, (int, np.integer)) or (hasattr(shape, "__index__") and not isinstance(shape, (list, tuple))):
@@ -40,6 +42,7 @@ def as_shape(shape: Any) -> Shape:
 
 
 def _size(value: Any) -> Dim:
+    value = plain_size(value)
     if isinstance(value, DimExpr):
         return value
     try:
@@ -147,11 +150,11 @@ def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     """Axes of size 1 removed: those in ``axis``, or all. A view. Raises ShapeError for an axis of another size."""
     array = lift(x)
     if axis is None:
-        axes = tuple(i for i, s in enumerate(array.shape) if s == 1)
+        axes = tuple(i for i, s in enumerate(array.shape) if same_size(s, 1))
     else:
         axes = normalize_axes(axis, len(array.shape), "squeeze")
         for a in axes:
-            if array.shape[a] != 1:
+            if not same_size(array.shape[a], 1):
                 raise ShapeError(f"squeeze: axis {a} of shape {show_shape(array.shape)} has size {array.shape[a]}, not 1")
     return reshape(array, tuple(s for i, s in enumerate(array.shape) if i not in axes))
 
@@ -238,7 +241,7 @@ def split(x: ArrayLike, sections: int | Sequence[int], axis: int = 0) -> tuple[A
     if isinstance(sections, int):
         if sections < 1:
             raise ArgumentError(f"split: the number of sections must be positive, not {sections}")
-        if isinstance(size, int) and size % sections:
+        if same_size(size % sections, 0) is False:
             raise ShapeError(f"split: size {size} of axis {place} does not divide into {sections} equal parts")
         step = size // sections
         bounds: list[Dim] = [i * step for i in range(sections)] + [size]
@@ -295,7 +298,7 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
     for a, s in zip(axes, shifts, strict=True):
         place = normalize_axis(a, len(array.shape), "roll")
         size = array.shape[place]
-        if size == 0:
+        if same_size(size, 0):
             continue
         offset = (-s) % size
         if offset == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from graphc.frontends.eager.memory import give_up_memory, owns_memory_alone
 from graphc.frontends.eager.operators import SAFE, quick_function
 from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
-from graphc.frontends.eager.repeated import repeated_call
+from graphc.frontends.eager.repeated import Run, repeated_call
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.storage import VIEW_OPS, Storage, ViewStep, write_through
@@ -271,9 +271,9 @@ class EagerContext:
                     tensor._reference = Reference(record, index)
         return results[0] if program.is_one else results
 
-    def repeated_call(self, run: Callable[[Sequence[Any]], list[Any] | None], pattern: CallPattern) -> Any:
+    def repeated_call(self, run: Run, runs: Mapping[tuple[Any, ...], Run], pattern: CallPattern) -> Any:
         """What runs calls of ``pattern``, in the present gradient mode, without :meth:`call`."""
-        return repeated_call(run, pattern)
+        return repeated_call(run, runs, pattern)
 
     def _record_call(
         self,
@@ -295,7 +295,7 @@ class EagerContext:
             tensor = source if isinstance(source, Tensor) else Tensor.wrap(np.asarray(source, type_.dtype.numpy))
             if reference is None and recorders.active:
                 reference = tensor.recorded(location)
-            inputs.append(type_ if reference is None else reference)
+            inputs.append(tensor.type if reference is None else reference)
             if position in originals:
                 saved.append((position, Tensor.wrap(originals[position]).saved()))
             else:

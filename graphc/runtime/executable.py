@@ -64,6 +64,8 @@ class Executable:
         self._frames: OrderedDict[tuple[tuple[int, ...], ...], AnyFrame] = OrderedDict()
         self._latest: AnyFrame | None = None
         self._run: Run | None = None  # of the latest frame
+        #: What runs each combination of input shapes that a frame is remembered for.
+        self.known_runs: dict[tuple[tuple[int, ...], ...], Run] = {}
 
     def __call__(self, *arrays: Any) -> list[np.ndarray]:
         run = self._run
@@ -72,8 +74,10 @@ class Executable:
             if outputs is not None:
                 return outputs
         inputs = self._check(arrays)
-        self._latest = self._frame(inputs)
+        key = tuple([array.shape for array in inputs])
+        self._latest = self._frame(inputs, key)
         self._run = run = self._latest.runner()
+        self.known_runs[key] = run
         outputs = run(inputs)
         assert outputs is not None, "inputs that were checked do not fit the frame made for them"
         return outputs
@@ -138,8 +142,7 @@ class Executable:
             checked.append(array)
         return checked
 
-    def _frame(self, inputs: Sequence[np.ndarray]) -> AnyFrame:
-        key = tuple([array.shape for array in inputs])
+    def _frame(self, inputs: Sequence[np.ndarray], key: tuple[tuple[int, ...], ...]) -> AnyFrame:
         frame = self._frames.get(key)
         if frame is None:
             bindings = self._bind(inputs)
@@ -148,7 +151,8 @@ class Executable:
             frame = self._make_frame(bindings)
             self._frames[key] = frame
             while len(self._frames) > MAX_FRAMES:
-                self._frames.popitem(last=False)
+                oldest, _ = self._frames.popitem(last=False)
+                self.known_runs.pop(oldest, None)
         return frame
 
     def _make_frame(self, bindings: Bindings) -> AnyFrame:
