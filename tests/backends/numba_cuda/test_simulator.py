@@ -210,7 +210,7 @@ def test_a_check_that_fails() -> None:
       %0: f32[] = reduce_max(%x) {axes = (0)}
       %1: f32[] = constant() {value = dense<f32[]: 2.0>}
       %2: bool[] = lt(%0, %1)
-      check(%2) {message = "too large"}
+      effect check(%2) {message = "too large"}
       return %x
     }"""
     compiled = compile_graph(parse(text), "cuda")
