@@ -12,6 +12,7 @@ from typing import Any
 from graphc.ir.dims import Dim
 
 from .adapter import Usage, compile_to_ptx, disassemble, element_type, kernel_type, link
+from .code_cache import code_key, load_code, store_code
 from .device_functions import kernel_names
 from .occupancy import Architecture, occupancy
 from .source import DeviceSource
@@ -119,8 +120,19 @@ def _code(source: DeviceSource, architecture: Architecture) -> Code:
     key = (source.source, source.threads, architecture.name)
     found = _codes.get(key)
     if found is None:
-        function = _function(source.name, source.source)
-        ptx = compile_to_ptx(function, source.name, signature(source), architecture.capability, source.threads, source.resident)
-        found = Code(ptx, *link(ptx, architecture.name))
-        found = _codes.setdefault(key, found)
+        found = _codes.setdefault(key, _from_disk(source, architecture))
     return found
+
+
+def _from_disk(source: DeviceSource, architecture: Architecture) -> Code:
+    """The code of the kernel from the disk, else compiled and then kept there."""
+    key = code_key(source, architecture.name)
+    kept = load_code(key) if key is not None else None
+    if kept is not None:
+        return Code(*kept)
+    function = _function(source.name, source.source)
+    ptx = compile_to_ptx(function, source.name, signature(source), architecture.capability, source.threads, source.resident)
+    cubin, usage = link(ptx, architecture.name)
+    if key is not None:
+        store_code(key, source, architecture.name, ptx, cubin, usage)
+    return Code(ptx, cubin, usage)

@@ -210,15 +210,20 @@ def usable_driver() -> Any:
 
     try:
         error, version = driver.cuDriverGetVersion()
-    except RuntimeError:
+    except RuntimeError:  # its library is not there
         error, version = 1, 0
-    if int(error) != 0 or version == 0:
+    check_driver(0 if int(error) else version, nvjitlink.version()[0])
+    return driver
+
+
+def check_driver(version: int, toolkit: int) -> None:
+    """Raise DeviceError unless a driver of ``version`` (12080 for CUDA 12.8, 0 for none) loads what ``toolkit`` (13) makes."""
+    if version == 0:
         raise DeviceError(
             "there is no NVIDIA driver here, so kernels can be compiled but not run",
             hint="for code: the target cuda:sm_90; for results: set NUMBA_ENABLE_CUDASIM=1, or install a driver",
             location=UNKNOWN,
         )
-    toolkit = nvjitlink.version()[0]
     if version // 1000 < toolkit:
         raise DeviceError(
             f"the NVIDIA driver is for CUDA {version // 1000}.{version % 1000 // 10}, and the installed toolkit makes code for "
@@ -226,4 +231,3 @@ def usable_driver() -> Any:
             hint=f"update the driver, or pip install 'numba-cuda[cu{version // 1000}]'",
             location=UNKNOWN,
         )
-    return driver

@@ -48,7 +48,7 @@ class _Axes:
             text.line(f"{into} = 0")
             return
         terms: list[str] = []
-        rest = index
+        rest = index if index.isidentifier() else f"({index})"
         for number in range(len(self.sizes) - 1, -1, -1):
             part = rest
             if number:
@@ -56,7 +56,8 @@ class _Axes:
                 part, following = f"{rest} % {size}", f"{into}_{number}"
                 text.line(f"{following} = {rest} // {size}")
                 rest = following
-            terms.append(f"({part})" if self.strides[number] == 1 else f"({part}) * {self.name}_stride{number}")
+            part = f"({part})" if "%" in part else part
+            terms.append(part if self.strides[number] == 1 else f"{part} * {self.name}_stride{number}")
         text.line(f"{into} = {' + '.join(terms)}")
 
 
@@ -77,9 +78,10 @@ class _Operand:
             axes.declare(text)
 
     def of_index(self, text: DeviceText, index: str, mark: str) -> None:
-        self.batch.offset(text, "batch", f"from_{mark}")
         self.own.offset(text, index, f"own_{mark}")
-        text.line(f"own_{mark} = own_{mark} + from_{mark}")
+        if self.batch.sizes:
+            self.batch.offset(text, "batch", f"from_{mark}")
+            text.line(f"own_{mark} = own_{mark} + from_{mark}")
 
     def of_depth(self, text: DeviceText, index: str, mark: str) -> None:
         self.depth.offset(text, index, f"depth_{mark}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from graphc.backends.numba_cpu.structural.template import Element, flattened
 from graphc.backends.numba_cuda.geometry import Geometry
 from graphc.backends.numba_cuda.source import DeviceLowering, DeviceSource, DeviceText
-from graphc.backends.numba_cuda.structural.contraction import resident_for, tile_for, tiles_of
+from graphc.backends.numba_cuda.structural.contraction import resident_for, tiles_of
 from graphc.backends.numba_cuda.structural.tiles import tiled_product
 from graphc.ir.dims import product
 from graphc.ir.types import TensorType
@@ -41,7 +41,7 @@ class _Patches:
         self.element, self.sizes, self.axes = element, sizes, range(spatial)
 
     def of_index(self, text: DeviceText, index: str, mark: str) -> None:
-        text.line(f"image_{mark} = {index} // places", f"rest_{mark} = {index} % places")
+        text.line(f"image_{mark} = ({index}) // places", f"rest_{mark} = ({index}) % places")
         text.unravel(f"rest_{mark}", [f"out{a}" for a in self.axes], [f"o{a}_{mark}" for a in self.axes])
         for axis in self.axes:
             text.line(f"o{axis}_{mark} = o{axis}_{mark} * {self.sizes['stride'][axis]} - low{axis}")
@@ -78,7 +78,7 @@ def lower_conv_general(
     features = w.shape[0] // groups
     places = product(result.shape[2:])
     columns = x.shape[0] * places
-    tile = tile_for(geometry, element, features, columns)
+    tile = geometry.narrow if isinstance(features, int) and features <= geometry.narrow.rows else geometry.wide_tile
     text = DeviceText("conv_general", geometry, tile.threads, resident_for(element))
     for number, name in enumerate(("x", "w", "result")):
         text.buffer(name, number, result.dtype)

@@ -70,7 +70,7 @@ class _Slab:
     def begin(self, first: str) -> None:
         """What depends on the tile: ``first`` is its first index."""
         for load in range(self.loads if self.along else 1):
-            self.factor.of_index(self.text, f"({first} + {self._own(load)})", self._mark(load))
+            self.factor.of_index(self.text, f"{first} + {self._own(load)}", self._mark(load))
 
     def fetch(self, first: str, depth_from: str) -> None:
         """Read this thread's elements of the slab that begins at ``depth_from`` into registers."""
