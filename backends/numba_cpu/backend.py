@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 
 from graphc.errors import ArgumentError, BackendError
-from graphc.ir.graph import Graph, Value
+from graphc.ir.dims import Dim, product
+from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.overwrite import Overwrite, overwritable
 from graphc.loops.plan import KernelStep, Plan, Step, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
@@ -169,6 +170,7 @@ class _Assembly:
             op=node.op.name,
             location=node.location,
             updates=node.op.name in UPDATES,
+            operations=_operations(node),
         )
 
     def _with_kernels(self, step: Step, made: RunKernels) -> RunKernels:
@@ -192,6 +194,15 @@ class _Assembly:
             kernels=tuple([native_kernel(source, fast_math=self.fast_math) for source in sources]),
             scratch=sources[0].scratch,
         )
+
+
+def _operations(node: Node) -> Dim:
+    """Multiplications of a product or convolution: for each element of the result, as many as the operands hold for it."""
+    if node.op.name == "dot_general":
+        return node.types[0].size * product(node.inputs[0].shape[axis] for axis in node.attributes["contract"][0])
+    if node.op.name == "conv_general":
+        return node.types[0].size * product(node.inputs[1].shape[1:])
+    return 0
 
 
 def _updated(step: KernelStep) -> int | None:

@@ -1,8 +1,8 @@
 """The native loop that runs a tape: from one kernel to the next without Python in between.
 
-Layouts are those of :mod:`graphc.runtime.tape`. A range that is worth it is divided into pieces, which TBB's threads take;
-each piece has a status of its own, and the first piece that fails is the one reported, so errors are the same for any
-number of threads.
+Layouts are those of :mod:`graphc.runtime.tape`. A range that is worth it is divided into pieces, which TBB's threads take
+(or Python's, where there is no TBB); each piece has a status of its own, and the first piece that fails is the one reported,
+so errors are the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Final
 
 from graphc.runtime.tape import PROCESS, STATUS_WORDS, ArrayLayout, Failure, Field, Shared, Task, Walk, Word
 
+from . import python_threads, tbb
 from .entry import builtin_walk
 from .kernels import ModuleNames, compile_kernel
-from .tbb import parallel_for_address
 
 NAMESPACE: Final = ModuleNames("walker_names")
 
@@ -23,6 +23,7 @@ PIECES_PER_THREAD: Final = 4  # so that a thread which is held up delays the oth
 
 SOURCE: Final = f"""
 def run_pieces(arguments, counts, task):
+    task[{Task.STARTED:d}] = 1
     for piece in range(arguments[0], arguments[0] + counts[0]):
         low = piece * task[{Task.CHUNK:d}]
         high = min(low + task[{Task.CHUNK:d}], task[{Task.EXTENT:d}])
@@ -120,7 +121,15 @@ def walk(block_address, begin, end, arrays):
             bounds[1] = pieces
             bounds[2] = 1
             process[{Shared.USED:d}] = 1
+            task[{Task.STARTED:d}] = 0
+            task[{Task.INTERRUPTED:d}] = 0
             call_parallel_for(parallel, bounds, task, threads)
+            if task[{Task.STARTED:d}] == 0:  # an interrupt came before the loop
+                call_pieces(process[{Shared.PIECES:d}], bounds, pointer_i64(block_address + 8 * ({Word.RANGE:d} + 1)), task)
+            if task[{Task.INTERRUPTED:d}] != 0:
+                status[0] = {Failure.INTERRUPTED:d}
+                block[{Word.FAILED:d}] = entry[{Field.NUMBER:d}]
+                return
         for piece in range(pieces):
             if status[piece * {STATUS_WORDS}] != 0:
                 for word in range({STATUS_WORDS}):
@@ -136,7 +145,7 @@ def walk() -> Walk:
     pieces = compile_kernel(SOURCE, "run_pieces", ("i64*", "i64*", "i64*"), filename="<graphc tape>", namespace=NAMESPACE)
     loop = compile_kernel(SOURCE, "walk", ("i64", "i64", "i64", "i64"), filename="<graphc tape>", namespace=NAMESPACE)
     PROCESS[Shared.PIECES] = pieces.address
-    PROCESS[Shared.PARALLEL_FOR] = parallel_for_address()
+    PROCESS[Shared.PARALLEL_FOR] = tbb.parallel_for_address() or python_threads.parallel_for_address()
     return builtin_walk(loop.address)
 
 

@@ -37,6 +37,14 @@ def call_kernel_type(context: Any, kernel: Any, operands: Any, sizes: Any, low: 
     return types.int64(types.int64, _WORDS, _WORDS, types.int64, types.int64, _WORDS), generate
 
 
+def call_pieces_type(context: Any, address: Any, arguments: Any, counts: Any, task: Any) -> Any:
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _call_kernel(builder, arguments[0], list(arguments[1:]))
+        return target.get_dummy_value()
+
+    return types.void(types.int64, _WORDS, _WORDS, _WORDS), generate
+
+
 def call_parallel_for_type(context: Any, function: Any, bounds: Any, task: Any, threads: Any) -> Any:
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function, bounds, task, threads = arguments
@@ -69,6 +77,7 @@ NAMES: Final[dict[str, object]] = {
     **{name: POINTERS[name] for name in ("pointer_i64", "pointer_i32", "pointer_u8")},
     "noalias": noalias,
     "call_kernel": intrinsic(call_kernel_type),
+    "call_pieces": intrinsic(call_pieces_type),
     "call_parallel_for": intrinsic(call_parallel_for_type),
 }
 """What the text of the native loop may name."""

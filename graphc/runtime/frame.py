@@ -17,7 +17,7 @@ from graphc.runtime.arena import ALIGNMENT, ARENAS, Arena, Lifetime, plan_arena
 from graphc.runtime.program import NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 from graphc.runtime.result_pool import RESULTS, SMALLEST
 from graphc.runtime.storage import Storage
-from graphc.runtime.tape import MOST_PIECES, PROCESS, STATUS_WORDS, Failure, Field, Word, guard_words
+from graphc.runtime.tape import INTERRUPTS, MOST_PIECES, PROCESS, STATUS_WORDS, Failure, Field, Word, guard_words
 
 #: What a piece of a parallel range reads and writes at least: some times what it costs to hand it to a thread.
 PIECE_BYTES: Final = 1 << 17
@@ -28,7 +28,8 @@ OWN_BYTES: Final = 4096
 #: A run through which at most so many bytes pass, a kernel counting for some, keeps the GIL: it takes microseconds.
 BRIEF_BYTES: Final = 1 << 12
 _KERNEL_BYTES: Final = 1 << 8
-#: How many bytes pass through kernels before Python may look for Ctrl-C: about a tenth of a second.
+#: How many bytes pass through kernels before Python may look for Ctrl-C: about a tenth of a second. As long take about as many
+#: operations of matrix products.
 SEGMENT_BYTES: Final = 1 << 30
 _MOST_IDLE: Final = 4  # workspaces kept for the next calls
 _WORD: Final = 8
@@ -231,6 +232,8 @@ class Frame:
         return outputs
 
     def _raise(self, workspace: _Workspace) -> NoReturn:
+        if workspace.memory[workspace.status] == Failure.INTERRUPTED:
+            raise INTERRUPTS.pop(workspace.address + _WORD * Word.TASK)
         kind, first, second, third = workspace.memory[workspace.status : workspace.status + STATUS_WORDS]
         step = self.program.instructions[workspace.memory[Word.FAILED]]
         if isinstance(step, RunCheck):
@@ -280,7 +283,7 @@ class Frame:
                 for kernel in step.kernels:
                     assert isinstance(kernel, NativeKernel), "a tape holds native kernels only"
                     words += _kernel_words(kernel, bindings, work, kept, number, slots)
-                passed += work * len(step.kernels)
+                passed += work * len(step.kernels) + evaluate_dim(step.operations, bindings)
                 total += (work + _KERNEL_BYTES) * len(step.kernels)
                 if passed > SEGMENT_BYTES:
                     segments.append(_Segment(begin, _WORD * len(words), None))

@@ -57,7 +57,7 @@ class RunKernels:
     ``checks``: the kernels may report an index out of range in ``status``. ``op`` and ``location`` are for that error.
     ``updates``: the result may be in the memory of the first operand, whose contents it then replaces. ``overwrites``:
     results that are in the memory of an operand, and that the kernels have no buffers of their own for; before the kernels
-    are made, those that could be.
+    are made, those that could be. ``operations``: arithmetic that takes longer than reading and writing the buffers.
     """
 
     kernels: tuple[AnyKernel, ...]
@@ -69,6 +69,7 @@ class RunKernels:
     location: Location | None = None
     updates: bool = False
     overwrites: tuple[Overwrite, ...] = ()
+    operations: Dim = 0
 
 
 @dataclass(frozen=True)

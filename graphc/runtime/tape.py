@@ -39,8 +39,8 @@ class Word(enum.IntEnum):
     PROCESS = 7  # of PROCESS
     BRIEF = 8  # whether the work is so little that the GIL is kept
     TASK = 9  # room for what the pieces of a parallel range share: see Task
-    RANGE = 16  # room for the arguments of a parallel loop
-    COUNT = 20
+    RANGE = 18  # room for the arguments of a parallel loop
+    COUNT = 21
 
 
 class Task(enum.IntEnum):
@@ -53,6 +53,8 @@ class Task(enum.IntEnum):
     OPERANDS = 4
     STATUS = 5
     FUNCTION = 6  # what is called with a range of pieces
+    STARTED = 7  # whether it was
+    INTERRUPTED = 8  # whether a signal's handler raised meanwhile, what INTERRUPTS has under the address of the task
 
 
 class Field(enum.IntEnum):
@@ -76,6 +78,7 @@ class Failure(enum.IntEnum):
     CHECK = 2
     KERNEL = 3  # then what the kernel returned
     MISMATCH = 4
+    INTERRUPTED = 5
 
 
 class Shared(enum.IntEnum):
@@ -91,6 +94,10 @@ class Shared(enum.IntEnum):
 
 PROCESS: Final = (ctypes.c_int64 * Shared.COUNT)()
 PROCESS[Shared.NDARRAY] = id(np.ndarray)
+
+
+#: What was raised while Python divided a range among threads (see :attr:`Task.INTERRUPTED`).
+INTERRUPTS: Final[dict[int, BaseException]] = {}
 
 
 class ArrayLayout:

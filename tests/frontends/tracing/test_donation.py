@@ -40,8 +40,8 @@ def test_whatever_is_done_with_a_donated_tensor_names_its_donation():
     f(x, y)
     uses = [lambda: x + 1, lambda: 1 + x, lambda: y + x, lambda: gc.exp(x), x.numpy, lambda: x[0],
             lambda: np.asarray(x), lambda: x.shape, lambda: x.dtype, lambda: f(x, y),
-            lambda: gc.jit(scaled)(y, x), lambda: x.add_(1), lambda: y.add_(x), lambda: x.reshape(-1), lambda: float(x),
-            lambda: len(x)]  # fmt: skip
+            lambda: gc.jit(scaled)(y, x), lambda: x.add_(1), lambda: y.add_(x), lambda: x.reshape(-1),
+            lambda: float(x), lambda: len(x)]  # fmt: skip
     for use in uses:
         with pytest.raises(DonatedError, match=rf"this tensor was donated to scaled \(.*test_donation.py:{line}\)"):
             use()
