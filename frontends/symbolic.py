@@ -564,7 +564,7 @@ def _has_strides(x: Tracer, shape: Sequence[Dim], sizes: Mapping[str, int]) -> b
             step *= max(size, 1)
         array: Any = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), base, strides)
         for view in x._chain:
-            attributes = concrete_attributes(dict(view.attributes), sizes)
+            attributes = concrete_attributes(get_primitive(view.op), dict(view.attributes), sizes)
             array = (
                 array.reshape(attributes["shape"])
                 if view.op == "reshape"

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-import numpy as np
-
-from graphc.errors import ArgumentError, BackendError
-from graphc.ir.dims import Dim, product
-from graphc.ir.graph import Graph, Node, Value
-from graphc.loops.overwrite import Overwrite, overwritable
-from graphc.loops.plan import KernelStep, Plan, Step, ViewStep, make_plan
+from graphc.errors import ArgumentError
+from graphc.ir.graph import Graph
 from graphc.loops.source import KernelSource, Lowering
-from graphc.runtime.compile_log import CompileLog, logging_into, phase
+from graphc.runtime.compile_log import phase
 from graphc.runtime.executable import Executable
-from graphc.runtime.program import (
-    NOTHING,
-    Instruction,
-    NativeKernel,
-    Permissions,
-    Program,
-    RunCheck,
-    RunKernels,
-    RunLibrary,
-    View,
-)
-from graphc.runtime.storage import choose_overwrites
+from graphc.runtime.program import NOTHING, NativeKernel, Permissions
 
-from .emit import emit
+from .assembly import Assembly
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
 from .kernels import ModuleNames, compile_kernel
-from .library import BLAS, LIBRARY, LibraryMaker
+from .library import BLAS, LIBRARY
 from .structural import LOWERINGS as STRUCTURAL
-from .structural.indexing import CHECKED, UPDATES, copy_outside, starts_inside
-from .walker import walk
 
 SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64*")
 
@@ -68,9 +50,9 @@ def compile(
     if blas is None:
         blas = _blas_is_chosen()
     library = {**LIBRARY, **BLAS} if blas else LIBRARY
+    make = partial(native_kernel, fast_math=fast_math)
     with phase("plan"):
-        plan = make_plan(graph, frozenset(library), place_updates=True)
-    assembly = _Assembly(plan, fast_math, library)
+        assembly = Assembly(graph, make, LOWERINGS, library)
     return Executable(graph, assembly.program(permissions), assembly.program)
 
 
@@ -99,112 +81,3 @@ def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str |
     return NativeKernel(
         source.name, compiled.call, compiled.address, source.sizes, source.extent, lambda stage: texts[stage]()
     )
-
-
-class _Assembly:
-    """Puts programs together from a plan. What is in whose memory is known before kernels are made, as they depend on it."""
-
-    def __init__(self, plan: Plan, fast_math: bool, library: Mapping[str, LibraryMaker]) -> None:
-        self.plan, self.fast_math, self.library = plan, fast_math, library
-        self.slots: dict[Value, int] = {}
-        graph = plan.graph
-        parameters = [self._slot(p) for p in graph.parameters]
-        literals = {
-            self._slot(value): np.require(array, value.type.dtype.numpy, ["C", "A"]) for value, array in plan.literals.items()
-        }
-        instructions = [self._outline(step) for step in plan.steps]
-        outputs = [self._slot(o) for o in graph.outputs]
-        with logging_into(CompileLog()):  # what walks the tape is no kernel of this program
-            walker = walk()
-        self.outline = Program(
-            slots=tuple(value.type for value in self.slots),
-            parameters=tuple(parameters),
-            outputs=tuple(outputs),
-            literals=literals,
-            instructions=tuple(instructions),
-            aliases=dict(graph.aliases),
-            walk=walker,
-        )
-
-    def program(self, permissions: Permissions = NOTHING) -> Program:
-        with phase("kernels"):
-            return self._program(permissions)
-
-    def _program(self, permissions: Permissions) -> Program:
-        outline = replace(self.outline, permissions=permissions)
-        instructions: list[Instruction] = []
-        steps: list[Step] = []
-        for step, made, overwrites in zip(self.plan.steps, outline.instructions, choose_overwrites(outline), strict=True):
-            if isinstance(step, KernelStep):
-                step = replace(step, kernel=replace(step.kernel, overwrites=overwrites))
-            steps.append(step)
-            instructions.append(self._with_kernels(step, made) if isinstance(made, RunKernels) else made)
-        plan = replace(self.plan, steps=tuple(steps))
-        return replace(outline, instructions=tuple(instructions), texts={"kernels": plan.describe})
-
-    def _slot(self, value: Value) -> int:
-        return self.slots.setdefault(value, len(self.slots))
-
-    def _slots(self, values: Sequence[Value]) -> tuple[int, ...]:
-        return tuple([self._slot(v) for v in values])
-
-    def _outline(self, step: Step) -> Instruction:
-        """The instruction of a step, yet without kernels, and with all that it could overwrite."""
-        operands, results = self._slots(step.operands), self._slots(step.results)
-        if isinstance(step, KernelStep):
-            return RunKernels((), operands, results, overwrites=overwritable(step.kernel, _updated(step)))
-        node = step.node
-        if isinstance(step, ViewStep):
-            return View(operands[0], results[0], node.types[0].shape, node.location)
-        if node.op.name == "check":
-            return RunCheck(operands[0], node.attributes["message"], node.location)
-        if node.op.name in self.library:
-            return RunLibrary(node.op.name, self.library[node.op.name](node), operands, results)
-        if node.op.name not in LOWERINGS:
-            raise BackendError(f"the cpu backend has no lowering for {node.op.name}", location=node.location)
-        return RunKernels(
-            (),
-            operands,
-            results,
-            checks=node.op.name in CHECKED and not starts_inside(node),
-            op=node.op.name,
-            location=node.location,
-            updates=node.op.name in UPDATES,
-            operations=_operations(node),
-        )
-
-    def _with_kernels(self, step: Step, made: RunKernels) -> RunKernels:
-        if isinstance(step, KernelStep):
-            sources = emit(step.kernel)
-            shown = emit(step.kernel, annotate=True)
-            kernels = [
-                native_kernel(s, fast_math=self.fast_math, shown=a.source) for s, a in zip(sources, shown, strict=True)
-            ]
-            updated = _updated(step)
-            if step.placement is not None and updated is not None and not step.kernel.overwrites:
-                around = copy_outside(step.placement, updated, len(step.operands))
-                kernels.insert(0, native_kernel(around, fast_math=self.fast_math))
-            chosen = tuple([Overwrite(*pair) for pair in step.kernel.overwrites])
-            return replace(made, kernels=tuple(kernels), scratch=sources[0].scratch, overwrites=chosen)
-        node = step.node
-        lowered = LOWERINGS[node.op.name](node.attributes, [v.type for v in node.inputs], node.types)
-        sources = (lowered,) if isinstance(lowered, KernelSource) else lowered
-        return replace(
-            made,
-            kernels=tuple([native_kernel(source, fast_math=self.fast_math) for source in sources]),
-            scratch=sources[0].scratch,
-        )
-
-
-def _operations(node: Node) -> Dim:
-    """Multiplications of a product or convolution: for each element of the result, as many as the operands hold for it."""
-    if node.op.name == "dot_general":
-        return node.types[0].size * product(node.inputs[0].shape[axis] for axis in node.attributes["contract"][0])
-    if node.op.name == "conv_general":
-        return node.types[0].size * product(node.inputs[1].shape[1:])
-    return 0
-
-
-def _updated(step: KernelStep) -> int | None:
-    """The operand that the kernel writes a region of."""
-    return None if step.placement is None else step.operands.index(step.placement.whole)

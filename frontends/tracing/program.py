@@ -25,6 +25,7 @@ from graphc.frontends.tracing.fitting import bind_sizes, violated_guard
 from graphc.frontends.tracing.signature import Static, describe_leaf, is_dynamic
 from graphc.ir.dims import DimExpr
 from graphc.ir.graph import Graph, Value, topological_order
+from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
 from graphc.ops.core import concrete_attributes, inspected
@@ -418,7 +419,9 @@ class TracedProgram:
         view: Any = eager_context().lift(array)
         for step in output.chain:
             attributes = dict(step.attributes)
-            view = bind_view(step.op, view, **(concrete_attributes(attributes, sizes) if sizes else attributes))
+            if sizes:
+                attributes = concrete_attributes(get_primitive(step.op), attributes, sizes)
+            view = bind_view(step.op, view, **attributes)
         return view
 
 

@@ -71,8 +71,9 @@ class Primitive:
 
     Class attributes: ``name``; ``attributes``: the names of the static arguments, in printing order (all are required when a
     node is made, unless ``defaults`` has them); ``effect``: the op must run even if nothing reads its results, in order with
-    other effects; ``residuals``: what ``vjp`` reads; ``varies``: the examples of a batch have results of their own even where
-    no operand is mapped, as random numbers do.
+    other effects; ``residuals``: what ``vjp`` reads; ``regions``: the attributes that hold graphs which are parts of the graph
+    around them, and share its sizes (a graph that is called has sizes of its own); ``varies``: the examples of a batch have
+    results of their own even where no operand is mapped, as random numbers do.
     """
 
     name: ClassVar[str] = ""
@@ -81,6 +82,7 @@ class Primitive:
     effect: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
     residuals: ClassVar[Residuals] = NOTHING
+    regions: ClassVar[tuple[str, ...]] = ()
     varies: ClassVar[bool] = False
 
     def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:

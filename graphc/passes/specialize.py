@@ -42,7 +42,7 @@ def unify_sizes(graph: Graph, equal: Mapping[str, Dim], guards: Iterable[Guard] 
     for node in graph.nodes():
         inputs = tuple([values[v] for v in node.inputs])
         types = tuple([t.substitute(equal) for t in node.types])
-        attributes = concrete_attributes(node.attributes, equal)
+        attributes = concrete_attributes(node.op, node.attributes, equal)
         same = all(attributes[name] is value for name, value in node.attributes.items())
         unchanged = same and inputs == node.inputs and types == node.types
         new = node if unchanged else Node(node.op, inputs, attributes, types, node.location, node.name)

@@ -13,9 +13,9 @@ from typing import ClassVar
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim, fresh_symbol
-from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.graph import Graph, Node, Value, held_graphs
 from graphc.ir.types import TensorType, symbols_in
-from graphc.passes.base import Pass, held_graphs
+from graphc.passes.base import Pass
 from graphc.passes.differentiate import differentiate
 from graphc.rewrite.driver import Record
 
@@ -75,10 +75,10 @@ def _varies(node: Node, known: dict[Graph, bool]) -> bool:
     """Whether ``node``, or a node of a graph that it holds, has results of its own for each example."""
     if node.op.varies:
         return True
-    for graph in held_graphs(node):
+    for graph in held_graphs(node.attributes):
         if graph not in known:
             known[graph] = any(_varies(inner, known) for inner in graph.nodes())
-    return any(known[graph] for graph in held_graphs(node))
+    return any(known[graph] for graph in held_graphs(node.attributes))
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,64 @@ class RunCheck:
     location: Location | None = None
 
 
-Instruction = RunKernels | RunLibrary | View | RunCheck
+@dataclass(frozen=True)
+class Copy:
+    """The contents of ``operand`` are copied to ``result``; nothing is done where both are one buffer."""
+
+    operand: int
+    result: int
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Go on at the instruction ``targets[selector]``; the scalar ``selector`` (a bool or an integer) is clamped."""
+
+    selector: int
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class GoTo:
+    """Go on at the instruction ``target``."""
+
+    target: int
+
+
+@dataclass(frozen=True)
+class BeginLoop:
+    """Set registers to addresses, and ``counter`` to 0. Go on at ``exit`` if ``length`` is 0.
+
+    ``pointers``: pairs (register, buffer). ``slices``: triples (register, buffer, whether from the end): the register gets the
+    address of the buffer's first (last) slice, which has the register's type. ``writes``: buffers that the loop writes.
+    """
+
+    counter: int
+    length: Dim | None
+    exit: int
+    pointers: tuple[tuple[int, int], ...]
+    slices: tuple[tuple[int, int, bool], ...]
+    writes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EndLoop:
+    """Count a step, and go on at the instruction ``start`` unless that was step number ``length``.
+
+    Before that ``moves`` (register, register): the first gets the other's address; ``swaps``: two registers change addresses;
+    ``advances`` (register, whether backwards): to the next slice. ``reads``: what must be as it is until the last step.
+    """
+
+    counter: int
+    length: Dim | None
+    start: int
+    moves: tuple[tuple[int, int], ...]
+    swaps: tuple[tuple[int, int], ...]
+    advances: tuple[tuple[int, bool], ...]
+    reads: tuple[int, ...]
+
+
+Jump = Choose | GoTo | BeginLoop | EndLoop
+Instruction = RunKernels | RunLibrary | View | RunCheck | Copy | Jump
 
 
 @dataclass(frozen=True)
@@ -124,7 +181,8 @@ NOTHING: Final = Permissions()
 class Program:
     """``slots``: the type of each buffer; ``literals``: slot → constant array; parameters and outputs are slots.
 
-    ``aliases``: output → the parameter whose new contents it is, both by position.
+    ``aliases``: output → the parameter whose new contents it is, both by position. ``registers``: slots without memory, which
+    hold an address (or a count) that instructions change; ``fixed``: slots whose memory several instructions write.
     """
 
     slots: tuple[TensorType, ...]
@@ -139,3 +197,5 @@ class Program:
     texts: dict[str, Callable[[], str]] = field(default_factory=dict)
     #: What the program may do to the memory of its parameters.
     permissions: Permissions = NOTHING
+    registers: frozenset[int] = frozenset()
+    fixed: frozenset[int] = frozenset()

@@ -9,7 +9,20 @@ from typing import NamedTuple
 
 from graphc.ir.types import TensorType
 from graphc.loops.overwrite import Overwrite
-from graphc.runtime.program import Instruction, Permissions, Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.runtime.program import (
+    BeginLoop,
+    Choose,
+    Copy,
+    EndLoop,
+    GoTo,
+    Instruction,
+    Permissions,
+    Program,
+    RunCheck,
+    RunKernels,
+    RunLibrary,
+    View,
+)
 
 
 class Temporary(NamedTuple):
@@ -42,11 +55,33 @@ class Storage:
 
 
 def reads(instruction: Instruction) -> tuple[int, ...]:
-    return (instruction.operand,) if isinstance(instruction, (View, RunCheck)) else instruction.operands
+    """The slots that an instruction reads, or that have to last until then."""
+    match instruction:
+        case View() | RunCheck() | Copy():
+            return (instruction.operand,)
+        case RunKernels() | RunLibrary():
+            return instruction.operands
+        case Choose():
+            return (instruction.selector,)
+        case BeginLoop():
+            return tuple([base for _, base in instruction.pointers] + [base for _, base, _ in instruction.slices])
+        case EndLoop():
+            return instruction.reads
+        case GoTo():
+            return ()
 
 
 def writes(instruction: Instruction) -> tuple[int, ...]:
-    return () if isinstance(instruction, (View, RunCheck)) else instruction.results
+    """The slots that an instruction writes, or whose memory is needed from then on."""
+    match instruction:
+        case RunKernels() | RunLibrary():
+            return instruction.results
+        case Copy():
+            return (instruction.result,)
+        case BeginLoop():
+            return instruction.writes
+        case _:
+            return ()
 
 
 def choose_overwrites(program: Program) -> list[tuple[Overwrite, ...]]:
@@ -83,7 +118,7 @@ def assign_storage(program: Program) -> Storage:
             if root[slot] == program.parameters[place] and is_meant and place not in in_place.values():
                 in_place[output] = place
     first, last = memory.lifetimes()
-    kept = given.union(results)
+    kept = given.union(results, program.registers)
     temporaries = [Temporary(slot, program.slots[slot], first[slot], last[slot]) for slot in first if slot not in kept]
     places = len(program.slots)
     scratch: list[tuple[int, ...]] = []
@@ -138,6 +173,8 @@ class _Memory:
         chosen: list[Overwrite] = []
         taken: set[int] = set()
         candidates = [(pair, self.root[instruction.operands[pair.operand]]) for pair in instruction.overwrites]
+        # What a register points to is not known here: it may be a slice of an input.
+        candidates = [c for c in candidates if c[1] not in self.program.registers]
         # A parameter's memory is for its new contents; other results find another place.
         candidates.sort(key=lambda c: (number, instruction.results[c[0].result]) not in self.permitted.get(c[1], ()))
         for pair, memory in candidates:
@@ -151,8 +188,12 @@ class _Memory:
 
     def _is_free(self, memory: int, number: int, instruction: RunKernels, result: int) -> bool:
         """Whether ``result`` of the instruction may be written into ``memory``, which is that of an operand."""
-        step = (number, instruction.results[result])
-        is_permitted = memory not in self.kept or (step in self.permitted.get(memory, ()) and number >= self.safe_from)
+        slot = instruction.results[result]
+        if self.root[slot] != slot or slot in self.program.fixed:  # what a region gives has its memory already
+            return False
+        is_permitted = memory not in self.kept or (
+            (number, slot) in self.permitted.get(memory, ()) and number >= self.safe_from
+        )
         is_read_once = [self.root[slot] for slot in instruction.operands].count(memory) == 1
         return is_permitted and is_read_once and self.last[memory] <= number
 

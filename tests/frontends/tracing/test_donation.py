@@ -48,7 +48,11 @@ def test_whatever_is_done_with_a_donated_tensor_names_its_donation():
     assert repr(x).startswith("tensor(donated to scaled (")
 
 
-@pytest.mark.parametrize("share", [lambda x: x[3:], lambda x: x.numpy(), lambda x: x.detach(), lambda x: x.T], ids=["slice", "numpy", "detach", "T"])
+@pytest.mark.parametrize(
+    "share",
+    [lambda x: x[3:], lambda x: x.numpy(), lambda x: x.detach(), lambda x: x.T],
+    ids=["slice", "numpy", "detach", "T"],
+)
 def test_shared_memory_is_copied(share):
     x = gc.tensor(VALUES)
     seen = share(x)
