@@ -15,7 +15,7 @@ import pytest
 import graphc as gc
 from graphc.backends.numba_cpu import python_threads, tbb, walker
 from graphc.compile import compile_graph
-from graphc.runtime import frame
+from graphc.runtime import tape_words
 from graphc.runtime.tape import PROCESS, Shared
 
 X = np.random.default_rng(0).random((1000, 700), np.float32)
@@ -199,7 +199,7 @@ def maps(x):
 @pytest.mark.parametrize("function", [products, maps])
 def test_an_interrupt_ends_a_long_call(function, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call would take far longer than what it takes until Python looks for signals."""
-    monkeypatch.setattr(frame, "SEGMENT_BYTES", 1 << 24)
+    monkeypatch.setattr(tape_words, "SEGMENT_BYTES", 1 << 24)
     x = np.full((400, 400), 0.5, np.float32)
     executable = compile_graph(gc.jit(function).graph(x))
     small = np.zeros((400, 400), np.float32)
