@@ -50,7 +50,7 @@ test-cuda-sim: $(VENV)/.installed-cuda  ## the CUDA kernels in numba-cuda's simu
 	NUMBA_ENABLE_CUDASIM=1 $(PYTEST) -m 'simulator and not slow' tests/backends/numba_cuda $(ARGS)
 
 test-cuda-ptx: $(VENV)/.installed-cuda  ## the CUDA kernels as machine code for three architectures; no GPU is needed
-	$(PYTEST) -m 'not simulator and not slow' tests/backends/numba_cuda $(ARGS)
+	$(PYTEST) -m 'not simulator and not slow' tests/backends/numba_cuda tests/cli/test_dump_cuda.py $(ARGS)
 
 docs: $(VENV)/.installed  ## run every example in README.md and docs/
 	$(RUN) -m pytest --quiet tests/docs $(ARGS)

@@ -12,8 +12,9 @@ from graphc.backends.numba_cpu.library import LIBRARY
 from graphc.dtypes import bool_
 from graphc.errors import ArgumentError, BackendError
 from graphc.ir.dims import Dim
-from graphc.ir.graph import Graph, Value
-from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
+from graphc.ir.graph import Graph, Node, Value
+from graphc.loops.kernel import Kernel
+from graphc.loops.plan import KernelStep, OpStep, Plan, Step, ViewStep, make_plan
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, Program, RunCheck, RunKernels, RunLibrary, View
 
@@ -30,9 +31,11 @@ from .structural import LOWERINGS
 def compile(graph: Graph, *, fast_math: bool = False) -> Executable:
     """An executable of ``graph`` for the GPU here, or for the simulator where ``NUMBA_ENABLE_CUDASIM=1``.
 
+    ``fast_math`` has done its work in the passes: numba-cuda's own licences would let tests for NaN fold to false.
+
     Raises DeviceError where there is neither; BackendError for an op that this backend has no lowering for.
     """
-    return _compile(graph, present_machine().architecture, fast_math)
+    return _compile(graph, present_machine().architecture)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class ForMachine:
 
     def compile(self, graph: Graph, *, fast_math: bool = False) -> Executable:
         """An executable of ``graph`` whose code can be looked at, and that runs where there is such a GPU."""
-        return _compile(graph, self.architecture, fast_math)
+        return _compile(graph, self.architecture)
 
 
 def for_machine(name: str) -> ForMachine:
@@ -51,7 +54,7 @@ def for_machine(name: str) -> ForMachine:
     return ForMachine(architecture(name))
 
 
-def _compile(graph: Graph, target: Architecture | None, fast_math: bool) -> Executable:
+def _compile(graph: Graph, target: Architecture | None) -> Executable:
     assembly = _Assembly(make_plan(graph, frozenset(LIBRARY)), target)
     return CudaExecutable(graph, assembly.program(), target, assembly.check_kernel())
 
@@ -76,7 +79,7 @@ class _Assembly:
             self._slot(value): np.require(array, value.type.dtype.numpy, ["C", "A"])
             for value, array in self.plan.literals.items()
         }
-        instructions = [self._instruction(step) for step in self.plan.steps]
+        instructions = [made for step in self.plan.steps for made in self._instructions(step)]
         outputs = [self._slot(o) for o in graph.outputs]
         return Program(
             slots=tuple(value.type for value in self.slots),
@@ -102,17 +105,25 @@ class _Assembly:
     def _slots(self, values: Sequence[Value]) -> tuple[int, ...]:
         return tuple([self._slot(v) for v in values])
 
-    def _instruction(self, step: KernelStep | OpStep | ViewStep) -> Instruction:
-        operands, results = self._slots(step.operands), self._slots(step.results)
-        moved = _moved((*step.operands, *step.results))
+    def _instructions(self, step: Step) -> list[Instruction]:
         if isinstance(step, KernelStep):
-            sources = emit(step.kernel, self.geometry)
-            shown = [source.source for source in emit(step.kernel, self.geometry, annotate=True)]
-            made = [DeviceKernel(s, self.target, moved, text) for s, text in zip(sources, shown, strict=True)]
-            return RunKernels(tuple(made), operands, results, sources[0].scratch)
-        node = step.node
+            return [self._kernel(step.kernel, step.operands, step.results)]
         if isinstance(step, ViewStep):
-            return View(operands[0], results[0], node.types[0].shape, node.location)
+            operand, result = self._slot(step.operands[0]), self._slot(step.results[0])
+            return [View(operand, result, step.node.types[0].shape, step.node.location)]
+        if isinstance(step, OpStep):
+            return [self._op(step.node)]
+        raise BackendError(f"the cuda backend has no steps of the kind {type(step).__name__}")
+
+    def _kernel(self, kernel: Kernel, operands: Sequence[Value], results: Sequence[Value]) -> RunKernels:
+        sources = emit(kernel, self.geometry)
+        shown = [source.source for source in emit(kernel, self.geometry, annotate=True)]
+        moved = _moved((*operands, *results))
+        made = [DeviceKernel(s, self.target, moved, text) for s, text in zip(sources, shown, strict=True)]
+        return RunKernels(tuple(made), self._slots(operands), self._slots(results), sources[0].scratch)
+
+    def _op(self, node: Node) -> Instruction:
+        operands, results = self._slots(node.inputs), self._slots(node.results)
         if node.op.name == "check":
             return RunCheck(operands[0], node.attributes["message"], node.location)
         if node.op.name in LIBRARY:
@@ -121,11 +132,17 @@ class _Assembly:
         if lowering is None:
             raise BackendError(f"the cuda backend has no lowering for {node.op.name}", location=node.location)
         lowered = lowering(node.attributes, [v.type for v in node.inputs], node.types, self.geometry)
-        kernels = tuple([DeviceKernel(source, self.target, moved) for source in lowered])
+        moved = _moved((*node.inputs, *node.results))
         return RunKernels(
-            kernels, operands, results, lowered[0].scratch,
-            checks=any(source.checks for source in lowered), op=node.op.name, location=node.location,
-        )  # fmt: skip
+            tuple([DeviceKernel(source, self.target, moved) for source in lowered]),
+            operands,
+            results,
+            lowered[0].scratch,
+            checks=any(source.checks for source in lowered),
+            op=node.op.name,
+            location=node.location,
+        )
+
 
 def _moved(values: Sequence[Value]) -> Dim:
     """The bytes of ``values``, each counted once."""
