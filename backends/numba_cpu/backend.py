@@ -29,10 +29,11 @@ from graphc.runtime.program import (
 )
 from graphc.runtime.storage import choose_overwrites
 
+from .compile_pool import Request
 from .emit import emit
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
-from .kernels import ModuleNames, compile_kernel
+from .kernels import ModuleNames, compile_kernel, compile_several
 from .library import BLAS, LIBRARY, LibraryMaker
 from .structural import LOWERINGS as STRUCTURAL
 from .structural.indexing import CHECKED, UPDATES, copy_outside, starts_inside
@@ -78,16 +79,16 @@ def _blas_is_chosen() -> bool:
     return chosen == "blas"
 
 
+def _request(source: KernelSource, fast_math: bool) -> Request:
+    return Request(
+        source.source, source.name, SIGNATURE, f"<graphc kernel {source.name}>", fast_math, NAMESPACE.module
+    )
+
+
 def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str | None = None) -> NativeKernel:
     """Compile one kernel. ``shown`` is the text that dumps show, with comments that the compiled one lacks."""
-    compiled = compile_kernel(
-        source.source,
-        source.name,
-        SIGNATURE,
-        filename=f"<graphc kernel {source.name}>",
-        fast_math=fast_math,
-        namespace=NAMESPACE,
-    )
+    text, name, signature, filename, fast_math, _ = _request(source, fast_math)
+    compiled = compile_kernel(text, name, signature, filename=filename, fast_math=fast_math, namespace=NAMESPACE)
     texts: dict[str, Callable[[], str]] = {
         "source": lambda: shown or source.source,
         "llvm": compiled.llvm,
@@ -123,13 +124,20 @@ class _Assembly:
 
     def program(self, permissions: Permissions = NOTHING) -> Program:
         outline = replace(self.outline, permissions=permissions)
-        instructions: list[Instruction] = []
         steps: list[Step] = []
-        for step, made, overwrites in zip(self.plan.steps, outline.instructions, choose_overwrites(outline), strict=True):
+        for step, overwrites in zip(self.plan.steps, choose_overwrites(outline), strict=True):
             if isinstance(step, KernelStep):
                 step = replace(step, kernel=replace(step.kernel, overwrites=overwrites))
             steps.append(step)
-            instructions.append(self._with_kernels(step, made) if isinstance(made, RunKernels) else made)
+        sources = [
+            self._sources(step) if isinstance(made, RunKernels) else ()
+            for step, made in zip(steps, outline.instructions, strict=True)
+        ]
+        compile_several([_request(source, self.fast_math) for several in sources for source in several])
+        instructions = [
+            self._with_kernels(step, made, several) if isinstance(made, RunKernels) else made
+            for step, made, several in zip(steps, outline.instructions, sources, strict=True)
+        ]
         plan = replace(self.plan, steps=tuple(steps))
         return replace(outline, instructions=tuple(instructions), texts={"kernels": plan.describe})
 
@@ -164,26 +172,29 @@ class _Assembly:
             operations=_operations(node),
         )
 
-    def _with_kernels(self, step: Step, made: RunKernels) -> RunKernels:
+    def _sources(self, step: Step) -> tuple[KernelSource, ...]:
+        """The kernels of a step, in order."""
         if isinstance(step, KernelStep):
             sources = emit(step.kernel)
-            shown = emit(step.kernel, annotate=True)
-            kernels = [
-                native_kernel(s, fast_math=self.fast_math, shown=a.source) for s, a in zip(sources, shown, strict=True)
-            ]
             updated = _updated(step)
             if step.placement is not None and updated is not None and not step.kernel.overwrites:
-                around = copy_outside(step.placement, updated, len(step.operands))
-                kernels.insert(0, native_kernel(around, fast_math=self.fast_math))
-            chosen = tuple([Overwrite(*pair) for pair in step.kernel.overwrites])
-            return replace(made, kernels=tuple(kernels), scratch=sources[0].scratch, overwrites=chosen)
+                sources = (copy_outside(step.placement, updated, len(step.operands)), *sources)
+            return sources
         node = step.node
         lowered = LOWERINGS[node.op.name](node.attributes, [v.type for v in node.inputs], node.types)
-        sources = (lowered,) if isinstance(lowered, KernelSource) else lowered
+        return (lowered,) if isinstance(lowered, KernelSource) else lowered
+
+    def _with_kernels(self, step: Step, made: RunKernels, sources: Sequence[KernelSource]) -> RunKernels:
+        shown: dict[str, str] = {}
+        chosen: tuple[Overwrite, ...] = ()
+        if isinstance(step, KernelStep):
+            shown = {source.name: source.source for source in emit(step.kernel, annotate=True)}
+            chosen = tuple([Overwrite(*pair) for pair in step.kernel.overwrites])
         return replace(
             made,
-            kernels=tuple([native_kernel(source, fast_math=self.fast_math) for source in sources]),
-            scratch=sources[0].scratch,
+            kernels=tuple([native_kernel(s, fast_math=self.fast_math, shown=shown.get(s.name)) for s in sources]),
+            scratch=sources[-1].scratch,
+            overwrites=chosen,
         )
 
 

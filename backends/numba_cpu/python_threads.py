@@ -59,6 +59,7 @@ def _parallel_for(
     """
     helpers: list[Future[None]] | None = None
     rest: Iterator[int] | None = None
+    count = 0
     begun: list[None] = []
     ended: list[None] = []
     while True:
