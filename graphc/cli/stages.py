@@ -20,7 +20,7 @@ from graphc.passes.trace import PassTrace
 from graphc.runtime.targets import TARGETS, load_backend
 
 GRAPH_STAGES: Final = ("traced", "optimized", "gradient")
-CODE_STAGES: Final = ("kernels", "source", "llvm", "asm")
+CODE_STAGES: Final = ("kernels", "plan", "source", "llvm", "asm")
 STAGES: Final = GRAPH_STAGES + CODE_STAGES
 
 
@@ -73,7 +73,7 @@ class Lowering:
                 hint=f"its stages: {', '.join(GRAPH_STAGES)}",
                 location=UNKNOWN,
             )
-        if stage == "kernels":
+        if stage in ("kernels", "plan"):
             return {graph.name: stages[stage]}
         return {kernel.name: kernel.text(stage) for kernel in compiled.kernels()}
 

@@ -230,3 +230,27 @@ def _replaceable(step: Instruction | None, slot: int) -> list[int]:
 
 def _may_fail(instruction: Instruction) -> bool:
     return isinstance(instruction, (RunCheck, RunLibrary)) or (isinstance(instruction, RunKernels) and instruction.checks)
+
+
+def describe_storage(program: Program, storage: Storage) -> list[str]:
+    """A line for each instruction: what it runs, and the memory that it reads and writes."""
+    names = {slot: f"parameter {place}" for place, slot in enumerate(program.parameters)}
+    names |= dict.fromkeys(program.literals, "constant")
+    names |= {slot: f"result {place}" for place, slot in enumerate(storage.results)}
+    names |= {t.place: f"t{number}" for number, t in enumerate(storage.temporaries)}
+    lines: list[str] = []
+    for number, step in enumerate(program.instructions):
+        read = ", ".join(dict.fromkeys(names[storage.root[slot]] for slot in reads(step)))
+        made = ", ".join(f"{names[storage.root[slot]]}: {program.slots[slot]}" for slot in writes(step))
+        if isinstance(step, RunKernels):
+            what = " + ".join(kernel.name for kernel in step.kernels)
+            rooms = zip(storage.scratch[number], step.scratch, strict=True)
+            made += "".join(f" (scratch {names[place]}: {type_})" for place, type_ in rooms)
+        elif isinstance(step, RunLibrary):
+            what = step.name
+        elif isinstance(step, View):
+            what, made = "view", str(program.slots[step.result])
+        else:
+            what = "check"
+        lines.append(f"{number:>4}  {what}({read})" + (f" -> {made}" if made else ""))
+    return lines
