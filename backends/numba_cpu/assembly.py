@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -51,18 +51,27 @@ _COUNTER: Final = TensorType(int64, ())
 Slots = dict[Value, int]
 
 
+class Compiler(Protocol):
+    """What compiles kernels."""
+
+    def prepare(self, sources: Sequence[KernelSource]) -> None:
+        """Compile what will be asked for, several at a time."""
+
+    def kernel(self, source: KernelSource, shown: str | None = None) -> NativeKernel:
+        """``shown``: the text that dumps show, with comments that the compiled one lacks."""
+
+
 class Assembly:
-    """Makes the programs of one graph. ``compile_kernel(source, shown=…)`` compiles; ``lowerings``: of the structural ops, by
-    name; ``library``: what runs through NumPy."""
+    """Makes the programs of one graph. ``lowerings``: of the structural ops, by name; ``library``: what runs through NumPy."""
 
     def __init__(
         self,
         graph: Graph,
-        compile_kernel: Callable[..., NativeKernel],
+        compiler: Compiler,
         lowerings: Mapping[str, Lowering],
         library: Mapping[str, LibraryMaker],
     ) -> None:
-        self.compile_kernel, self.lowerings, self.library = compile_kernel, lowerings, library
+        self.compiler, self.lowerings, self.library = compiler, lowerings, library
         self.separate = frozenset(library)
         self.types: list[TensorType] = []
         self.literals: dict[int, np.ndarray] = {}
@@ -93,13 +102,18 @@ class Assembly:
         chosen = choose_overwrites(outline)
         steps = [list(plan.steps) for plan in self.plans]
         instructions = list(outline.instructions)
+        sources: dict[int, tuple[KernelSource, ...]] = {}
         with phase("kernels"):
             for number, (plan, place) in self.steps.items():
-                step, made = steps[plan][place], instructions[number]
-                assert isinstance(made, RunKernels)
+                step = steps[plan][place]
                 if isinstance(step, KernelStep):
                     steps[plan][place] = step = replace(step, kernel=replace(step.kernel, overwrites=chosen[number]))
-                instructions[number] = self._with_kernels(step, made)
+                sources[number] = self._sources(step)
+            self.compiler.prepare([source for several in sources.values() for source in several])
+            for number, (plan, place) in self.steps.items():
+                made = instructions[number]
+                assert isinstance(made, RunKernels)
+                instructions[number] = self._with_kernels(steps[plan][place], made, sources[number])
         plans = [replace(plan, steps=tuple(new)) for plan, new in zip(self.plans, steps, strict=True)]
         texts = {"kernels": lambda: "\n\n".join(plan.describe() for plan in plans)}
         return replace(outline, instructions=tuple(instructions), texts=texts)
@@ -205,21 +219,26 @@ class Assembly:
             operations=_operations(node),
         )
 
-    def _with_kernels(self, step: Step, made: RunKernels) -> RunKernels:
+    def _sources(self, step: Step) -> tuple[KernelSource, ...]:
+        """The kernels of a step, in order."""
         if isinstance(step, KernelStep):
             sources = emit(step.kernel)
-            shown = emit(step.kernel, annotate=True)
-            kernels = [self.compile_kernel(s, shown=a.source) for s, a in zip(sources, shown, strict=True)]
             updated = _updated(step)
             if step.placement is not None and updated is not None and not step.kernel.overwrites:
-                kernels.insert(0, self.compile_kernel(copy_outside(step.placement, updated, len(step.operands))))
-            chosen = tuple([Overwrite(*pair) for pair in step.kernel.overwrites])
-            return replace(made, kernels=tuple(kernels), scratch=sources[0].scratch, overwrites=chosen)
+                sources = (copy_outside(step.placement, updated, len(step.operands)), *sources)
+            return sources
         node = step.node
         lowered = self.lowerings[node.op.name](node.attributes, [v.type for v in node.inputs], node.types)
-        sources = (lowered,) if isinstance(lowered, KernelSource) else lowered
-        kernels = [self.compile_kernel(source) for source in sources]
-        return replace(made, kernels=tuple(kernels), scratch=sources[0].scratch)
+        return (lowered,) if isinstance(lowered, KernelSource) else lowered
+
+    def _with_kernels(self, step: Step, made: RunKernels, sources: Sequence[KernelSource]) -> RunKernels:
+        shown: dict[str, str] = {}
+        chosen: tuple[Overwrite, ...] = ()
+        if isinstance(step, KernelStep):
+            shown = {source.name: source.source for source in emit(step.kernel, annotate=True)}
+            chosen = tuple([Overwrite(*pair) for pair in step.kernel.overwrites])
+        kernels = tuple([self.compiler.kernel(source, shown.get(source.name)) for source in sources])
+        return replace(made, kernels=kernels, scratch=sources[-1].scratch, overwrites=chosen)
 
     # Jumps, whose targets are known once what lies between is there
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from graphc.errors import ArgumentError
@@ -15,9 +14,10 @@ from graphc.runtime.executable import Executable
 from graphc.runtime.program import NOTHING, NativeKernel, Permissions
 
 from .assembly import Assembly
+from .compile_pool import Request
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
-from .kernels import ModuleNames, compile_kernel
+from .kernels import ModuleNames, compile_kernel, compile_several
 from .library import BLAS, LIBRARY
 from .structural import LOWERINGS as STRUCTURAL
 
@@ -50,9 +50,8 @@ def compile(
     if blas is None:
         blas = _blas_is_chosen()
     library = {**LIBRARY, **BLAS} if blas else LIBRARY
-    make = partial(native_kernel, fast_math=fast_math)
     with phase("plan"):
-        assembly = Assembly(graph, make, LOWERINGS, library)
+        assembly = Assembly(graph, _Compiler(fast_math), LOWERINGS, library)
     return Executable(graph, assembly.program(permissions), assembly.program)
 
 
@@ -63,16 +62,16 @@ def _blas_is_chosen() -> bool:
     return chosen == "blas"
 
 
+def _request(source: KernelSource, fast_math: bool) -> Request:
+    return Request(
+        source.source, source.name, SIGNATURE, f"<graphc kernel {source.name}>", fast_math, NAMESPACE.module
+    )
+
+
 def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str | None = None) -> NativeKernel:
     """Compile one kernel. ``shown`` is the text that dumps show, with comments that the compiled one lacks."""
-    compiled = compile_kernel(
-        source.source,
-        source.name,
-        SIGNATURE,
-        filename=f"<graphc kernel {source.name}>",
-        fast_math=fast_math,
-        namespace=NAMESPACE,
-    )
+    text, name, signature, filename, fast_math, _ = _request(source, fast_math)
+    compiled = compile_kernel(text, name, signature, filename=filename, fast_math=fast_math, namespace=NAMESPACE)
     texts: dict[str, Callable[[], str]] = {
         "source": lambda: shown or source.source,
         "llvm": compiled.llvm,
@@ -81,3 +80,16 @@ def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str |
     return NativeKernel(
         source.name, compiled.call, compiled.address, source.sizes, source.extent, lambda stage: texts[stage]()
     )
+
+
+class _Compiler:
+    """Compiles the kernels of one graph."""
+
+    def __init__(self, fast_math: bool) -> None:
+        self.fast_math = fast_math
+
+    def prepare(self, sources: Sequence[KernelSource]) -> None:
+        compile_several([_request(source, self.fast_math) for source in sources])
+
+    def kernel(self, source: KernelSource, shown: str | None = None) -> NativeKernel:
+        return native_kernel(source, fast_math=self.fast_math, shown=shown)

@@ -17,6 +17,7 @@ from importlib import import_module
 from time import perf_counter
 from typing import Final, NamedTuple, Protocol, cast
 
+from graphc.backends.numba_cpu.compile_pool import FEWEST, Request, compile_ahead
 from graphc.backends.numba_cpu.fingerprint import kernel_key
 from graphc.backends.numba_cpu.loader import LoadError, load_object
 from graphc.backends.numba_cpu.object_file import undefined_symbols
@@ -168,6 +169,27 @@ def compile_kernel(
         else:
             note_kernel(name, MEMORY, 0.0)
     return kernel
+
+
+def compile_several(requests: Sequence[Request]) -> None:
+    """Compile those of ``requests`` that are neither in this process nor on disk, beside other processes where that pays."""
+    cache = disk_cache()
+    if cache is None:
+        return
+    missing: list[Request] = []
+    for request in dict.fromkeys(requests):
+        source, name, signature, _, fast_math, module = request
+        if _Key(source, name, signature, fast_math) not in _process.kernels:
+            key = kernel_key(source, name, signature, fast_math, module)
+            if key is not None and not cache.path(key).exists():
+                missing.append(request)
+    if len(missing) >= FEWEST:
+        compile_ahead(missing, _compile_request)
+
+
+def _compile_request(request: Request) -> None:
+    source, name, signature, filename, fast_math, module = request
+    compile_kernel(source, name, signature, filename=filename, fast_math=fast_math, namespace=ModuleNames(module))
 
 
 def _obtain(key: _Key, filename: str, namespace: Names) -> CompiledKernel:

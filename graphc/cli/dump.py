@@ -23,6 +23,7 @@ stages:
   optimized  after the passes for --target
   gradient   the value and gradients of the (summed) first output, optimized
   kernels    the loops that the optimized graph was grouped into, and why
+  plan       the instructions, what is in whose memory, and how many bytes a call needs
   source     the Python source of the kernels, as it is handed to Numba
   llvm, asm  what Numba and LLVM made of it
   ptx, sass  what numba-cuda and NVIDIA's assembler made of it, for the target cuda:sm_90 and the like; no GPU is needed

@@ -20,7 +20,7 @@ from graphc.passes.trace import PassTrace
 from graphc.runtime.targets import TARGETS, load_backend, split_target
 
 GRAPH_STAGES: Final = ("traced", "optimized", "gradient")
-CODE_STAGES: Final = ("kernels", "source", "llvm", "asm", "ptx", "sass", "resources")
+CODE_STAGES: Final = ("kernels", "plan", "source", "llvm", "asm", "ptx", "sass", "resources")
 STAGES: Final = GRAPH_STAGES + CODE_STAGES
 
 
@@ -89,7 +89,7 @@ class Lowering:
                 hint=f"its stages: {', '.join((*GRAPH_STAGES, *own))}",
                 location=UNKNOWN,
             )
-        if stage == "kernels":
+        if stage in ("kernels", "plan"):
             return {graph.name: stages[stage]}
         texts: dict[str, str] = {}
         for kernel in compiled.kernels():

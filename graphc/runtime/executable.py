@@ -19,8 +19,9 @@ from graphc.ir.graph import Graph, Node, held_graphs
 from graphc.ir.types import Bindings, bind_shape, check_shape, solve_sizes
 from graphc.ops.core import check_guards, concrete_attributes
 from graphc.runtime.frame import AnyFrame, Frame, Run
+from graphc.runtime.memory import MemoryPlan, plan_memory
 from graphc.runtime.program import AnyKernel, Permissions, Program, RunKernels
-from graphc.runtime.storage import assign_storage
+from graphc.runtime.storage import assign_storage, describe_storage
 
 #: How many combinations of input shapes an executable remembers the sizes of.
 MAX_FRAMES = 64
@@ -109,12 +110,30 @@ class Executable:
         input differs in dtype, shape or layout from what that call had. None before the first call."""
         return self._run
 
+    def memory(self, sizes: Mapping[str, int] | None = None) -> MemoryPlan:
+        """The bytes that a call needs, where ``sizes`` gives the symbolic sizes; without, those of the latest call.
+
+        Raises ShapeError where a size is not known.
+        """
+        if sizes is None and isinstance(self._latest, Frame):
+            sizes = self._latest.bindings
+        return plan_memory(self.program, self._storage, dict(sizes or {}))
+
     def stages(self) -> Mapping[str, str]:
-        """Stage → text: "kernels" (the kernel IR), "source", "llvm" and "asm"; each is made when it is looked at."""
+        """Stage → text: "kernels" (the kernel IR), "plan" (what is in whose memory), "source", "llvm" and "asm"; each is made
+        when it is looked at."""
         makers = dict(self.program.texts)
         for stage in ("source", "llvm", "asm"):
             makers.setdefault(stage, partial(self._kernel_texts, stage))
+        makers["plan"] = self._plan_text
         return Stages(makers)
+
+    def _plan_text(self) -> str:
+        program, storage = self.program, self._storage
+        lines = describe_storage(program, storage)
+        if all(type_.is_concrete for type_ in program.slots):
+            lines += ["", *self.memory({}).describe().splitlines()]
+        return "\n".join(lines) + "\n"
 
     def kernels(self) -> list[AnyKernel]:
         """The compiled kernels, in the order in which they run."""

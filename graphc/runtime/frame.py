@@ -13,7 +13,8 @@ from graphc.errors import BackendError, CheckError, OutOfBoundsError, ShapeError
 from graphc.ir.dims import evaluate_dim
 from graphc.ir.types import Bindings, TensorType
 from graphc.locations import UNKNOWN
-from graphc.runtime.arena import ALIGNMENT, ARENAS, Arena, Lifetime, plan_arena
+from graphc.runtime.arena import ALIGNMENT, ARENAS, Arena, plan_arena
+from graphc.runtime.memory import lifetimes_of
 from graphc.runtime.program import Program, RunCheck, RunKernels, RunLibrary, View
 from graphc.runtime.result_pool import RESULTS, SMALLEST
 from graphc.runtime.storage import Storage
@@ -83,6 +84,7 @@ class Frame:
     def __init__(self, program: Program, storage: Storage, bindings: Bindings) -> None:
         self.program = program
         self.storage = storage
+        self.bindings = dict(bindings)
         self.shapes = [_concrete(type_, bindings) for type_ in program.slots]
         self.dtypes: list[np.dtype[Any]] = [type_.dtype.numpy for type_ in program.slots]
         _check_views(program, self.shapes)
@@ -247,10 +249,7 @@ class Frame:
 
     def _plan_memory(self, bindings: Bindings) -> None:
         """Offsets of temporaries, and the table of addresses with those of constants filled in."""
-        lifetimes = [
-            Lifetime(_bytes(_concrete(t.type, bindings), t.type.dtype.numpy), t.first, t.last) for t in self.storage.temporaries
-        ]
-        plan = plan_arena(lifetimes)
+        plan = plan_arena(lifetimes_of(self.storage.temporaries, bindings))
         self.arena_bytes = plan.size
         self.borrows = plan.size > OWN_BYTES
         self.offsets = np.array(plan.offsets, np.int64)

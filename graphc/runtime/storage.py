@@ -271,3 +271,45 @@ def _replaceable(step: Instruction | None, slot: int) -> list[int]:
 
 def _may_fail(instruction: Instruction) -> bool:
     return isinstance(instruction, (RunCheck, RunLibrary)) or (isinstance(instruction, RunKernels) and instruction.checks)
+
+
+def describe_storage(program: Program, storage: Storage) -> list[str]:
+    """A line for each instruction: what it runs, and the memory that it reads and writes."""
+    names = {slot: f"parameter {place}" for place, slot in enumerate(program.parameters)}
+    names |= dict.fromkeys(program.literals, "constant")
+    names |= {slot: f"result {place}" for place, slot in enumerate(storage.results)}
+    names |= {t.place: f"t{number}" for number, t in enumerate(storage.temporaries)}
+    names |= {slot: f"r{number}" for number, slot in enumerate(sorted(program.registers))}
+    lines: list[str] = []
+    for number, step in enumerate(program.instructions):
+        read = ", ".join(dict.fromkeys(names[storage.root[slot]] for slot in reads(step)))
+        made = ", ".join(f"{names[storage.root[slot]]}: {program.slots[slot]}" for slot in writes(step))
+        if isinstance(step, RunKernels):
+            what = " + ".join(kernel.name for kernel in step.kernels)
+            rooms = zip(storage.scratch[number], step.scratch, strict=True)
+            made += "".join(f" (scratch {names[place]}: {type_})" for place, type_ in rooms)
+        elif isinstance(step, RunLibrary):
+            what = step.name
+        elif isinstance(step, View):
+            what, made = "view", str(program.slots[step.result])
+        else:
+            what = _describe_control(step)
+        lines.append(f"{number:>4}  {what}({read})" + (f" -> {made}" if made else ""))
+    return lines
+
+
+def _describe_control(step: Instruction) -> str:
+    match step:
+        case Copy():
+            return "copy"
+        case Choose():
+            return f"go to {' or '.join(map(str, step.targets))} by "
+        case GoTo():
+            return f"go to {step.target} "
+        case BeginLoop():
+            steps = "some" if step.length is None else step.length
+            return f"loop of {steps} steps, then go to {step.exit}: "
+        case EndLoop():
+            return f"next step from {step.start}: "
+        case _:
+            return "check"
