@@ -155,3 +155,14 @@ def test_a_chain_of_updates_needs_one_copy():
     np.testing.assert_array_equal(plain(A)[0], [1, 2, 3, 4, 5, 6])
     roots = {plain._storage.root[step.results[0]] for step in plain.program.instructions if getattr(step, "updates", False)}
     assert len(roots) == 1
+
+
+@pytest.mark.parametrize("size", [6, 9, 2])
+def test_what_lies_within_for_every_size_is_written_in_place(size):
+    compiled = compile_graph(gc.jit(interior, dynamic=True).graph(A))
+    in_place = compiled.in_place()
+    assert list(in_place.written) == [0]
+    given, expected = np.ones(size, np.float32), np.ones(size, np.float32)
+    interior(expected)
+    in_place(given)
+    np.testing.assert_array_equal(given, expected)
