@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import LeakedTracerError, ShapeError
-from graphc.frontends.dispatch import Context
+from graphc.frontends.dispatch import Context, active_trace
 from graphc.ir.dims import Dim, DimExpr, bounds, evaluate_dim, substitute, symbol, symbols_of
 from graphc.ir.graph import Guard
 from graphc.ir.types import TensorType
@@ -208,7 +208,7 @@ class Size:
 
     def _array(self) -> Any:
         """The size as a number of the graph."""
-        return self.sizes.context.lift(self)
+        return (active_trace() or self.sizes.context).lift(self)
 
     def __add__(self, other: Any) -> Any:
         return self._with(other, lambda a, b: a + b)

@@ -18,9 +18,9 @@ from graphc.dtypes import DType, as_dtype
 from graphc.errors import ConcretizationError, GradientError, GraphcError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype, show_shape
 from graphc.frontends.array.methods import ArrayMethods
-from graphc.frontends.dispatch import Array
+from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.grad_mode import mode
-from graphc.frontends.sizes import Size, Sizes
+from graphc.frontends.sizes import Size, Sizes, plain_size
 from graphc.frontends.storage import VIEW_OPS, Chain, Storage, ViewStep, apply_chain, write_through
 from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim, evaluate_dim, symbol, symbols_of
@@ -224,9 +224,11 @@ class GraphContext:
     """Builds one graph from array operations."""
 
     array_class: ClassVar[type[Tracer]] = Tracer  # what its arrays are
-    sizes: Sizes | None = None  # those that may differ from run to run, where examples of them are known
+    sizes: Sizes | None  # those that may differ from run to run, where there are some
 
     def __init__(self, name: str) -> None:
+        outer: Any = active_trace()
+        self.sizes = getattr(outer, "sizes", None)  # a graph within a traced function has that one's sizes
         self.builder = gradient_builder(name)
         self.builder.location = None
         self.name = name
@@ -251,6 +253,8 @@ class GraphContext:
             if value.context is not self:
                 self.foreign(value)
             return value
+        if isinstance(value, Size):
+            return self.number(value)
         if is_scalar(value):
             return self.literal(value, scalar_dtype(value), weak=True)
         if isinstance(value, np.generic):
@@ -260,6 +264,12 @@ class GraphContext:
             known = self.capture(value)
             self.remember(value, known)
         return known
+
+    def number(self, size: Size) -> Tracer:
+        """A size as a number that the graph reads at run time, which yields in promotion as a Python int does."""
+        tracer = self.array_class(self, self.builder.emit_one("dimension", dim=plain_size(size)))
+        tracer.weak = True
+        return tracer
 
     def capture(self, value: Any) -> Tracer:
         """Make an eager tensor or ndarray an input of the graph."""

@@ -253,6 +253,7 @@ def one_hot(x: ArrayLike, num_classes: int, *, dtype: Any = None) -> Array:
     array = lift(x)
     if not array.dtype.is_integer:
         raise ArgumentError(f"one_hot takes integers, not {array.dtype.name}")
+    num_classes = plain_size(num_classes)
     classes = bind("iota", dtype=array.dtype, shape=(*array.shape, num_classes), axis=len(array.shape))
     wide = bind("broadcast_in_dim", array, shape=(*array.shape, num_classes), dims=tuple(range(len(array.shape))))
     return astype(bind("eq", wide, classes), default_float if dtype is None else as_dtype(dtype))

@@ -267,7 +267,7 @@ def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> tuple[Array, ...]:
 def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Array:
     """``x`` repeated as a whole, ``repetitions`` times along each axis."""
     array = lift(x)
-    counts = [repetitions] if isinstance(repetitions, int) else list(repetitions)
+    counts: list[Any] = list(as_shape(repetitions))
     ndim = max(len(array.shape), len(counts))
     counts = [1] * (ndim - len(counts)) + counts
     shape = (1,) * (ndim - len(array.shape)) + array.shape
@@ -279,12 +279,13 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Array:
 def repeat(x: ArrayLike, repeats: int, axis: int | None = None) -> Array:
     """Each element repeated ``repeats`` times along ``axis`` (of the raveled array by default)."""
     array = lift(x)
+    times = plain_size(repeats)
     if axis is None:
         array, axis = ravel(array), 0
     place = normalize_axis(axis, len(array.shape), "repeat")
     widened = expand_dims(array, place + 1)
-    shape = (*array.shape[: place + 1], repeats, *array.shape[place + 1 :])
-    merged = (*array.shape[:place], array.shape[place] * repeats, *array.shape[place + 1 :])
+    shape = (*array.shape[: place + 1], times, *array.shape[place + 1 :])
+    merged = (*array.shape[:place], array.shape[place] * times, *array.shape[place + 1 :])
     return reshape(broadcast_to_shape(widened, shape), merged)
 
 

@@ -48,6 +48,7 @@ class Cause:
 
 FIRST = Cause("first call")
 CLEARED = Cause("first call after clear_cache()")
+OTHER = Cause("another kind of call")
 FORGOTTEN = Cause(
     "the program for this call was forgotten: a function keeps a bounded number",
     advice="let sizes and values vary at run time, or split the function into several",

@@ -11,7 +11,7 @@ from graphc.dtypes import as_dtype, float32, float64, int64
 from graphc.errors import ShapeError
 from graphc.frontends.array.core import is_scalar
 from graphc.frontends.dispatch import Array
-from graphc.frontends.sizes import Size, Sizes, plain_sizes
+from graphc.frontends.sizes import Size, Sizes, plain_size, plain_sizes
 from graphc.frontends.spec import Spec
 from graphc.frontends.symbolic import GraphContext, Tracer
 from graphc.frontends.tracing.signature import is_dynamic, shared_memory
@@ -52,6 +52,7 @@ class TraceContext(GraphContext):
 
     def __init__(self, name: str, varying: Varying | None = None) -> None:
         super().__init__(name)
+        self.sizes = None
         self.symbols = Sizes(self)
         self._varying = varying or Varying()
         self._declared: dict[str, DimExpr] = {}  # sizes that the user named
@@ -124,19 +125,15 @@ class TraceContext(GraphContext):
         return self._declared[name]
 
     def lift(self, value: Any) -> Tracer:
-        if isinstance(value, Size):
-            return self._number(value)
         tracer = super().lift(value)
         leaf = self._argument_ids.get(id(value))
         if leaf is not None:
             self.captured_arguments.add(leaf)
         return tracer
 
-    def _number(self, size: Size) -> Tracer:
-        """A size as a number that the graph reads at run time, which yields in promotion as a Python int does."""
-        dim = plain_sizes(size)
-        tracer = Tracer(self, self.builder.emit_one("dimension", dim=dim))
-        tracer.weak = True
+    def number(self, size: Size) -> Tracer:
+        tracer = super().number(size)
+        dim = plain_size(size)
         example = self.symbols.example(dim)
         if example is not None:
             tracer._concrete, tracer._roots = example, (tracer,)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from graphc.errors import ArgumentError, RetraceError, RetraceWarning
-from graphc.frontends.tracing.causes import CLEARED, FIRST, FORGOTTEN, Cause, differences
+from graphc.frontends.tracing.causes import CLEARED, FIRST, FORGOTTEN, OTHER, Cause, differences
 from graphc.frontends.tracing.explanation import Explanation, Trace
 from graphc.frontends.tracing.families import Family
 from graphc.frontends.tracing.program import TracedProgram
@@ -66,7 +66,8 @@ class History:
         compared = [differences(each.key, key, each.labels, labels) for each in islice(families, _MOST_COMPARED)]
         if not compared:
             return [CLEARED if self._is_cleared else FIRST]
-        return min(compared, key=lambda causes: (any(c.kind == "structure" for c in causes), len(causes)))
+        nearest = min(compared, key=lambda causes: (any(c.kind == "structure" for c in causes), len(causes)))
+        return nearest or [OTHER]
 
     def begin(self, causes: Sequence[Cause]) -> None:
         """A trace is about to be made. Raises RetraceError where it may not be."""

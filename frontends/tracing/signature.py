@@ -77,7 +77,8 @@ def describe_leaf(leaf: Any) -> Any:
     if isinstance(leaf, Static):
         return leaf
     if isinstance(leaf, Array):
-        return (leaf.dtype, len(leaf.shape), leaf.weak, leaf.requires_grad)  # type: ignore[attr-defined]
+        type_ = leaf.type
+        return (type_.dtype, len(type_.shape), leaf.weak, leaf.requires_grad)  # type: ignore[attr-defined]
     if isinstance(leaf, Spec):
         return (leaf.type, leaf.weak, leaf.requires_grad)
     if isinstance(leaf, (np.ndarray, np.generic)):

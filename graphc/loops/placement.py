@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from graphc.ir.dims import bounds
 from graphc.ir.graph import Node, Value
 from graphc.loops.affine import Affine
 from graphc.loops.expand import Placement, concrete_loads
@@ -22,12 +23,10 @@ def literal_starts(node: Node) -> tuple[int, ...] | None:
     whole, part = node.inputs[0].shape, node.inputs[1].shape if is_update else node.types[0].shape
     starts: list[int] = []
     for start, size, taken in zip(node.inputs[1 + is_update :], whole, part, strict=True):
-        if start.node.op.name != "constant" or not isinstance(size, int) or not isinstance(taken, int):
+        room = bounds(size - taken)[0]  # at least; of n and n - 2 it is 2
+        if start.node.op.name != "constant" or room is None or not 0 <= start.node.attributes["value"] <= room:
             return None
-        value = int(start.node.attributes["value"])
-        if not 0 <= value <= size - taken:
-            return None
-        starts.append(value)
+        starts.append(int(start.node.attributes["value"]))
     return tuple(starts)
 
 

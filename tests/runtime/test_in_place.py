@@ -301,3 +301,14 @@ def test_parts_of_a_range_do_not_see_each_other():
     expected = values.copy()
     part(expected)
     np.testing.assert_array_equal(a.numpy(), expected)
+
+
+@pytest.mark.parametrize("size", [6, 9, 2])
+def test_what_lies_within_for_every_size_is_written_in_place(size):
+    compiled = compile_graph(gc.jit(interior, dynamic=True).graph(A))
+    in_place = compiled.permitted(Permissions(in_place=True))
+    assert list(in_place.written) == [0]
+    given, expected = np.ones(size, np.float32), np.ones(size, np.float32)
+    interior(expected)
+    in_place(given)
+    np.testing.assert_array_equal(given, expected)
