@@ -161,8 +161,8 @@ class Assembly:
 
     def _make_in_place(self, plan: Plan, slots: Slots, destinations: Sequence[int]) -> list[int]:
         """Let what makes each output write to its destination; gives the positions of the outputs that have to be copied."""
-        views = {step.results[0]: step.operands[0] for step in plan.steps if isinstance(step, ViewStep)}
-        made = {v for step in plan.steps if not isinstance(step, ViewStep) for v in step.results}
+        views = {v: o for step in plan.steps if _is_view(step) for v, o in zip(step.results, step.operands, strict=True)}
+        made = {v for step in plan.steps if not _is_view(step) for v in step.results}
         left: list[int] = []
         for k, (output, destination) in enumerate(zip(plan.graph.outputs, destinations, strict=True)):
             maker = output
@@ -190,6 +190,10 @@ class Assembly:
             _REGIONS[step.node.op.name](self, step.node, operands, [slots[v] for v in step.results])
             return
         results = tuple([self._of(v, slots) for v in step.results])
+        if isinstance(step, OpStep) and _is_view(step):
+            for operand, value, result in zip(operands, step.results, results, strict=True):
+                self.instructions.append(View(operand, result, value.type.shape, value.node.location))
+            return
         instruction = self._outline(step, operands, results)
         if isinstance(instruction, RunKernels):
             self.steps[self.here] = place
@@ -317,6 +321,11 @@ def _operations(node: Node) -> Dim:
 def _updated(step: KernelStep) -> int | None:
     """The operand that the kernel writes a region of."""
     return None if step.placement is None else step.operands.index(step.placement.whole)
+
+
+def _is_view(step: KernelStep | OpStep | ViewStep) -> bool:
+    """Whether the results are the operands' buffers."""
+    return isinstance(step, ViewStep) or (isinstance(step, OpStep) and step.node.op.name == "optimization_barrier")
 
 
 def _is_update(output: Value, parameter: Value) -> bool:

@@ -17,6 +17,7 @@ from graphc.ops import (
     indexing,
     movement,
     random,
+    recompute,
     reduction,
     sorting,
     special,
@@ -41,6 +42,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     window,
     random,
     control_flow,
+    recompute,
 )
 
 

@@ -16,7 +16,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.primitive import get_primitive
-from graphc.ops.batching import are_mapped, from_front, repeated, to_front
+from graphc.ops.batching import all_mapped, are_mapped, from_front, repeated, to_front
 
 
 def cond_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
@@ -106,6 +106,22 @@ def scan_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> 
         for y, own in zip(results[carries:], node.types[carries:], strict=True)
     ]
     return [*results[:carries], *stacked]
+
+
+def checkpoint_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+    """The region works on the batch."""
+    region = _vectorized(b, node.attributes["graph"], list(are_mapped(node, operands)), size)
+    return b.emit("checkpoint", *operands, graph=region, saved=node.attributes["saved"])
+
+
+def custom_vjp_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+    """All three regions work on batches of everything, so that what one gives is what the other takes."""
+    regions = {name: node.attributes[name] for name in ("graph", "forward", "backward")}
+    whole = {
+        name: _with_outputs(_vectorized(b, r, [True] * len(r.parameters), size), r, [True] * len(r.outputs), size)
+        for name, r in regions.items()
+    }
+    return b.emit("custom_vjp", *all_mapped(b, node, operands, size), constants=node.attributes["constants"], **whole)
 
 
 def _vectorized(b: Builder, graph: Graph, mapped: Sequence[bool], size: Dim) -> Graph:
