@@ -77,7 +77,7 @@ class Evaluation:
 
     def run(self, node: Node) -> None:
         name = node.op.name
-        attributes = concrete_attributes(node.attributes, self.bindings)
+        attributes = concrete_attributes(node.op, node.attributes, self.bindings)
         operands = [self.values[v] for v in node.inputs]
         copying = name in COPYING
         rounds = [not copying and r.dtype.is_floating and r not in self.exact for r in node.results]
