@@ -283,10 +283,10 @@ class GraphContext:
         tensor: Any = value
         storage = tensor._storage
         chain: Chain = tensor._chain
-        if not chain or storage is None:
+        base = self._bases.get(id(storage))
+        if storage is None or (not chain and (base is None or tensor.requires_grad)):
             parameter = self.builder.parameter(self.captured_type(tensor, tensor.type), "", current_location())
             return self._add_captured(tensor, parameter, False)
-        base = self._bases.get(id(storage))
         if base is None:
             parameter = self.builder.parameter(storage.base_type, "", current_location())
             base = self._add_captured(tensor, parameter, True)

@@ -71,7 +71,7 @@ class BatchContext(NestedContext):
         raise ConcretizationError(
             f"vmap of {self.name}: {what} needs the value of an array of type {array.type}, which may differ between examples"
             + (f"\n  the array was made at {array.location}" if isinstance(array, Tracer) and array.location.line else ""),
-            hint="choose with gc.where(condition, a, b), or compute it outside of vmap",
+            hint="choose with gc.where(condition, a, b) or gc.cond, or compute it outside of vmap",
         )
 
     def repetitions(self, operands: Sequence[Array]) -> Dim:

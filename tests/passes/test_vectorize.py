@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import graphc as gc
 from graphc.dtypes import bool_, float32, uint32, uint64
-from graphc.errors import ArgumentError, CheckError
+from graphc.errors import ArgumentError, CheckError, GraphcError
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim, symbol
 from graphc.ir.graph import Graph
@@ -17,6 +19,9 @@ from graphc.ir.verifier import verify
 from graphc.ops.core import evaluate_graph
 from graphc.passes.pipeline import pipeline
 from graphc.passes.vectorize import Vectorize, vectorize
+from tests.passes.random_graphs import PARAMETERS, SYMBOLIC, Step, build, steps
+from tests.passes.rule_example import random_array
+from tests.passes.test_rules import assert_same_bits
 
 MATVEC = """graph @f(%w: f32[n, k], %x: f32[k]) -> (f32[n]) {
   %0: f32[n] = dot_general(%w, %x) {contract = ((1), (0)), batch = ((), ())}
@@ -165,3 +170,26 @@ def test_nodes_keep_their_lines() -> None:
     lines = {node.op.name: node.location for node in graph.nodes()}
     for node in vectorize(graph, [True], 4).nodes():
         assert node.location == lines[node.op.name]
+
+
+@pytest.mark.parametrize("parameters", [PARAMETERS, SYMBOLIC], ids=["concrete", "symbolic"])
+@given(plan=steps, flags=st.tuples(*[st.booleans()] * len(PARAMETERS)), seed=st.integers(0, 2**32 - 1))
+def test_random_graphs(parameters: tuple[TensorType, ...], plan: list[Step], flags: tuple[bool, ...], seed: int) -> None:
+    graph = build(plan, parameters)
+    batched = vectorize(graph, flags, symbol("examples"))
+    verify(batched)
+    rng = np.random.default_rng(seed)
+    each = [[random_array(rng, t, {}, benign=False) for t in PARAMETERS] for _ in range(3)]
+    each = [[x if mapped else first for x, first, mapped in zip(e, each[0], flags, strict=True)] for e in each]
+    inputs = [np.stack(xs) if mapped else xs[0] for xs, mapped in zip(zip(*each, strict=True), flags, strict=True)]
+    try:
+        want = [evaluate_graph(graph, example) for example in each]
+    except GraphcError as error:
+        with pytest.raises(type(error)):
+            evaluate_graph(batched, inputs)
+        return
+    for position, got in enumerate(evaluate_graph(batched, inputs)):
+        for number, results in enumerate(want):
+            own = got if got.ndim == results[position].ndim else got[number]
+            assert_same_bits(np.asarray(own), np.asarray(results[position]))
+

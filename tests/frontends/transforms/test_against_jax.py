@@ -30,10 +30,11 @@ PARAMETERS = {"w1": array(4, 3, dtype=np.float64), "b1": array(4, seed=1, dtype=
               "w2": array(2, 4, seed=2, dtype=np.float64)}  # fmt: skip
 X, V = array(5, 3, seed=3, dtype=np.float64), array(5, 3, seed=4, dtype=np.float64)
 ROWS = array(5, 4, seed=6, dtype=np.float64)
+W, SEQUENCES = array(3, 3, seed=7, dtype=np.float64), array(4, 6, 3, seed=8, dtype=np.float64)
 
 
-def compositions(t: Any, m: Any) -> dict[str, tuple[Function, tuple[Any, ...]]]:
-    """Functions of the transforms ``t`` over the array functions ``m``, with their arguments."""
+def compositions(t: Any, m: Any, lax: Any) -> dict[str, tuple[Function, tuple[Any, ...]]]:
+    """Functions of the transforms ``t`` over the array functions ``m`` and the control flow ``lax``, with their arguments."""
 
     def f(p: Any, x: Any) -> Any:
         return network(m, p, x)
@@ -45,7 +46,22 @@ def compositions(t: Any, m: Any) -> dict[str, tuple[Function, tuple[Any, ...]]]:
     def push(function: Function, x: Any, v: Any) -> Any:
         return t.jvp(function, (x,), (v,))[1]
 
+    def recurrent(w: Any, xs: Any) -> Any:
+        final, outputs = lax.scan(lambda h, x: (m.tanh(w @ h + x), h * x), xs[0] * 0, xs)
+        return (final * outputs.sum(0)).sum()
+
+    def root(a: Any) -> Any:
+        return lax.while_loop(lambda x: m.abs(x * x - a) > 1e-12 * a, lambda x: (x + a / x) / 2, a)
+
+    def piecewise(x: Any) -> Any:
+        return lax.cond(x.sum() > 0, lambda v: m.sin(v) * v, lambda v: v**3, x)
+
     return {
+        "gradient of each scan": (t.vmap(t.grad(recurrent), (None, 0)), (W, SEQUENCES)),
+        "Hessian of a scan": (t.hessian(recurrent), (W, SEQUENCES[0])),
+        "tangent of each loop": (t.vmap(lambda a, v: push(root, a, v)), (X[:, 0] ** 2 + 1, V[:, 0])),
+        "Jacobian of each branch": (t.vmap(t.jacfwd(piecewise)), (X,)),
+        "gradient of all branches": (t.grad(lambda x: t.vmap(piecewise)(x).sum()), (X,)),
         "gradient of each example": (t.vmap(t.grad(f), in_axes=(None, 0)), (PARAMETERS, X)),
         "Hessian of each example": (t.vmap(t.hessian(f, argnums=1), in_axes=(None, 0)), (PARAMETERS, X)),
         "Hessian of parameters": (t.hessian(f), (PARAMETERS, X[0])),
@@ -63,10 +79,10 @@ def compositions(t: Any, m: Any) -> dict[str, tuple[Function, tuple[Any, ...]]]:
 
 
 @pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("name", compositions(gc, gc))
+@pytest.mark.parametrize("name", compositions(gc, gc, gc))
 def test_composition(name: str, jit: bool) -> None:
-    function, arguments = compositions(gc, gc)[name]
-    reference, _ = compositions(jax, jnp)[name]
+    function, arguments = compositions(gc, gc, gc)[name]
+    reference, _ = compositions(jax, jnp, jax.lax)[name]
     ours = (gc.jit(function) if jit else function)(*gc.tree_map(gc.tensor, arguments))
     theirs = reference(*jax.tree_util.tree_map(jnp.asarray, arguments))
     compare(ours, theirs, name)
