@@ -3,11 +3,12 @@
 How threads are arranged depends on the kernel's structure alone, never on sizes:
 
 * a **map**: one thread for each point;
-* a reduction, by **groups**: a block has one point of the kept loops, or several side by side where memory runs along them,
+* a reduction by **groups**: a block has one point of the kept loops, or several side by side where memory runs along them,
   and its threads go over the reduced loops; their partial results are combined through warp shuffles, or through shared
   memory, which the simulator knows too. All stages of a row kernel are done by the block of their row;
-* a reduction of **everything**: a first kernel makes a partial result for each piece of so many elements, and a second
-  combines those. Pieces depend on the size only, so results repeat however many blocks are launched.
+* a reduction in **pieces**, of everything or across memory (unless that is known to be short): a first kernel makes a partial
+  result for each piece of so many elements, and a second combines those. Pieces depend on the size only, so results repeat
+  however many blocks are launched.
 
 Sums of floats go through short runs in the dtype, which are totalled in float64, as on the CPU.
 """
@@ -37,12 +38,16 @@ _Numbered: TypeAlias = "Sequence[tuple[int, Reduction]]"
 
 
 def emit(kernel: Kernel, geometry: Geometry, *, annotate: bool = False) -> tuple[DeviceSource, ...]:
-    """The kernel's text: one function, or two for a reduction of everything. ``annotate`` adds the user's lines."""
+    """The kernel's text: one function, or two for a reduction in pieces. ``annotate`` adds the user's lines."""
     if not kernel.reductions and not any(loop.reduced for loop in kernel.loops):
         return (_emit_map(kernel, geometry, annotate),)
     if not kernel.kept and any(loop.reduced for loop in kernel.loops):
-        return _emit_full(kernel, geometry, annotate)
+        return _Split(kernel, geometry, 1, annotate).emit()
     columns = geometry.columns if len(kernel.stages) == 1 and _runs_along_columns(kernel) else 1
+    if columns > 1:
+        count = _extent(kernel, [i for i, loop in enumerate(kernel.loops) if loop.reduced])
+        if not isinstance(count, int) or count > piece_of(geometry, columns):
+            return _Split(kernel, geometry, columns, annotate).emit()
     return (_Groups(kernel, geometry, columns, annotate).emit(),)
 
 
@@ -398,69 +403,102 @@ class _Groups:
                 text.line("cuda.syncthreads()")
 
 
-def _emit_full(kernel: Kernel, geometry: Geometry, annotate: bool) -> tuple[DeviceSource, DeviceSource]:
-    loops = list(range(len(kernel.loops)))
-    piece = geometry.threads * geometry.run
-    pieces = (_extent(kernel, loops) + (piece - 1)) // piece
-    scratch: list[TensorType] = []
-    slots: list[tuple[str, str]] = []
-    for reduction in kernel.reductions:
-        value = f"tmp{len(scratch)}"
-        scratch.append(TensorType(_kept_dtype(reduction), (pieces,)))
-        if reduction.position is not None:
-            scratch.append(TensorType(int64, (pieces,)))
-        slots.append((value, f"tmp{len(scratch) - 1}" if reduction.position is not None else ""))
-    return (
-        _emit_partials(kernel, geometry, piece, pieces, scratch, slots, annotate),
-        _emit_combination(kernel, geometry, pieces, scratch, slots, annotate),
-    )
+class _Split:
+    """A reduction in pieces: a block for each piece of the reduced points, of one kept point or of ``columns`` side by side;
+    then a kernel that combines the pieces."""
 
+    def __init__(self, kernel: Kernel, geometry: Geometry, columns: int, annotate: bool) -> None:
+        self.kernel, self.geometry, self.columns, self.annotate = kernel, geometry, columns, annotate
+        self.kept = list(kernel.kept)
+        self.reduced = [i for i, loop in enumerate(kernel.loops) if loop.reduced]
+        self.piece = piece_of(geometry, columns)
+        self.points = _extent(kernel, self.kept)
+        self.pieces = (_extent(kernel, self.reduced) + (self.piece - 1)) // self.piece
+        self.reductions = list(enumerate(kernel.only.reductions))
+        self.scratch: list[TensorType] = []
+        self.slots: list[tuple[str, str]] = []
+        for _, reduction in self.reductions:
+            value, where = f"tmp{len(self.scratch)}", ""
+            self.scratch.append(TensorType(_kept_dtype(reduction), (self.pieces * self.points,)))
+            if reduction.position is not None:
+                where = f"tmp{len(self.scratch)}"
+                self.scratch.append(TensorType(int64, (self.pieces * self.points,)))
+            self.slots.append((value, where))
 
-def _emit_partials(
-    kernel: Kernel, geometry: Geometry, piece: int, pieces: Dim, scratch: Sequence[TensorType],
-    slots: Sequence[tuple[str, str]], annotate: bool,
-) -> DeviceSource:  # fmt: skip
-    text, buffers = _new_text(kernel, kernel.name, geometry, scratch)
-    loops = list(range(len(kernel.loops)))
-    stage = kernel.only
-    reductions = list(enumerate(stage.reductions))
-    accumulators = _Accumulators(text, reductions, 1)
-    body = _Scalars(stage.body, stage.body_stores, "v", buffers, annotate, needed=[r.value for r in stage.reductions])
-    head = DeviceText("", geometry)
-    _unravel(head, kernel, loops, "r")
-    text.line("t = cuda.threadIdx.x", f"count = {_extent_text(kernel, loops)}")
-    with text.blocks("piece"):
+    def emit(self) -> tuple[DeviceSource, DeviceSource]:
+        return self._partials(), self._combination()
+
+    def _partials(self) -> DeviceSource:
+        kernel, columns, piece = self.kernel, self.columns, self.piece
+        text, buffers = _new_text(kernel, kernel.name, self.geometry, self.scratch)
+        stage = kernel.only
+        accumulators = _Accumulators(text, self.reductions, columns)
+        body = _Scalars(
+            stage.body, stage.body_stores, "v", buffers, self.annotate, needed=[r.value for r in stage.reductions]
+        )  # fmt: skip
+        head = DeviceText("", self.geometry)
+        _unravel(head, kernel, self.reduced, "r")
+        lane, stores, at = "t", body.stores, "piece"
+        text.line("t = cuda.threadIdx.x", f"count = {_extent_text(kernel, self.reduced)}")
+        if columns > 1:
+            lane, at = "lane", "piece * points + p"
+            stores = ["if inside:", *(f"    {line}" for line in stores)] if stores else []
+            text.line(f"column = t % {columns}", f"lane = t // {columns}", f"points = {_extent_text(kernel, self.kept)}")
+            text.line(f"across = (points + {columns - 1}) // {columns}")
+        with text.blocks("piece" if columns == 1 else "block"):
+            if columns > 1:
+                text.line("piece = block // across", f"first = block % across * {columns}")
+                text.line("p = min(first + column, points - 1)", "inside = first + column < points")
+                _unravel(text, kernel, self.kept, "p")
+            accumulators.start()
+            last = f"min((piece + 1) * {piece}, count)"
+            accumulators.loop(f"piece * {piece} + {lane}", last, body, [line.strip() for line in head.lines], stores)
+            accumulators.combine_block()
+            with text.block(f"if {lane} == 0{' and inside' if columns > 1 else ''}:"):
+                for (number, reduction), (value, where) in zip(self.reductions, self.slots, strict=True):
+                    text.line(store(value, at, f"acc{number}", _kept_dtype(reduction)))
+                    if where:
+                        text.line(f"{where}[{at}] = at{number}")
+        across = (self.points + (columns - 1)) // columns
+        return text.finish(self.pieces * across, 1, self.scratch)
+
+    def _combination(self) -> DeviceSource:
+        """One block for the pieces of the only point, or a thread for those of each."""
+        kernel = self.kernel
+        text, buffers = _new_text(kernel, f"{kernel.name}_total", self.geometry, self.scratch)
+        text.size("pieces", self.pieces)
+        accumulators = _Accumulators(text, self.reductions, 1)
+        if self.kept:
+            text.line(f"points = {_extent_text(kernel, self.kept)}")
+            with text.points("p"):
+                _unravel(text, kernel, self.kept, "p")
+                accumulators.start()
+                self._merge_pieces(text, accumulators, "range(pieces)", "r * points + p")
+                epilogue = self._epilogue(accumulators, buffers)
+                text.line(*epilogue.lines, *epilogue.stores)
+            return text.finish(self.points, scratch=self.scratch)
+        text.line("t = cuda.threadIdx.x")
         accumulators.start()
-        last = f"min((piece + 1) * {piece}, count)"
-        accumulators.loop(f"piece * {piece} + t", last, body, [line.strip() for line in head.lines], body.stores)
+        self._merge_pieces(text, accumulators, f"range(t, pieces, {self.geometry.threads})", "r")
         accumulators.combine_block()
+        epilogue = self._epilogue(accumulators, buffers)
         with text.block("if t == 0:"):
-            for (number, reduction), (value, where) in zip(reductions, slots, strict=True):
-                text.line(store(value, "piece", f"acc{number}", _kept_dtype(reduction)))
-                if where:
-                    text.line(f"{where}[piece] = at{number}")
-    return text.finish(pieces, 1, scratch)
+            text.line(*epilogue.lines, *(epilogue.stores or ["pass"]))
+        return text.finish(1, 1, self.scratch)
+
+    def _merge_pieces(self, text: DeviceText, accumulators: _Accumulators, pieces: str, at: str) -> None:
+        with text.block(f"for r in {pieces}:"):
+            for (number, reduction), (value, where) in zip(self.reductions, self.slots, strict=True):
+                text.line(f"other{number} = {load(value, at, _kept_dtype(reduction))}")
+                accumulators.merge(number, reduction, f"other{number}", f"{where}[{at}]")
+
+    def _epilogue(self, accumulators: _Accumulators, buffers: Sequence[str]) -> _Scalars:
+        stage = self.kernel.only
+        return _Scalars(
+            stage.epilogue, stage.epilogue_stores, "w", buffers, self.annotate, reduced=accumulators.finish()
+        )  # fmt: skip
 
 
-def _emit_combination(
-    kernel: Kernel, geometry: Geometry, pieces: Dim, scratch: Sequence[TensorType], slots: Sequence[tuple[str, str]],
-    annotate: bool,
-) -> DeviceSource:  # fmt: skip
-    text, buffers = _new_text(kernel, f"{kernel.name}_total", geometry, scratch)
-    text.size("pieces", pieces)
-    stage = kernel.only
-    reductions = list(enumerate(stage.reductions))
-    accumulators = _Accumulators(text, reductions, 1)
-    text.line("t = cuda.threadIdx.x")
-    accumulators.start()
-    with text.block(f"for r in range(t, pieces, {geometry.threads}):"):
-        for (number, reduction), (value, where) in zip(reductions, slots, strict=True):
-            text.line(f"other{number} = {load(value, 'r', _kept_dtype(reduction))}")
-            accumulators.merge(number, reduction, f"other{number}", f"{where}[r]")
-    accumulators.combine_block()
-    epilogue = _Scalars(
-        stage.epilogue, stage.epilogue_stores, "w", buffers, annotate, reduced=accumulators.finish()
-    )  # fmt: skip
-    with text.block("if t == 0:"):
-        text.line(*epilogue.lines, *(epilogue.stores or ["pass"]))
-    return text.finish(1, 1, scratch)
+def piece_of(geometry: Geometry, columns: int) -> int:
+    """How many reduced points a block of ``columns`` columns goes over at once, each thread over one run."""
+    return geometry.threads // columns * geometry.run

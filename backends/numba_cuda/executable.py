@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import Any, NoReturn
 
 import numpy as np
@@ -61,15 +62,21 @@ class CudaExecutable(Executable):
             )
         return CudaFrame(self.program, self._storage, bindings, machine, self._check_kernel)
 
+    def seconds(self, *arrays: Any, repeats: int = 20) -> list[float]:
+        """How long the launches of one run take on ``arrays``, ``repeats`` times after a first one, with inputs in place on the
+        device: for benchmarks."""
+        frame = self._frame(self._check(arrays))
+        assert isinstance(frame, CudaFrame)
+        return frame.seconds(self._check(arrays), repeats)
+
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel with the places of its buffers and its numbers. ``last``: places whose memory is not needed after it."""
+    """A kernel with the places of its buffers and its numbers: sizes, extent, which instruction it is."""
 
     kernel: DeviceKernel
     places: tuple[int, ...]
     numbers: tuple[int, ...]
-    last: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,6 @@ class HostCall:
     """A function on arrays in the host's memory."""
 
     library: RunLibrary
-    last: tuple[int, ...] = ()
 
 
 class CudaFrame:
@@ -127,16 +133,12 @@ class CudaFrame:
         return self._run
 
     def _run(self, inputs: Sequence[Any]) -> list[np.ndarray] | None:
-        program, storage, machine = self.program, self.storage, self.machine
-        for slot, array in zip(program.parameters, inputs, strict=True):
+        storage, machine = self.storage, self.machine
+        for slot, array in zip(self.program.parameters, inputs, strict=True):
             fits = isinstance(array, np.ndarray) and array.dtype == self.dtypes[slot] and array.shape == self.shapes[slot]
             if not fits or not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
                 return None
-        if not self.literals:
-            self.literals = {slot: machine.upload(array) for slot, array in program.literals.items()}
-        memory: dict[int, Any] = dict(self.literals)
-        memory |= {slot: machine.upload(array) for slot, array in zip(program.parameters, inputs, strict=True)}
-        memory |= {slot: machine.allocate(self.bytes[slot]) for slot in storage.results}
+        memory = self._given(inputs)
         status = machine.upload(np.zeros(STATUS_WORDS, np.int64)) if self._may_fail else None
         for number, done in enumerate(self.tape):
             for place, nbytes, first in self.first:
@@ -155,6 +157,31 @@ class CudaFrame:
             if words[0]:
                 self._raise(*(int(word) for word in words))
         return self._outputs(inputs, memory)
+
+    def _given(self, inputs: Sequence[Any]) -> dict[int, Any]:
+        """The memory of literals, inputs and results."""
+        machine, program = self.machine, self.program
+        if not self.literals:
+            self.literals = {slot: machine.upload(array) for slot, array in program.literals.items()}
+        memory: dict[int, Any] = dict(self.literals)
+        memory |= {slot: machine.upload(array) for slot, array in zip(program.parameters, inputs, strict=True)}
+        return memory | {slot: machine.allocate(self.bytes[slot]) for slot in self.storage.results}
+
+    def seconds(self, inputs: Sequence[Any], repeats: int) -> list[float]:
+        """See :meth:`CudaExecutable.seconds`."""
+        memory = self._given(inputs)
+        memory |= {place: self.machine.allocate(nbytes) for place, nbytes, _ in self.first}
+        status = self.machine.upload(np.zeros(STATUS_WORDS, np.int64))
+        launches = [each for done in self.tape for each in done if isinstance(each, Launch)]
+        times: list[float] = []
+        for _ in range(repeats + 1):
+            self.machine.synchronize()
+            start = perf_counter()
+            for each in launches:
+                self.machine.launch(each.kernel, [memory[place] for place in each.places], each.numbers, status)
+            self.machine.synchronize()
+            times.append(perf_counter() - start)
+        return times[1:]
 
     def _array(self, slot: int, memory: Mapping[int, Any]) -> np.ndarray:
         return self.machine.download(memory[self.storage.root[slot]], self.shapes[slot], self.dtypes[slot])

@@ -37,6 +37,9 @@ class Machine(Protocol):
     def download(self, buffer: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """A new array with the contents of ``buffer``."""
 
+    def synchronize(self) -> None:
+        """Wait until everything is done."""
+
     def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
         """Run ``kernel``: ``numbers`` are its sizes, its extent and, where it checks, the number of its instruction."""
 
@@ -64,6 +67,9 @@ class Simulator:
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         array: np.ndarray = buffer[:size].copy().view(dtype).reshape(shape)
         return array
+
+    def synchronize(self) -> None:
+        pass  # nothing runs beside the caller
 
     def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
         source = kernel.source
@@ -137,9 +143,12 @@ class Device:
         array = np.empty(shape, dtype)
         if array.nbytes:
             self._ask("cuMemcpyDtoHAsync", array.ctypes.data, buffer.address, array.nbytes, self.stream)
+        self.synchronize()
+        return array
+
+    def synchronize(self) -> None:
         self._ask("cuStreamSynchronize", self.stream)
         self._uploaded.clear()
-        return array
 
     def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
         source = kernel.source

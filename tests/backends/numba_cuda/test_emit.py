@@ -30,6 +30,10 @@ GRAPHS = {
       %0: f64[m] = reduce_max(%x) {axes = (0)}
       return %0
     }""",
+    "short_columns": """graph @short_columns(%x: f32[4, m]) -> (f32[m]) {
+      %0: f32[m] = reduce_sum(%x) {axes = (0)}
+      return %0
+    }""",
     "all": """graph @all(%x: i32[n]) -> (i64[]) {
       %0: i64[] = argmin(%x) {axis = 0}
       return %0

@@ -251,6 +251,12 @@ def test_a_session_runs_on_it() -> None:
         np.testing.assert_allclose(session.run(y, {x: np.zeros(3, "float32")}), np.ones(3))
 
 
+def test_launches_are_timed_apart_from_copies() -> None:
+    compiled: Any = compile_graph(traced(lambda x: gc.softmax(x, axis=-1), "f32[n, m]"), "cuda")
+    times = compiled.seconds(np.ones((2, 3), "float32"), repeats=3)
+    assert len(times) == 3 and all(seconds > 0 for seconds in times)
+
+
 def test_the_simulator_makes_no_code() -> None:
     compiled: Any = compile_graph(traced(lambda x: x + 1.0, "f32[n]"), "cuda")
     assert set(compiled.stages()) == {"kernels", "source"}
