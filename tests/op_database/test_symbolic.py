@@ -60,6 +60,7 @@ STRUCTURAL: dict[str, Case] = {
     "conv_general": (("f32[n, 2, m]", "f32[3, 2, 3]"), convolution((1,), ((1, 1),))),
     **dict.fromkeys(("reduce_window_sum", "reduce_window_max", "reduce_window_min"), POOL),
     **dict.fromkeys(("reduce_window_argmax", "reduce_window_argmin"), POOL),
+    "select_and_scatter": (("f32[n, m]", "f32[n, m]"), {"select": "max", **windows((2, 2), None, ((1, 0), (0, 1)))}),
     "random_bits": (("f32[n, m]", "u64[]", "u64[]"), {"shape": (N, M), "dtype": parse_type("u32[]").dtype}),
 }
 ELEMENTWISE = sorted(name for name, op in primitives().items() if op.elementwise)
