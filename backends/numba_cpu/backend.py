@@ -16,6 +16,7 @@ from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 
 from .emit import emit
+from .gemm.attention import ATTENTION
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
 from .kernels import ModuleNames, compile_kernel
@@ -33,6 +34,7 @@ LOWERINGS: Final[dict[str, Lowering]] = {
     **STRUCTURAL,
     "dot_general": lower_dot_general,
     "conv_general": lower_conv_general,
+    **ATTENTION,
 }
 """Primitive name → lowering, of every op that is not elementwise."""
 

@@ -4,6 +4,7 @@ from types import ModuleType
 
 from graphc.ir.primitive import primitives
 from graphc.ops import (
+    attention,
     contraction,
     convolution,
     core,
@@ -37,6 +38,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     sorting,
     contraction,
     convolution,
+    attention,
     window,
     random,
 )
