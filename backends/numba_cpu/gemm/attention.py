@@ -163,6 +163,9 @@ class _Attention:
         """Kernels that copy operands whose rows are not whole vectors, or are 16-bit floats, to rows that are."""
         kernels = []
         for name, (position, count, size, padded) in self.inputs.items():
+            is_copied: Dim = 1 if self.element.is_half else dim_min(1, padded - size)
+            if is_copied == 0:
+                continue
             text = KernelText("attention_rows", f"Copy rows of {self.element.dtype} to whole vectors.")
             text.buffer("x", position, self.element.dtype)
             text.buffer("target", self.places[name], self.element.held)
@@ -173,7 +176,6 @@ class _Attention:
                     text.line(f"target[row * padded + c] = {self.element.load('x', 'row * size + c')}")
                 with text.block("for c in range(size, padded):"):
                     text.line(f"target[row * padded + c] = {self.element.literal(0)}")
-            is_copied: Dim = 1 if self.element.is_half else dim_min(1, padded - size)
             kernels.append(text.finish(is_copied * self.matrices * count, tuple(self.scratch)))
         return kernels
 

@@ -52,8 +52,9 @@ def lower_select_and_scatter(
     function = f"window_select_{select}_{x.dtype.short}({shape[1]}, {shape[2]}"
     places = "offset_pointer(x, {0}), {1}, offset_pointer(source, start), offset_pointer(result, {0}), {2})"
     windows.walk_side_by_side(lambda *row: f"{function}, {places.format(*row)}")
-    covered = source.size * (shape[1] * shape[2])
-    return _zeros(x, dim_min(1, x.size - covered) * x.size), text.finish(product(source.shape[:-1]))
+    kernel = text.finish(product(source.shape[:-1]))
+    left_out = dim_min(1, x.size - source.size * (shape[1] * shape[2]))
+    return (kernel,) if left_out == 0 else (_zeros(x, left_out * x.size), kernel)
 
 
 def _zeros(x: TensorType, extent: Dim) -> KernelSource:
