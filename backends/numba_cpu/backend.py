@@ -15,6 +15,7 @@ from graphc.runtime.program import NOTHING, NativeKernel, Permissions
 
 from .assembly import Assembly
 from .compile_pool import Request
+from .gemm.attention import ATTENTION
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
 from .kernels import ModuleNames, compile_kernel, compile_several
@@ -30,6 +31,7 @@ LOWERINGS: Final[dict[str, Lowering]] = {
     **STRUCTURAL,
     "dot_general": lower_dot_general,
     "conv_general": lower_conv_general,
+    **ATTENTION,
 }
 """Primitive name → lowering, of every op that is not elementwise."""
 

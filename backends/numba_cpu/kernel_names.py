@@ -11,12 +11,14 @@ from .arithmetic import ARITHMETIC
 from .gemm.functions import GEMM_FUNCTIONS
 from .pointers import POINTERS
 from .scalar_namespace import namespace
+from .window_rows import WINDOW_FUNCTIONS
 
 NAMES: Final[dict[str, object]] = {
     **namespace(),
     **ARITHMETIC,
     **POINTERS,
     **GEMM_FUNCTIONS,
+    **WINDOW_FUNCTIONS,
     "noalias": noalias,
     **{dtype.short: dtype.numpy.type for dtype in ALL if dtype.kind in ("int", "uint") or dtype in (float32, float64)},
     "inf": float("inf"),

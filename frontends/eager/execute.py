@@ -30,7 +30,8 @@ SLOW_IN_NUMPY = frozenset((
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
     "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "digamma", "logistic", "pow", "rsqrt",
     "conv_general", "reduce_window_sum", "reduce_window_max", "reduce_window_min", "reduce_window_argmax",
-    "reduce_window_argmin", "random_bits", "floor_divide", "remainder", "clamp",
+    "reduce_window_argmin", "select_and_scatter", "random_bits", "floor_divide", "remainder", "clamp",
+    "attention", "attention_gradient",
 ))  # fmt: skip
 THRESHOLD = 1 << 16  # elements; below it a call costs more than the arithmetic
 _MAX_CACHED = 512

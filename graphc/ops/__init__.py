@@ -4,6 +4,7 @@ from types import ModuleType
 
 from graphc.ir.primitive import primitives
 from graphc.ops import (
+    attention,
     contraction,
     control_flow,
     convolution,
@@ -39,6 +40,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     sorting,
     contraction,
     convolution,
+    attention,
     window,
     random,
     control_flow,

@@ -61,6 +61,12 @@ STRUCTURAL: dict[str, Case] = {
     "conv_general": (("f32[n, 2, m]", "f32[3, 2, 3]"), convolution((1,), ((1, 1),))),
     **dict.fromkeys(("reduce_window_sum", "reduce_window_max", "reduce_window_min"), POOL),
     **dict.fromkeys(("reduce_window_argmax", "reduce_window_argmin"), POOL),
+    "select_and_scatter": (("f32[n, m]", "f32[n, m]"), {"select": "max", **windows((2, 2), None, ((1, 0), (0, 1)))}),
+    "attention": (("f32[n, m, 3]", "f32[n, 5, 3]", "f32[n, 5, 2]"), {"causal": True}),
+    "attention_gradient": (
+        ("f32[n, m, 3]", "f32[n, 5, 3]", "f32[n, 5, 2]", "f32[n, m, 2]", "f32[n, m]", "f32[n, m]"),
+        {"causal": True},
+    ),
     "random_bits": (("f32[n, m]", "u64[]", "u64[]"), {"shape": (N, M), "dtype": parse_type("u32[]").dtype}),
 }
 F64 = parse_type("f64[]").dtype
