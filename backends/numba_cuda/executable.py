@@ -18,7 +18,7 @@ from graphc.ir.types import Bindings, TensorType
 from graphc.locations import UNKNOWN
 from graphc.runtime.executable import Executable, Stages
 from graphc.runtime.frame import AnyFrame, Run
-from graphc.runtime.program import Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.runtime.program import Permissions, Program, RunCheck, RunKernels, RunLibrary, View
 from graphc.runtime.storage import Storage
 
 from .kernels import DeviceKernel
@@ -48,7 +48,7 @@ class CudaExecutable(Executable):
             makers.setdefault(stage, partial(self._kernel_texts, stage))
         return Stages(makers)
 
-    def in_place(self) -> Executable:
+    def permitted(self, permissions: Permissions) -> Executable:
         """This executable: the device's memory is its own, so nothing of a caller's is written to."""
         return self
 
@@ -65,9 +65,10 @@ class CudaExecutable(Executable):
     def seconds(self, *arrays: Any, repeats: int = 20) -> list[float]:
         """How long the launches of one run take on ``arrays``, ``repeats`` times after a first one, with inputs in place on the
         device: for benchmarks."""
-        frame = self._frame(self._check(arrays))
+        inputs = self._check(arrays)
+        frame = self._frame(inputs, tuple([array.shape for array in inputs]))
         assert isinstance(frame, CudaFrame)
-        return frame.seconds(self._check(arrays), repeats)
+        return frame.seconds(inputs, repeats)
 
 
 @dataclass(frozen=True)

@@ -116,12 +116,20 @@ def checkpoint_batch(b: Builder, node: Node, operands: Sequence[Value], size: Di
 
 def custom_vjp_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
     """All three regions work on batches of everything, so that what one gives is what the other takes."""
-    regions = {name: node.attributes[name] for name in ("graph", "forward", "backward")}
-    whole = {
-        name: _with_outputs(_vectorized(b, r, [True] * len(r.parameters), size), r, [True] * len(r.outputs), size)
-        for name, r in regions.items()
-    }
-    return b.emit("custom_vjp", *all_mapped(b, node, operands, size), constants=node.attributes["constants"], **whole)
+
+    def whole(name: str) -> Graph:
+        region: Graph = node.attributes[name]
+        vectorized = _vectorized(b, region, [True] * len(region.parameters), size)
+        return _with_outputs(vectorized, region, [True] * len(region.outputs), size)
+
+    return b.emit(
+        "custom_vjp",
+        *all_mapped(b, node, operands, size),
+        graph=whole("graph"),
+        forward=whole("forward"),
+        backward=whole("backward"),
+        constants=node.attributes["constants"],
+    )
 
 
 def _vectorized(b: Builder, graph: Graph, mapped: Sequence[bool], size: Dim) -> Graph:
