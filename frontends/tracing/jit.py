@@ -70,6 +70,7 @@ class JitFunction(Generic[P, R]):
         self._static_positions = _static_positions(function, static_argnums, static_argnames)
         if static_shapes and dynamic:
             raise ArgumentError("static_shapes=True fixes all sizes, and dynamic= says that some vary", hint="give one of them")
+        self._argument_names = _names_of_arguments(function)
         self._declared = Declared(dynamic, _names_of_parameters(function))
         self._fixed_shapes = static_shapes
         self._history = History(self.name, max_traces)
@@ -123,7 +124,7 @@ class JitFunction(Generic[P, R]):
         """The graph of a call with these arguments; arrays may be given as specs: ``f.graph(gc.spec("f32[batch, 784]"))``."""
         leaves, tree = flatten(self._wrap_static(args, kwargs))
         with self._lock:
-            varying = Varying(self._declared.axes(leaves, _labels(self.function, tree)))
+            varying = Varying(self._declared.axes(leaves, _labels(self._argument_names, tree)))
             return self._trace(tree, leaves, varying, whole=True).graph
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
@@ -145,7 +146,7 @@ class JitFunction(Generic[P, R]):
         self, key: Signature, family: Family | None, tree: Any, leaves: list[Any]
     ) -> tuple[TracedProgram, list[Any]]:
         """A new program for a call that no program is for."""
-        labels = _labels(self.function, tree)
+        labels = _labels(self._argument_names, tree)
         declared = self._declared.axes(leaves, labels)
         if family is None:
             causes = self._history.causes_of(key, labels, reversed(self._families.values()))
@@ -210,7 +211,7 @@ class JitFunction(Generic[P, R]):
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
         try:
             with tracing(context), consulting(context.symbols):
-                labels = _labels(self.function, tree)
+                labels = _labels(self._argument_names, tree)
                 inputs = context.arguments(leaves, [_identifier(label) for label in labels], labels)
                 inputs = [
                     value if isinstance(leaf, StaticArgument) else tracer
@@ -312,13 +313,17 @@ def _names_of_parameters(function: Any) -> list[str]:
         return []
 
 
-def _labels(function: Any, tree: Any) -> list[str]:
+def _names_of_arguments(function: Any) -> list[str]:
+    """The names that positional arguments can have."""
+    try:
+        return [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    except (TypeError, ValueError):
+        return []
+
+
+def _labels(names: Sequence[str], tree: Any) -> list[str]:
     """What the user calls each leaf of the arguments: ``x``, ``params['w']``."""
     args, kwargs = tree.children
-    try:
-        names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_POSITIONAL]
-    except (TypeError, ValueError):
-        names = []
     result: list[str] = []
     for index, child in enumerate(args.children):
         result += paths(child, names[index] if index < len(names) else f"arg{index}")

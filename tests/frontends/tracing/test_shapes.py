@@ -451,6 +451,17 @@ def test_writes_through_reshapes_that_depend_on_sizes() -> None:
         same(jitted(random(*shape)), write(random(*shape)))
 
 
+def test_writes_through_reshapes_of_sizes_that_met() -> None:
+    def write(x: Any, y: Any) -> Any:
+        z = x + y
+        z.T.reshape(-1)[:] = 7.0
+        return z
+
+    jitted = gc.jit(write)
+    for shape in ((2, 3), (3, 4), (1, 4), (5, 1), (1, 5), (6, 2)):
+        same(jitted(random(*shape), random(*shape)), write(random(*shape), random(*shape)))
+
+
 def test_arguments_that_are_one_object_vary() -> None:
     f = gc.jit(lambda x, y: x * y)
     for n in (3, 4, 5):
