@@ -201,6 +201,7 @@ def test_sizes_in_reshape_slicing_and_ranges() -> None:
     agree(lambda x: x[x.shape[0] // 2 :] - x[: x.shape[0] // 2], *calls, traces=2)
     agree(lambda x: x[x.shape[0] - 1] + x[-1], *calls, traces=2)
     agree(lambda x: gc.arange(x.shape[0]) * 2 + gc.arange(1, x.shape[0] + 1), *calls, traces=2)
+    agree(lambda x: gc.eye(x.shape[0], 4, k=1) @ x.T + gc.eye(x.shape[0]), *calls, traces=2)
     agree(lambda x: gc.arange(x.shape[0], 0, -1) + gc.arange(0, 2 * x.shape[0], 2), *calls, traces=2)
 
 
