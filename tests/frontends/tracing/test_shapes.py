@@ -202,6 +202,7 @@ def test_sizes_in_reshape_slicing_and_ranges() -> None:
     agree(lambda x: x[x.shape[0] - 1] + x[-1], *calls, traces=2)
     agree(lambda x: gc.arange(x.shape[0]) * 2 + gc.arange(1, x.shape[0] + 1), *calls, traces=2)
     agree(lambda x: gc.eye(x.shape[0], 4, k=1) @ x.T + gc.eye(x.shape[0]), *calls, traces=2)
+    agree(lambda x: gc.pad(x, [(0, 8 - x.shape[0]), (1, 0)]).reshape(4, -1), *calls, traces=2)
     agree(lambda x: gc.arange(x.shape[0], 0, -1) + gc.arange(0, 2 * x.shape[0], 2), *calls, traces=2)
 
 
