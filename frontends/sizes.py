@@ -9,8 +9,9 @@ example and recorded as a *guard*: a later call may use the graph if its sizes s
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,13 @@ def _always(relation: str, lhs: Dim, rhs: Dim) -> bool | None:
     return None
 
 
+_OPERATIONS: dict[Any, Callable[..., Any]] = {
+    np.add: operator.add, np.subtract: operator.sub, np.multiply: operator.mul, np.floor_divide: operator.floordiv,
+    np.remainder: operator.mod, np.equal: operator.eq, np.not_equal: operator.ne, np.less: operator.lt,
+    np.less_equal: operator.le, np.greater: operator.gt, np.greater_equal: operator.ge,
+}  # fmt: skip
+
+
 class Size:
     """A size that may differ from call to call. Works as an int does.
 
@@ -331,6 +339,13 @@ class Size:
     def __hash__(self) -> int:
         return hash(self.__index__())
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """NumPy's integers compute with a size as Python's do; other functions of NumPy's need its value."""
+        operation = _OPERATIONS.get(ufunc)
+        if method == "__call__" and operation is not None and all(isinstance(i, (Size, np.integer)) for i in inputs):
+            return operation(*[int(i) if isinstance(i, np.integer) else i for i in inputs])
+        return getattr(ufunc, method)(*[i.__index__() if isinstance(i, Size) else i for i in inputs], **options)
+
     def __copy__(self) -> Size:
         return self
 
@@ -350,6 +365,13 @@ class Size:
 def plain_size(value: Any) -> Any:
     """A :class:`Size` as the dimension that it is; anything else as it is."""
     return value.sizes.settled(value.dim) if isinstance(value, Size) else value
+
+
+def known_sizes(value: Any) -> Any:
+    """``value``, a nested list, with every :class:`Size` in it as the number that it is, under a guard."""
+    if isinstance(value, Size):
+        return value.__index__()
+    return type(value)([known_sizes(v) for v in value]) if type(value) in (tuple, list) else value
 
 
 def plain_sizes(value: Any) -> Any:

@@ -13,7 +13,7 @@ from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, i
 from graphc.frontends.array.elementwise import add, less_equal, multiply, where
 from graphc.frontends.array.movement import as_shape, stack
 from graphc.frontends.dispatch import Array, bind, context_of, context_of_sizes
-from graphc.frontends.sizes import plain_size
+from graphc.frontends.sizes import known_sizes, plain_size
 from graphc.ir.dims import DimExpr, dim_max
 
 
@@ -53,7 +53,7 @@ def asarray(data: Any, *, dtype: Any = None, device: Any = None, copy: bool | No
 
 def _from_python(data: Any, wanted: DType | None) -> tuple[np.ndarray, DType]:
     try:
-        array = np.asarray(data)
+        array = np.asarray(known_sizes(data))
     except (ValueError, OverflowError) as error:
         raise ShapeError(f"{_short(data)} is not a rectangular array of numbers: {error}") from None
     if array.dtype == object:
@@ -140,6 +140,10 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
         start, stop = 0, start
     start, stop, step = plain_size(start), plain_size(stop), plain_size(step)
     if any(isinstance(v, DimExpr) for v in (start, stop, step)):
+        if not all(isinstance(v, (int, DimExpr, np.integer)) for v in (start, stop, step)):  # it counts in floats
+            start, stop, step = (v.__index__() if isinstance(v, DimExpr) else v for v in (start, stop, step))
+            return arange(start, stop, step, dtype=dtype)
+        start, stop, step = (int(v) if isinstance(v, np.integer) else v for v in (start, stop, step))
         return _symbolic_range(start, stop, step, int64 if dtype is None else as_dtype(dtype))
     values = [v.item() if hasattr(v, "item") else v for v in (start, stop, step)]
     if values[2] == 0:
@@ -155,8 +159,6 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
 
 
 def _symbolic_range(start: Any, stop: Any, step: Any, dtype: DType) -> Array:
-    if not all(isinstance(v, (int, DimExpr)) for v in (start, stop)):
-        raise ShapeError("arange over a symbolic size counts in integers", hint="gc.arange(n) * 0.5")
     step = step.__index__()
     if step == 0:
         raise ArgumentError("arange: step must not be 0")

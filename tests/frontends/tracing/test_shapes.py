@@ -220,6 +220,20 @@ def test_python_that_needs_the_number_guards_it() -> None:
     agree(lambda x: x * {2: 5, 3: 6}[x.shape[0]] + round(x.shape[0]), (random(2),), (random(3),), traces=2)
 
 
+def test_sizes_and_numpy() -> None:
+    calls = [(random(n, 3),) for n in (2, 4, 5)]
+    agree(lambda x: x * np.prod(x.shape) + np.int64(3) * x.shape[0] - np.int32(2), *calls, traces=2)
+    agree(lambda x: x if x.shape[0] > np.int64(1) else -x, *calls, traces=2)
+    for needs_value in (
+        lambda x: x / np.sqrt(x.shape[0]),
+        lambda x: x * np.float32(x.shape[0]),
+        lambda x: x.sum() * gc.asarray([x.shape[0], 1.5]),
+        lambda x: x.sum() * gc.arange(0.0, x.shape[0]),
+    ):
+        f = agree(needs_value, *calls, traces=3)
+        assert [g.condition for g in f.explain().traces[-1].guards] == ["x.shape[0] == 5"]
+
+
 def test_dividing_by_a_size_that_is_0() -> None:
     with pytest.raises(ZeroDivisionError):
         gc.jit(lambda x: x + 6 // x.shape[0], dynamic=True)(random(0))
