@@ -51,6 +51,12 @@ _EXPORTS: Final[dict[str, str]] = {
     "vjp": "graphc.frontends.transforms.gradient",
     "register_pytree": "graphc.frontends.pytree",
     "tree_map": "graphc.frontends.pytree",
+    # control flow
+    "cond": "graphc.frontends.control.cond",
+    "switch": "graphc.frontends.control.cond",
+    "while_loop": "graphc.frontends.control.loops",
+    "fori_loop": "graphc.frontends.control.loops",
+    "scan": "graphc.frontends.control.scan",
     # static
     **dict.fromkeys(_STATIC, "graphc.frontends.static"),
     # shared
@@ -172,6 +178,9 @@ if TYPE_CHECKING:
         average as average, corrcoef as corrcoef, cov as cov, cumulative_logsumexp as cumulative_logsumexp, diff as diff,
         interp as interp, quantile as quantile, trapezoid as trapezoid,
     )
+    from graphc.frontends.control.cond import cond as cond, switch as switch
+    from graphc.frontends.control.loops import fori_loop as fori_loop, while_loop as while_loop
+    from graphc.frontends.control.scan import scan as scan
     from graphc.frontends.debug.numerics import check_numerics as check_numerics
     from graphc.frontends.eager.create import is_tensor as is_tensor, tensor as tensor
     from graphc.frontends.eager.record import record as record

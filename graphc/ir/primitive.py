@@ -70,7 +70,8 @@ class Primitive:
 
     Class attributes: ``name``; ``attributes``: the names of the static arguments, in printing order (all are required when a
     node is made, unless ``defaults`` has them); ``effect``: the op must run even if nothing reads its results, in order with
-    other effects; ``residuals``: what ``vjp`` reads.
+    other effects; ``residuals``: what ``vjp`` reads; ``regions``: the attributes that hold graphs which are parts of the graph
+    around them, and share its sizes (a graph that is called has sizes of its own).
     """
 
     name: ClassVar[str] = ""
@@ -79,6 +80,7 @@ class Primitive:
     effect: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
     residuals: ClassVar[Residuals] = NOTHING
+    regions: ClassVar[tuple[str, ...]] = ()
 
     def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
         """The result types. Raises a ShapeError, DTypeError, AxisError or ArgumentError that names the op and the types."""

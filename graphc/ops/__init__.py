@@ -5,6 +5,7 @@ from types import ModuleType
 from graphc.ir.primitive import primitives
 from graphc.ops import (
     contraction,
+    control_flow,
     convolution,
     core,
     cumulative,
@@ -39,6 +40,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     convolution,
     window,
     random,
+    control_flow,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -176,17 +177,19 @@ def bind_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], wh
     return bindings
 
 
-def concrete_attributes(attributes: Mapping[str, Any], bindings: Mapping[str, Dim]) -> dict[str, Any]:
-    """``attributes`` with the symbolic sizes in them (also in nested tuples) replaced."""
-    return {name: _substitute(value, bindings) for name, value in attributes.items()}
+def concrete_attributes(op: Primitive, attributes: Mapping[str, Any], bindings: Mapping[str, Dim]) -> dict[str, Any]:
+    """``attributes`` of ``op`` with the symbolic sizes in them (also in nested tuples, and in regions) replaced."""
+    return {name: _substitute(value, bindings, name in op.regions) for name, value in attributes.items()}
 
 
-def _substitute(value: Any, bindings: Mapping[str, Dim]) -> Any:
+def _substitute(value: Any, bindings: Mapping[str, Dim], is_region: bool) -> Any:
     if isinstance(value, DimExpr):
         total: Dim = substitute(value, bindings)
         return total
     if isinstance(value, tuple):
-        return tuple(_substitute(v, bindings) for v in value)
+        return tuple(_substitute(v, bindings, is_region) for v in value)
+    if is_region and isinstance(value, Graph):
+        return substitute_sizes(value, bindings)
     return value
 
 
@@ -196,6 +199,49 @@ class Step(NamedTuple):
     node: Node
     operands: list[Any]
     results: tuple[Any, ...]
+
+
+#: Region → bindings → the region with these sizes; None where it mentions none of them.
+_substituted: WeakKeyDictionary[Graph, dict[tuple[tuple[str, Dim], ...], Graph | None]] = WeakKeyDictionary()
+_MOST_SUBSTITUTED = 16  # of each region
+
+
+def substitute_sizes(region: Graph, bindings: Mapping[str, Dim]) -> Graph:
+    """``region``, a graph that shares the sizes of the graph around it, with the sizes in ``bindings`` replaced."""
+    if not bindings:
+        return region
+    known = _substituted.setdefault(region, {})
+    key = tuple(sorted(bindings.items(), key=lambda item: item[0]))
+    if key not in known:
+        if len(known) >= _MOST_SUBSTITUTED:
+            known.clear()
+        known[key] = _with_sizes(region, bindings)
+    found = known[key]
+    return region if found is None else found
+
+
+def _with_sizes(region: Graph, bindings: Mapping[str, Dim]) -> Graph | None:
+    new: dict[Node, Node] = {}
+    changed = False
+    for node in region.nodes():
+        types = tuple([t.substitute(bindings) for t in node.types])
+        attributes = concrete_attributes(node.op, node.attributes, bindings)
+        operands = tuple([new[v.node].results[v.index] for v in node.inputs])
+        is_same = types == node.types and all(attributes[name] is value for name, value in node.attributes.items())
+        if is_same and operands == node.inputs:
+            new[node] = node
+        else:
+            new[node] = Node(node.op, operands, attributes, types, node.location, node.name)
+            changed = True
+    guards = [Guard(g.relation, substitute(g.lhs, bindings), substitute(g.rhs, bindings), g.location) for g in region.guards]
+    if not changed and tuple(guards) == region.guards:
+        return None
+    return region.replace(
+        parameters=[new[p.node].results[p.index] for p in region.parameters],
+        outputs=[new[o.node].results[o.index] for o in region.outputs],
+        effects=[new[e] for e in region.effects],
+        guards=guards,
+    )
 
 
 def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
@@ -242,11 +288,12 @@ def walk_graph(graph: Graph, arrays: Sequence[Any]) -> Generator[Step, None, lis
         if node.op.name == "parameter":
             continue
         operands = [values[v] for v in node.inputs]
-        attributes = concrete_attributes(node.attributes, bindings) if bindings else node.attributes
+        attributes = concrete_attributes(node.op, node.attributes, bindings) if bindings else node.attributes
         try:
             results = node.op.evaluate(*operands, **attributes)
         except GraphcError as error:
-            error.location = node.location if node.location.line else error.location
+            if node.location.line and not node.op.regions:  # what failed in a region has its own line already
+                error.location = node.location
             raise
         if not isinstance(results, tuple):
             results = (results,)

@@ -74,7 +74,7 @@ class _Splicer:
             new = Node(
                 node.op,
                 tuple([inner[v] for v in node.inputs]),
-                concrete_attributes(node.attributes, bindings) if bindings else node.attributes,
+                concrete_attributes(node.op, node.attributes, bindings) if bindings else node.attributes,
                 tuple([t.substitute(bindings) for t in node.types]) if bindings else node.types,
                 node.location,
                 node.name,

@@ -167,7 +167,7 @@ def _check_node(node: Node, bindings: Bindings) -> None:
     """Infer the types of ``node`` again, with the sizes of this call."""
     operands = tuple([v.type.substitute(bindings) for v in node.inputs])
     try:
-        node.op.infer(operands, **concrete_attributes(node.attributes, bindings))
+        node.op.infer(operands, **concrete_attributes(node.op, node.attributes, bindings))
     except GraphcError as error:
         error.location = node.location if node.location.line else error.location
         raise
