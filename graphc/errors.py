@@ -13,7 +13,8 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── InPlaceError (RuntimeError)        an in-place write that autograd or a view forbids
     ├── TraceError (RuntimeError)          something that a traced function cannot do
     │   ├── ConcretizationError (TypeError)
-    │   └── LeakedTracerError
+    │   ├── LeakedTracerError
+    │   └── ControlFlowError (TypeError)
     ├── StaticGraphError (RuntimeError)    misuse of Graph, Variable or Session
     │   ├── FeedError (ValueError)
     │   ├── UninitializedVariableError
@@ -124,6 +125,12 @@ class ConcretizationError(TraceError, TypeError):
     """The value of a tracer was needed while tracing (``if tensor:``, ``int(tensor)``, ``.item()``)."""
 
     code: ClassVar[str] = "GC302"
+
+
+class ControlFlowError(TraceError, TypeError):
+    """Python control flow on arrays that has no meaning as a branch or loop of a graph: a name has two types, or no value."""
+
+    code: ClassVar[str] = "GC304"
 
 
 class LeakedTracerError(TraceError):

@@ -94,6 +94,7 @@ class RegionContext(GraphContext):
         self.captures: list[Capture] = []
         self._of_storage: dict[int, list[Capture]] = {}  # by id of the outer storage
         self._outer_of: dict[int, Any] = {}  # by id of the inner storage
+        self.converter = getattr(around.context, "converter", None)
 
     def describe(self) -> str:
         outer = self.around.context

@@ -20,8 +20,9 @@ from graphc.frontends.debug.walk import Walk
 from graphc.frontends.dispatch import active_trace, context_of, tracing
 from graphc.frontends.pytree import flatten, paths, unflatten
 from graphc.frontends.settings import VARIABLES, encoded
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.symbolic import GraphContext, Tracer
 from graphc.frontends.tracing.context import TraceContext
+from graphc.frontends.tracing.convert.operators import CONVERTER
 from graphc.frontends.tracing.lowered import Lowered
 from graphc.frontends.tracing.program import TracedProgram
 from graphc.frontends.tracing.signature import Static, signature
@@ -54,11 +55,13 @@ class JitFunction(Generic[P, R]):
         static_argnums: Sequence[int] = (),
         static_argnames: str | Sequence[str] = (),
         name: str | None = None,
+        convert: bool = True,
     ) -> None:
         functools.update_wrapper(self, function)
         static_argnames = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
         self.function = function
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
+        self._converter = CONVERTER if convert else None
         self._static_names = frozenset(static_argnames)
         self._static_positions = _static_positions(function, static_argnums, static_argnames)
         self._programs: OrderedDict[Any, list[TracedProgram]] = OrderedDict()
@@ -176,10 +179,17 @@ class JitFunction(Generic[P, R]):
         context = context_of(leaves)
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
         args, kwargs = unflatten(tree, [context.lift(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in plain])
-        return self.function(*args, **kwargs)
+        if not isinstance(context, GraphContext):
+            return self.function(*args, **kwargs)
+        outer, context.converter = context.converter, self._converter
+        try:
+            return cast("R", context.converted(self.function)(*args, **kwargs))
+        finally:
+            context.converter = outer
 
     def _trace(self, tree: Any, leaves: list[Any], *, whole: bool = False) -> TracedProgram:
         context = TraceContext(self.name)
+        context.converter = self._converter
         context.leaves = leaves
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
         try:
@@ -190,7 +200,8 @@ class JitFunction(Generic[P, R]):
                     for tracer, value, leaf in zip(inputs, plain, leaves, strict=True)
                 ]
                 args, kwargs = unflatten(tree, inputs)
-                return TracedProgram(context, self.function(*args, **kwargs), self.function, plain, whole=whole)
+                result = context.converted(self.function)(*args, **kwargs)
+                return TracedProgram(context, result, self.function, plain, whole=whole)
         finally:
             context.close()
 

@@ -21,7 +21,7 @@ from graphc.frontends.eager.recording import Leaf, Record, Reference, ordered_so
 from graphc.frontends.eager.tensor import Tensor, from_gradient
 from graphc.frontends.grad_mode import enable_grad
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext, Tracer, as_traced
 
 Argnums = int | Sequence[int]
 
@@ -95,7 +95,7 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, *, has_au
         name = f"grad of {getattr(function, '__name__', 'a function')}"
         with enable_grad():
             new, inputs = _prepare(name, args, argnums)
-            result = function(*new, **kwargs)
+            result = as_traced(function)(*new, **kwargs)
             value, aux = _split(result, has_aux, name)
             flows = _pull(name, inputs, [value], [None])
         value = _outward(value, inputs)
@@ -130,7 +130,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...,
     """
     with enable_grad():
         new, inputs = _prepare("vjp", primals, tuple(range(len(primals))))
-        result = function(*new)
+        result = as_traced(function)(*new)
     leaves, tree = flatten(result)
     outputs = [lift(leaf) for leaf in leaves]
 

@@ -38,7 +38,7 @@ def test_values_that_only_a_run_knows(use: Any, what: str) -> None:
 
 
 def test_the_error_says_where_the_array_was_made_and_what_to_do() -> None:
-    @gc.jit
+    @gc.jit(convert=False)
     def f(x: Any) -> Any:
         total = x.sum()
         if total > 0:
