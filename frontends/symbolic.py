@@ -142,6 +142,11 @@ class Tracer(ArrayMethods):
             return self._concrete
         self.context.concretize(self, what)
 
+    def _write(self, value: Any, what: str) -> Any:
+        if self.weak and isinstance(value, Array):  # a Python number, which does not change: `n += 1` makes another one
+            return value
+        return super()._write(value, what)
+
     def __bool__(self) -> bool:
         return bool(self._needs_value(CONDITION))
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-import numpy as np
-
-from graphc.errors import ArgumentError, BackendError
-from graphc.ir.graph import Graph, Node, Value
-from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
+from graphc.errors import ArgumentError
+from graphc.ir.graph import Graph
 from graphc.loops.source import KernelSource, Lowering
 from graphc.runtime.executable import Executable
-from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.runtime.program import NativeKernel
 
-from .emit import emit
+from .assembly import Assembly
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
 from .kernels import ModuleNames, compile_kernel
-from .library import BLAS, LIBRARY, LibraryMaker
+from .library import BLAS, LIBRARY
 from .structural import LOWERINGS as STRUCTURAL
-from .structural.indexing import CHECKED, UPDATES, starts_inside
-from .walker import walk
 
 SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64*")
 
@@ -50,8 +46,8 @@ def compile(graph: Graph, *, fast_math: bool = False, blas: bool | None = None) 
     if blas is None:
         blas = _blas_is_chosen()
     library = {**LIBRARY, **BLAS} if blas else LIBRARY
-    plan = make_plan(graph, frozenset(library))
-    return Executable(graph, _Assembly(plan, fast_math, library).program())
+    make = partial(native_kernel, fast_math=fast_math)
+    return Executable(graph, Assembly(make, LOWERINGS, library).program(graph))
 
 
 def _blas_is_chosen() -> bool:
@@ -79,71 +75,3 @@ def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str |
     return NativeKernel(
         source.name, compiled.call, compiled.address, source.sizes, source.extent, lambda stage: texts[stage]()
     )
-
-
-class _Assembly:
-    def __init__(self, plan: Plan, fast_math: bool, library: Mapping[str, LibraryMaker]) -> None:
-        self.plan, self.fast_math, self.library = plan, fast_math, library
-        self.slots: dict[Value, int] = {}
-
-    def program(self) -> Program:
-        graph = self.plan.graph
-        parameters = [self._slot(p) for p in graph.parameters]
-        literals = {
-            self._slot(value): np.require(array, value.type.dtype.numpy, ["C", "A"])
-            for value, array in self.plan.literals.items()
-        }
-        instructions = [self._instruction(step) for step in self.plan.steps]
-        outputs = [self._slot(o) for o in graph.outputs]
-        return Program(
-            slots=tuple(value.type for value in self.slots),
-            parameters=tuple(parameters),
-            outputs=tuple(outputs),
-            literals=literals,
-            instructions=tuple(instructions),
-            aliases=dict(graph.aliases),
-            walk=walk(),
-            texts={"kernels": self.plan.describe},
-        )
-
-    def _slot(self, value: Value) -> int:
-        return self.slots.setdefault(value, len(self.slots))
-
-    def _slots(self, values: Sequence[Value]) -> tuple[int, ...]:
-        return tuple([self._slot(v) for v in values])
-
-    def _instruction(self, step: KernelStep | OpStep | ViewStep) -> Instruction:
-        operands, results = self._slots(step.operands), self._slots(step.results)
-        if isinstance(step, KernelStep):
-            sources = emit(step.kernel)
-            shown = emit(step.kernel, annotate=True)
-            kernels = [
-                native_kernel(s, fast_math=self.fast_math, shown=a.source) for s, a in zip(sources, shown, strict=True)
-            ]
-            return RunKernels(tuple(kernels), operands, results, sources[0].scratch)
-        node = step.node
-        if isinstance(step, ViewStep):
-            return View(operands[0], results[0], node.types[0].shape, node.location)
-        if node.op.name == "check":
-            return RunCheck(operands[0], node.attributes["message"], node.location)
-        if node.op.name in self.library:
-            return RunLibrary(node.op.name, self.library[node.op.name](node), operands, results)
-        return self._structural(node, operands, results)
-
-    def _structural(self, node: Node, operands: tuple[int, ...], results: tuple[int, ...]) -> RunKernels:
-        lowering = LOWERINGS.get(node.op.name)
-        if lowering is None:
-            raise BackendError(f"the cpu backend has no lowering for {node.op.name}", location=node.location)
-        lowered = lowering(node.attributes, [v.type for v in node.inputs], node.types)
-        sources = (lowered,) if isinstance(lowered, KernelSource) else lowered
-        kernels = tuple([native_kernel(source, fast_math=self.fast_math) for source in sources])
-        return RunKernels(
-            kernels,
-            operands,
-            results,
-            sources[0].scratch,
-            checks=node.op.name in CHECKED and not starts_inside(node),
-            op=node.op.name,
-            location=node.location,
-            updates=node.op.name in UPDATES,
-        )

@@ -8,8 +8,6 @@ import numpy as np
 
 from graphc.dtypes import float32
 from graphc.ir.graph import Node
-from graphc.ir.types import Bindings, bind_shape
-from graphc.ops.core import concrete_attributes
 from graphc.ops.quiet import quietly
 
 LibraryFunction = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], None]
@@ -85,23 +83,6 @@ def evaluated(node: Node) -> LibraryFunction:
     return run
 
 
-def interpreted(node: Node) -> LibraryFunction:
-    """Control flow, step by step, by the NumPy rules of the ops in its regions."""
-    types = [v.type for v in node.inputs]
-
-    def run(operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
-        bindings: Bindings = {}
-        for type_, array in zip(types, operands, strict=True):
-            bind_shape(type_, array.shape, bindings, node.op.name)
-        values = node.op.evaluate(*operands, **concrete_attributes(node.op, node.attributes, bindings))
-        for result, value in zip(results, values, strict=True):
-            result[...] = value
-
-    return run
-
-
-LIBRARY: dict[str, LibraryMaker] = {
-    "polygamma": evaluated, "cond": interpreted, "while_loop": interpreted, "scan": interpreted
-}
+LIBRARY: dict[str, LibraryMaker] = {"polygamma": evaluated}
 BLAS: dict[str, LibraryMaker] = {"dot_general": dot_general}
 """Matrix products by ``np.matmul``, as alternatives to kernels."""

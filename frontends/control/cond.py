@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dtypes import int64
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.core import astype, is_scalar
 from graphc.frontends.array.elementwise import not_equal
@@ -73,7 +72,7 @@ def switch(index: Any, branches: Sequence[Function], *operands: Any) -> Any:
     if not isinstance(context, GraphContext):
         place = min(max(int(selector), 0), len(functions) - 1)  # type: ignore[call-overload]
         return _eager(context, place, functions, names, operands, "switch")
-    return _emit(context, astype(selector, int64), functions, names, operands, "switch")
+    return _emit(context, selector, functions, names, operands, "switch")
 
 
 def _known(selector: Any, what: str) -> Any:

@@ -68,8 +68,8 @@ def while_loop(
     changed = {id(c.outer) for c in stepped.written}
     constants = [array for array in captures if id(array) not in changed]
     written = [array for array in captures if id(array) in changed]
-    test = tested.graph([*constants, *[p._value for p in test_parameters], *written], [goes_on])
-    step = stepped.graph([*constants, *[p._value for p in step_parameters], *written], [*outputs, *written])
+    test = tested.graph([*constants, *test_parameters, *written], [goes_on])
+    step = stepped.graph([*constants, *step_parameters, *written], [*outputs, *written])
     attributes = {"cond": test, "body": step, "constants": len(constants), "max_steps": max_steps}
     results = context.bind(get_primitive("while_loop"), [*constants, *carry.arrays(context), *written], attributes)
     finish(context, results, flows, written)

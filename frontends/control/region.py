@@ -94,6 +94,7 @@ class RegionContext(GraphContext):
         self.captures: list[Capture] = []
         self._of_storage: dict[int, list[Capture]] = {}  # by id of the outer storage
         self._outer_of: dict[int, Any] = {}  # by id of the inner storage
+        self.given: dict[int, Value] = {}  # by id of the tracer, which may have been written since: the parameter
         self.converter = getattr(around.context, "converter", None)
 
     def describe(self) -> str:
@@ -105,6 +106,7 @@ class RegionContext(GraphContext):
         tracer = Tracer(self, self.builder.parameter(type_, name, current_location()))
         tracer.weak = weak
         tracer._requires_grad = type_.dtype.is_inexact
+        self.given[id(tracer)] = tracer._value
         return tracer
 
     # What is met inside
@@ -212,15 +214,15 @@ class Region:
         """The captures that the function changed in place."""
         return [c for c in self.context.captures if c.is_written]
 
-    def graph(self, parameters: Sequence[Value | Array], outputs: Sequence[Tracer | Array]) -> Graph:
-        """The region, and the end of its making. A parameter is a value of the region or an array that is captured, by this
+    def graph(self, parameters: Sequence[Array], outputs: Sequence[Array]) -> Graph:
+        """The region, and the end of its making. A parameter is one of the region's, or an array that is captured by this
         region or another one of the op; an output is an array of the region, or the new contents of a captured one."""
         own = {id(c.outer): c for c in self.context.captures}
         builder = self.context.builder
 
         def parameter(of: Any) -> Value:
-            if isinstance(of, Value):
-                return of
+            if isinstance(of, Tracer) and of.context is self.context:
+                return self.context.given[id(of)]
             return own[id(of)].parameter if id(of) in own else builder.parameter(of.type)
 
         given = [parameter(p) for p in parameters]

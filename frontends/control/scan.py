@@ -75,7 +75,7 @@ def scan(step: Step, init: Any, xs: Any = None, length: Any = None, *, reverse: 
     written = [array for array in captures if id(array) in changed]
     flows = [o._requires_grad for o in outputs], [y._requires_grad for y in stacked]
     body = region.graph(
-        [*constants, *[p._value for p in parameters], *written, *[s._value for s in slices]], [*outputs, *written, *stacked]
+        [*constants, *parameters, *written, *slices], [*outputs, *written, *stacked]
     )
     attributes = {
         "body": body, "constants": len(constants), "carries": len(outputs) + len(written), "length": size, "reverse": reverse,

@@ -111,8 +111,8 @@ class Scan(Primitive):
     """``carry, y = body(*constants, *carry, *x)`` for each of ``length`` slices x along the first axis of the last operands.
 
     Operands: ``constants`` values that are the same in every step, ``carries`` values that are the first carry, and arrays
-    whose slices are read one a step. Results: the last carry, and arrays of all y. With ``reverse`` steps go from the last slice
-    to the first; y is at the place of the x that it came from.
+    whose slices are read one a step. Results: the last carry, and arrays of all y. With ``reverse`` steps go from the last
+    slice to the first; y is at the place of the x that it came from.
     """
 
     name = "scan"

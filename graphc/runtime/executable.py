@@ -15,7 +15,7 @@ from graphc.errors import (
     DTypeError,
     GraphcError,
 )
-from graphc.ir.graph import Graph, Node
+from graphc.ir.graph import Graph, Node, held_graphs
 from graphc.ir.types import Bindings, bind_shape, check_shape, solve_sizes
 from graphc.ops.core import check_guards, concrete_attributes
 from graphc.runtime.frame import Frame, Run
@@ -58,7 +58,9 @@ class Executable:
         self.program = program
         self._names = [p.node.name or f"input {i}" for i, p in enumerate(graph.parameters)]
         self._types = graph.parameter_types
-        self._sized = [node for node in graph.nodes() if _depends_on_sizes(node)]
+        self._sized = [node for node in _all_nodes(graph) if _depends_on_sizes(node)]
+        regions = [region for node in _all_nodes(graph) for region in held_graphs(node.attributes)]
+        self._guards = [*graph.guards, *(guard for region in regions for guard in region.guards)]
         self._storage = assign_storage(program, in_place=in_place)
         self._frames: OrderedDict[tuple[tuple[int, ...], ...], Frame] = OrderedDict()
         self._latest: Frame | None = None
@@ -149,16 +151,24 @@ class Executable:
         solve_sizes(self._types, [array.shape for array in inputs], bindings, self._names)
         for name, type_, array in zip(self._names, self._types, inputs, strict=True):
             check_shape(type_, array.shape, bindings, name)
-        check_guards(self.graph.guards, bindings)
+        check_guards(self._guards, bindings)
         return bindings
 
     def __repr__(self) -> str:
         return f"<Executable of {self.graph!r}>"
 
 
+def _all_nodes(graph: Graph) -> Iterator[Node]:
+    """The nodes of ``graph`` and of its regions."""
+    for node in graph.nodes():
+        yield node
+        for region in held_graphs(node.attributes):
+            yield from _all_nodes(region)
+
+
 def _depends_on_sizes(node: Node) -> bool:
     """Whether sizes that only a call knows may be wrong for ``node``: a slice out of bounds, the argmax of nothing."""
-    if node.op.elementwise or node.op.name in ("parameter", "constant", "reshape"):
+    if node.op.elementwise or node.op.regions or node.op.name in ("parameter", "constant", "reshape"):
         return False
     return not all(t.is_concrete for t in (*node.types, *(v.type for v in node.inputs)))
 

@@ -79,14 +79,72 @@ class RunCheck:
     location: Location | None = None
 
 
-Instruction = RunKernels | RunLibrary | View | RunCheck
+@dataclass(frozen=True)
+class Copy:
+    """The contents of ``operand`` are copied to ``result``; nothing is done where both are one buffer."""
+
+    operand: int
+    result: int
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Go on at the instruction ``targets[selector]``; the scalar ``selector`` (a bool or an integer) is clamped."""
+
+    selector: int
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class GoTo:
+    """Go on at the instruction ``target``."""
+
+    target: int
+
+
+@dataclass(frozen=True)
+class BeginLoop:
+    """Set registers to addresses, and ``counter`` to 0. Go on at ``exit`` if ``length`` is 0.
+
+    ``pointers``: pairs (register, buffer). ``slices``: triples (register, buffer, whether from the end): the register gets the
+    address of the buffer's first (last) slice, which has the register's type. ``writes``: buffers that the loop writes.
+    """
+
+    counter: int
+    length: Dim | None
+    exit: int
+    pointers: tuple[tuple[int, int], ...]
+    slices: tuple[tuple[int, int, bool], ...]
+    writes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EndLoop:
+    """Count a step, and go on at the instruction ``start`` unless that was step number ``length``.
+
+    Before that ``moves`` (register, register): the first gets the other's address; ``swaps``: two registers change addresses;
+    ``advances`` (register, whether backwards): to the next slice. ``reads``: what must be as it is until the last step.
+    """
+
+    counter: int
+    length: Dim | None
+    start: int
+    moves: tuple[tuple[int, int], ...]
+    swaps: tuple[tuple[int, int], ...]
+    advances: tuple[tuple[int, bool], ...]
+    reads: tuple[int, ...]
+
+
+Jump = Choose | GoTo | BeginLoop | EndLoop
+Instruction = RunKernels | RunLibrary | View | RunCheck | Copy | Jump
 
 
 @dataclass(frozen=True)
 class Program:
     """``slots``: the type of each buffer; ``literals``: slot → constant array; parameters and outputs are slots.
 
-    ``aliases``: output → the parameter whose new contents it is, both by position.
+    ``aliases``: output → the parameter whose new contents it is, both by position. ``registers``: slots without memory, which
+    hold an address (or a count) that instructions change; ``fixed``: slots whose memory several instructions write.
     """
 
     slots: tuple[TensorType, ...]
@@ -99,3 +157,5 @@ class Program:
     walk: Walk = field(repr=False)
     #: Text of the whole program by stage ("kernels"), besides what each kernel has.
     texts: dict[str, Callable[[], str]] = field(default_factory=dict)
+    registers: frozenset[int] = frozenset()
+    fixed: frozenset[int] = frozenset()

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from graphc.ir.types import TensorType
-from graphc.runtime.program import Instruction, Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.runtime.program import (
+    BeginLoop,
+    Choose,
+    Copy,
+    EndLoop,
+    GoTo,
+    Instruction,
+    Program,
+    RunCheck,
+    RunKernels,
+    RunLibrary,
+    View,
+)
 
 
 class Temporary(NamedTuple):
@@ -40,11 +52,33 @@ class Storage:
 
 
 def reads(instruction: Instruction) -> tuple[int, ...]:
-    return (instruction.operand,) if isinstance(instruction, (View, RunCheck)) else instruction.operands
+    """The slots that an instruction reads, or that have to last until then."""
+    match instruction:
+        case View() | RunCheck() | Copy():
+            return (instruction.operand,)
+        case RunKernels() | RunLibrary():
+            return instruction.operands
+        case Choose():
+            return (instruction.selector,)
+        case BeginLoop():
+            return tuple([base for _, base in instruction.pointers] + [base for _, base, _ in instruction.slices])
+        case EndLoop():
+            return instruction.reads
+        case GoTo():
+            return ()
 
 
 def writes(instruction: Instruction) -> tuple[int, ...]:
-    return () if isinstance(instruction, (View, RunCheck)) else instruction.results
+    """The slots that an instruction writes, or whose memory is needed from then on."""
+    match instruction:
+        case RunKernels() | RunLibrary():
+            return instruction.results
+        case Copy():
+            return (instruction.result,)
+        case BeginLoop():
+            return instruction.writes
+        case _:
+            return ()
 
 
 def assign_storage(program: Program, *, in_place: bool = False) -> Storage:
@@ -70,7 +104,7 @@ def assign_storage(program: Program, *, in_place: bool = False) -> Storage:
         if output in chains and root[program.outputs[output]] == program.parameters[parameter]
     }
     first, last = _lifetimes(program, root)
-    kept = given.union(results)
+    kept = given.union(results, program.registers)
     temporaries = [Temporary(slot, program.slots[slot], first[slot], last[slot]) for slot in first if slot not in kept]
     places = len(program.slots)
     scratch: list[tuple[int, ...]] = []
@@ -106,7 +140,9 @@ def _roots(program: Program, chains: Mapping[int, frozenset[int]]) -> list[int]:
             memory = root[instruction.operands[0]]
             is_permitted = memory not in kept or (number in permitted.get(memory, ()) and number >= safe_from)
             is_read_once = [root[slot] for slot in instruction.operands].count(memory) == 1
-            if is_permitted and is_read_once and last[memory] <= number:
+            result = instruction.results[0]
+            is_free = root[result] == result and result not in program.fixed  # a region's result has its memory already
+            if is_permitted and is_read_once and is_free and last[memory] <= number:
                 root[instruction.results[0]] = memory
                 last[memory] = last.get(instruction.results[0], number)
     return root

@@ -24,6 +24,8 @@ Walk = Callable[[int, int, int, tuple[Any, ...] | None], int]
 
 MOST_PIECES: Final = 64
 STATUS_WORDS: Final = 4  # for each piece of a parallel range
+#: How many bytes pass through kernels before Python may look for Ctrl-C: about a tenth of a second.
+SEGMENT_BYTES: Final = 1 << 30
 
 
 class Word(enum.IntEnum):
@@ -40,7 +42,9 @@ class Word(enum.IntEnum):
     BRIEF = 8  # whether the work is so little that the GIL is kept
     TASK = 9  # room for what the pieces of a parallel range share: see Task
     RANGE = 16  # room for the arguments of a parallel loop
-    COUNT = 20
+    RESUME = 20  # where to go on after a pause
+    BUDGET = 21  # how many bytes may pass through loops before the next pause
+    COUNT = 22
 
 
 class Task(enum.IntEnum):
@@ -58,7 +62,7 @@ class Task(enum.IntEnum):
 class Field(enum.IntEnum):
     """The words of an instruction, before the numbers of its buffers."""
 
-    KERNEL = 0  # address; 0 is a check of the one buffer, a bool
+    KERNEL = 0  # address; or an Operation, and then the other fields are as that says
     SIZES = 1
     EXTENT = 2
     PIECES = 3  # the most pieces that the range is worth
@@ -66,6 +70,26 @@ class Field(enum.IntEnum):
     NUMBER = 5  # of the program's instruction
     BUFFERS = 6  # how many
     COUNT = 7
+
+
+class Operation(enum.IntEnum):
+    """What an instruction does that calls no kernel. Distances are in bytes, from the next instruction.
+
+    The words after the fields are: CHECK: a bool. COPY: source, target (SIZES: bytes). CHOOSE: the selector, then distances
+    (SIZES: its bytes; PIECES: whether it has a sign). GOTO: none (EXTENT: distance). BEGIN: the counter, then for each pointer
+    a register, a buffer and an offset (SIZES: how many; EXTENT: steps, or -1; ALIGN: distance of the exit). END: the counter,
+    the cost of a step, the number of advances; then pairs that swap (SIZES: how many), that move (PIECES: how many), and of a
+    register and its stride (EXTENT: steps, or -1; ALIGN: distance of the start). STOP: none.
+    """
+
+    CHECK = 0
+    COPY = 1
+    CHOOSE = 2
+    GOTO = 3
+    BEGIN = 4
+    END = 5
+    STOP = 6
+    COUNT = 7  # no kernel lies at an address so low
 
 
 class Failure(enum.IntEnum):
@@ -76,6 +100,8 @@ class Failure(enum.IntEnum):
     CHECK = 2
     KERNEL = 3  # then what the kernel returned
     MISMATCH = 4
+    PAUSE = 5  # nothing is wrong: Python may look for Ctrl-C, and goes on at RESUME
+    LIBRARY = 6  # nothing is wrong: Python calls the function of the instruction FAILED, and goes on at RESUME
 
 
 class Shared(enum.IntEnum):

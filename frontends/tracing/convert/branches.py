@@ -154,7 +154,7 @@ class _Choice:
     def _is_untouched(self, place: int, value: Any) -> bool:
         """Whether a variable still is the array that it was, whose memory a branch may have changed."""
         is_candidate = self._names[place] in self._in_place and place not in self._assigned
-        return is_candidate and isinstance(value, Array) and value is self._initial[place]
+        return is_candidate and isinstance(value, Array) and not value.weak and value is self._initial[place]
 
     def _emitted(self, which: bool, place: int) -> tuple[Any, Any]:
         """What a branch gives for a variable: its value, and a Python float in full precision too."""

@@ -8,6 +8,7 @@ import numpy as np
 import graphc as gc
 from graphc.compile import compile_graph
 from graphc.frontends.pytree import flatten
+from graphc.ir.verifier import verify
 
 
 def leaves(value: Any) -> list[Any]:
@@ -38,6 +39,7 @@ def agree(function: Callable[..., Any], *arrays: Any, tolerance: float = 1e-5) -
     assert flatten(jitted)[1] == flatten(eager)[1]
     compare(leaves(jitted), want, tolerance)
     graph = gc.jit(function).graph(*fresh())
+    verify(graph)
     if all(isinstance(w, np.ndarray) for w in want) and len(graph.parameters) == len(numpy):
         compare(compile_graph(graph, "reference")(*numpy)[: len(want)], want, tolerance)
     compare(in_session(function, numpy), want, tolerance)
