@@ -14,7 +14,8 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── TraceError (RuntimeError)          something that a traced function cannot do
     │   ├── ConcretizationError (TypeError)
     │   ├── LeakedTracerError
-    │   └── ControlFlowError (TypeError)
+    │   ├── ControlFlowError (TypeError)
+    │   └── SideEffectError
     ├── StaticGraphError (RuntimeError)    misuse of Graph, Variable or Session
     │   ├── FeedError (ValueError)
     │   ├── UninitializedVariableError
@@ -131,6 +132,12 @@ class ControlFlowError(TraceError, TypeError):
     """Python control flow on arrays that has no meaning as a branch or loop of a graph: a name has two types, or no value."""
 
     code: ClassVar[str] = "GC304"
+
+
+class SideEffectError(TraceError):
+    """A side effect that would happen once, while tracing, and not in each run."""
+
+    code: ClassVar[str] = "GC305"
 
 
 class LeakedTracerError(TraceError):

@@ -22,7 +22,7 @@ from graphc.frontends.pytree import flatten, paths, unflatten
 from graphc.frontends.settings import VARIABLES, encoded
 from graphc.frontends.symbolic import GraphContext, Tracer
 from graphc.frontends.tracing.context import TraceContext
-from graphc.frontends.tracing.convert.operators import CONVERTER
+from graphc.frontends.tracing.convert.operators import new_converter
 from graphc.frontends.tracing.lowered import Lowered
 from graphc.frontends.tracing.program import TracedProgram
 from graphc.frontends.tracing.signature import Static, signature
@@ -61,7 +61,7 @@ class JitFunction(Generic[P, R]):
         static_argnames = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
         self.function = function
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
-        self._converter = CONVERTER if convert else None
+        self._converts = convert
         self._static_names = frozenset(static_argnames)
         self._static_positions = _static_positions(function, static_argnums, static_argnames)
         self._programs: OrderedDict[Any, list[TracedProgram]] = OrderedDict()
@@ -181,7 +181,8 @@ class JitFunction(Generic[P, R]):
         args, kwargs = unflatten(tree, [context.lift(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in plain])
         if not isinstance(context, GraphContext):
             return self.function(*args, **kwargs)
-        outer, context.converter = context.converter, self._converter
+        outer = context.converter
+        context.converter = (outer or new_converter()) if self._converts else None
         try:
             return cast("R", context.converted(self.function)(*args, **kwargs))
         finally:
@@ -189,7 +190,7 @@ class JitFunction(Generic[P, R]):
 
     def _trace(self, tree: Any, leaves: list[Any], *, whole: bool = False) -> TracedProgram:
         context = TraceContext(self.name)
-        context.converter = self._converter
+        converter = context.converter = new_converter() if self._converts else None
         context.leaves = leaves
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
         try:
@@ -200,8 +201,14 @@ class JitFunction(Generic[P, R]):
                     for tracer, value, leaf in zip(inputs, plain, leaves, strict=True)
                 ]
                 args, kwargs = unflatten(tree, inputs)
+                if converter is not None:
+                    converter.watch.arguments((args, kwargs))
                 result = context.converted(self.function)(*args, **kwargs)
-                return TracedProgram(context, result, self.function, plain, whole=whole)
+                program = TracedProgram(context, result, self.function, plain, whole=whole)
+                if converter is not None:
+                    del result, args, kwargs, inputs
+                    converter.watch.finish()
+                return program
         finally:
             context.close()
 

@@ -9,6 +9,7 @@ from graphc.ops import (
     convolution,
     core,
     cumulative,
+    effects,
     elementwise_binary,
     elementwise_bitwise,
     elementwise_select,
@@ -41,6 +42,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     window,
     random,
     control_flow,
+    effects,
 )
 
 

@@ -1,4 +1,4 @@
-"""Taking ``break``, ``continue`` and early ``return`` out of a function: what follows a jump goes into ``else`` or under a flag.
+"""Taking ``break``, ``continue`` and early ``return`` out: what follows a jump goes into ``else`` or under a flag.
 
 Where an ``if`` always jumps on one side, the rest of the block moves to its other side: ``if c: return a`` followed by
 ``return b`` becomes ``if c: … else: …``, which as a traced branch needs no flag and has a value on both sides. Elsewhere a jump

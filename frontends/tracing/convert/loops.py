@@ -80,14 +80,17 @@ def while_(test: Callable[[], Any], body: Block, state: State) -> None:
     _Loop(state, body, "the loop").repeat(condition, tested)
 
 
-def for_(over: Any, body: Block, goes_on: Callable[[], Any] | None, state: State, targets: tuple[str, ...]) -> None:
-    """``for … in over: body(item)``; ``goes_on``, if any, says after a step whether there is another one."""
+def for_(
+    iterable: Any, body: Block, goes_on: Callable[[], Any] | None, state: State, targets: tuple[str, ...]
+) -> None:
+    """``for … in iterable: body(item)``; ``goes_on``, if any, says after a step whether there is another one."""
     context = active_trace()
+    over: Any = iterable
     if isinstance(over, TracedRange):
         _over_range(over, body, goes_on, state)
     elif isinstance(over, range) and context is not None and len(over) > MAX_UNROLLED:
         _long(over, len(over), lambda k: over[k], body, goes_on, state, targets)
-    elif isinstance(over, Array) and over.shape and context_for(over) is not None:
+    elif context_for(over) is not None and over.shape:
         size = over.shape[0]
         if isinstance(size, int) and size <= MAX_UNROLLED:
             _in_python(over, body, goes_on, state)

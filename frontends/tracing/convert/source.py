@@ -26,9 +26,10 @@ _INSTALLED = tuple(
     {os.path.realpath(path) + os.sep for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "stdlib"))}
 )
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_STORES = ("CALL", "STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF")
 _OPCODES = frozenset(
-    code for name, code in dis.opmap.items() if name.startswith(("CALL", "STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF"))
-) | frozenset(dis.hasjrel) | frozenset(dis.hasjabs)  # fmt: skip
+    [*dis.hasjrel, *dis.hasjabs, *[code for name, code in dis.opmap.items() if name.startswith(_STORES)]]
+)
 _GENERATES = 0x20 | 0x80 | 0x100 | 0x200  # co_flags of generators and coroutines
 
 

@@ -86,7 +86,7 @@ def describe(value: Any) -> str:
         return str(value.type)
     if is_array(value) and not is_scalar(value):
         return f"{getattr(value, 'dtype', '')}{list(getattr(value, 'shape', ()))}"
-    return f"{value!r} (Python {type(value).__name__})"
+    return "None" if value is None else f"{value!r} (Python {type(value).__name__})"
 
 
 def leaf_type(leaf: Any) -> tuple[TensorType, bool]:

@@ -106,8 +106,8 @@ class _Transformer(ast.NodeTransformer):
             functions.append(self._test(f"graphc_test_{number}", self._goes_on[node], bound, node))
             goes_on = _load(functions[-1].name)
         over = self._range(node.iter) or self.visit(node.iter)
-        is_simple = isinstance(node.target, ast.Name) and node.target.id not in Names(node.body).bound
-        targets = _tuple([node.target.id] if is_simple else [])
+        target = node.target.id if isinstance(node.target, ast.Name) else ""
+        targets = _tuple([target] if target and target not in Names(node.body).bound else [])
         call = self._operate("for_", node, over, _load(body.name), goes_on, self._of(number), targets)
         return [*state, *functions, call]
 
@@ -121,6 +121,28 @@ class _Transformer(ast.NodeTransformer):
         message: ast.expr = ast.Constant(None) if node.msg is None else _lambda(self.visit(node.msg))
         node.test = _call("assert_", node.test, self.visit(node.test), message)
         node.msg = None if node.msg is None else self.visit(node.msg)
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+        node.value = self.visit(node.value)
+        node.targets = [self._target(self.visit(target)) for target in node.targets]
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        self.generic_visit(node)
+        if isinstance(node.target, ast.Attribute):
+            node.target = self._target(node.target, is_update=True)
+        return node
+
+    def _target(self, node: Any, *, is_update: bool = False) -> Any:
+        """A target of an assignment, with a look at the object that it changes."""
+        if isinstance(node, ast.Attribute):
+            name = ast.Constant(node.attr)
+            node.value = _call("attribute", node.value, node.value, name, ast.Constant(is_update))
+        elif isinstance(node, ast.Subscript):
+            node.value = _call("item", node.value, node.value)
+        elif isinstance(node, (ast.Tuple, ast.List)):
+            node.elts = [self._target(element) for element in node.elts]
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
@@ -216,7 +238,7 @@ class _Transformer(ast.NodeTransformer):
     ) -> list[ast.stmt]:
         kept = [name for name in bound if name in live]
         names = [*kept, *[name for name in bound if name not in live]]
-        values = [_call("read", node, _lambda(_load(name)), ast.Constant(name)) for name in names]
+        values: list[ast.expr] = [_call("read", node, _lambda(_load(name)), ast.Constant(name)) for name in names]
         get = self._function(f"graphc_get_{number}", [], [_at(ast.Return(ast.Tuple(values, ast.Load())), node)], node)
         setting: list[ast.stmt] = self._declarations(names, node)
         for place, name in enumerate(names):
@@ -250,7 +272,7 @@ class _Transformer(ast.NodeTransformer):
 
     def _operate(self, operator: str, where: ast.stmt, *arguments: ast.expr) -> ast.stmt:
         call = _call(operator, where, *arguments)
-        test = getattr(where, "test", None) or getattr(where, "iter", where)
+        test: ast.AST = getattr(where, "test", getattr(where, "iter", where))
         ast.copy_location(call, test)
         ast.copy_location(call.func, test)
         return _at(ast.Expr(call), where)
