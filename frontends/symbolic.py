@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
@@ -32,6 +32,8 @@ from graphc.passes.differentiate import backpropagate, gradient_builder
 from graphc.passes.push_forward import push_forward
 
 _UNKNOWN = object()
+#: What needs a truth value, in messages.
+CONDITION = "a Python `if`, `while`, `and`, `or`, `not`, `assert` or bool()"
 
 
 class Tracer(ArrayMethods):
@@ -162,8 +164,13 @@ class Tracer(ArrayMethods):
             return self._concrete
         self.context.concretize(self, what)
 
+    def _write(self, value: Any, what: str) -> Any:
+        if self.weak and isinstance(value, Array):  # a Python number, which does not change: `n += 1` makes another one
+            return value
+        return super()._write(value, what)
+
     def __bool__(self) -> bool:
-        return bool(self._needs_value("a Python `if`, `while`, `and`, `or`, `not`, `assert` or bool()"))
+        return bool(self._needs_value(CONDITION))
 
     def __index__(self) -> int:
         if not self.dtype.is_integer:
@@ -220,6 +227,16 @@ class Captured(NamedTuple):
     is_base: bool  # the parameter is the memory that `source` is a view of
 
 
+class Converter(Protocol):
+    """Who makes the user's functions fit to be traced, if anybody does."""
+
+    def convert(self, function: Any) -> Any:
+        """``function``, with its control flow on arrays converted where it can be."""
+
+    def advice(self, array: Any) -> str:
+        """What to do where code that was not converted asks whether ``array`` is true."""
+
+
 class GraphContext:
     """Builds one graph from array operations."""
 
@@ -241,6 +258,11 @@ class GraphContext:
         self._leaves: dict[int, tuple[Tracer, list[Value]]] = {}
         self._gradients: dict[int, Any] = {}
         self.specialized: dict[int, tuple[Tracer, Location]] = {}
+        self.converter: Converter | None = None
+
+    def converted(self, function: Any) -> Any:
+        """``function`` with the Python control flow in it made ready for arrays of this graph."""
+        return function if self.converter is None else self.converter.convert(function)
 
     def describe(self) -> str:
         """How messages call an array of this graph."""
@@ -504,10 +526,13 @@ class GraphContext:
 
     def concretize(self, array: Any, what: str) -> NoReturn:
         """Raise for a value that only a run can know."""
+        hint = "choose with gc.where(condition, a, b), do it outside of the graph, or pass it as a static argument"
+        if what == CONDITION and self.converter is not None:
+            hint = self.converter.advice(array)
         raise ConcretizationError(
             f"{what} needs the value of an array of type {array.type}, which is not known while the graph is being built"
             + (f"\n  the array was made at {array.location}" if isinstance(array, Tracer) and array.location.line else ""),
-            hint="choose with gc.where(condition, a, b), do it outside of the graph, or pass it as a static argument",
+            hint=hint,
         )
 
     def close(self) -> None:
@@ -539,3 +564,9 @@ class GraphContext:
             f"an array of type {tracer.type} belongs to the graph {tracer.context.name}, and was used in {self.name}",
             hint="pass it as an argument",
         )
+
+
+def as_traced(function: Any) -> Any:
+    """``function`` as the graph under construction in this thread, if any, calls it."""
+    context = active_trace()
+    return context.converted(function) if isinstance(context, GraphContext) else function

@@ -45,6 +45,7 @@ _EXPORTS: Final[dict[str, str]] = {
     "jit": "graphc.frontends.tracing.jit",
     "no_retrace": "graphc.frontends.tracing.history",
     "spec": "graphc.frontends.spec",
+    **dict.fromkeys(("print", "callback", "assert_"), "graphc.frontends.effects"),
     "make_repro": "graphc.frontends.tracing.repro",
     "check_numerics": "graphc.frontends.debug.numerics",
     "grad": "graphc.frontends.transforms.gradient",
@@ -194,6 +195,7 @@ if TYPE_CHECKING:
     from graphc.frontends.eager.create import is_tensor as is_tensor, tensor as tensor
     from graphc.frontends.eager.record import record as record
     from graphc.frontends.eager.tensor import Tensor as Tensor, gradients_of as gradients_of
+    from graphc.frontends.effects import assert_ as assert_, callback as callback, print as print
     from graphc.frontends.grad_mode import (
         enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad, set_grad_enabled as
         set_grad_enabled,

@@ -15,6 +15,8 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── TraceError (RuntimeError)          something that a traced function cannot do
     │   ├── ConcretizationError (TypeError)
     │   ├── LeakedTracerError
+    │   ├── ControlFlowError (TypeError)
+    │   ├── SideEffectError
     │   └── RetraceError               a trace that no_retrace() or max_traces forbids
     ├── StaticGraphError (RuntimeError)    misuse of Graph, Variable or Session
     │   ├── FeedError (ValueError)
@@ -134,6 +136,18 @@ class ConcretizationError(TraceError, TypeError):
     code: ClassVar[str] = "GC302"
 
 
+class ControlFlowError(TraceError, TypeError):
+    """Python control flow on arrays that has no meaning as a branch or loop of a graph: a name has two types, or no value."""
+
+    code: ClassVar[str] = "GC304"
+
+
+class SideEffectError(TraceError):
+    """A side effect that would happen once, while tracing, and not in each run."""
+
+    code: ClassVar[str] = "GC305"
+
+
 class LeakedTracerError(TraceError):
     """A tracer was used outside of the trace that made it."""
 
@@ -143,7 +157,7 @@ class LeakedTracerError(TraceError):
 class RetraceError(TraceError):
     """A traced function would have been traced again where that is forbidden."""
 
-    code: ClassVar[str] = "GC304"
+    code: ClassVar[str] = "GC306"
 
 
 class RetraceWarning(UserWarning):

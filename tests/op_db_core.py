@@ -10,6 +10,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.dims import symbol
 from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType
+from graphc.ops.effects import callback_key
 from tests.op_record import ErrorSample, OpRecord, Sample, edge_values, random_array, strided
 
 X = TensorType(float32, (3,))
@@ -53,6 +54,31 @@ def check_errors() -> list[ErrorSample]:
     ]
 
 
+def print_(rng: np.random.Generator, dtype: DType) -> Iterator[Sample]:
+    yield Sample((random_array(rng, dtype, (2,)), random_array(rng, dtype, ())), {"template": "{} and {}\n"})
+    yield Sample((), {"template": "{{}}"}, label="text")
+
+
+def print_errors() -> list[ErrorSample]:
+    message = r"print: the template '\{\} \{\}' does not fit 1 operands"
+    return [ErrorSample((X,), ArgumentError, message, {"template": "{} {}"})]
+
+
+def _double(x: np.ndarray) -> list[np.ndarray]:
+    return [x + x]
+
+
+def callback(rng: np.random.Generator, dtype: DType) -> Iterator[Sample]:
+    for label, shape in (("matrix", (2, 3)), ("scalar", ()), ("empty", (0,))):
+        attributes = {"function": callback_key(_double), "dtypes": (dtype,), "shapes": (shape,)}
+        yield Sample((random_array(rng, dtype, shape),), attributes, label=label)
+
+
+def callback_errors() -> list[ErrorSample]:
+    attributes = {"function": callback_key(_double), "dtypes": (float32,), "shapes": ()}
+    return [ErrorSample((X,), ArgumentError, "callback: there are 1 dtypes and 0 shapes", attributes)]
+
+
 def callee(dtype: DType) -> Graph:
     """(x[n], y) → (x with y taken from or added to it, x itself): two results, and a size of its own."""
     b = Builder("callee")
@@ -86,6 +112,8 @@ RECORDS = (
         differentiable=False,
     ),
     OpRecord("stop_gradient", stop_gradient, ALL, differentiable=False),
+    OpRecord("print", print_, (bool_, int64, float32), print_errors, differentiable=False),
+    OpRecord("callback", callback, (int64, float32), callback_errors, differentiable=False),
     OpRecord("check", check, (bool_,), check_errors, differentiable=False),
     OpRecord("call", call, ALL, call_errors),
 )  # fmt: skip

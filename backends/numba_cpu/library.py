@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from graphc.dtypes import float32
+from graphc.errors import GraphcError
 from graphc.ir.graph import Node
 from graphc.ir.types import Bindings, bind_shape
 from graphc.ops.core import concrete_attributes
@@ -100,7 +101,25 @@ def on_host(node: Node) -> LibraryFunction:
     return run
 
 
-LIBRARY: dict[str, LibraryMaker] = {"polygamma": evaluated}
+def effect(node: Node) -> LibraryFunction:
+    """An op that acts outside of the graph: printing, a call of Python. The results are of the types that the frame has."""
+
+    def run(operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
+        attributes = dict(node.attributes)
+        if "shapes" in attributes:
+            attributes["shapes"] = tuple([result.shape for result in results])
+        try:
+            values = node.op.evaluate(*operands, **attributes)
+        except GraphcError as error:
+            error.location = node.location
+            raise
+        for result, value in zip(results, values, strict=True):
+            result[...] = value
+
+    return run
+
+
+LIBRARY: dict[str, LibraryMaker] = {"polygamma": evaluated, "print": effect, "callback": effect}
 BLAS: dict[str, LibraryMaker] = {"dot_general": dot_general}
 """Matrix products by ``np.matmul``, as alternatives to kernels."""
 CONTROL: dict[str, LibraryMaker] = dict.fromkeys(("cond", "while_loop", "scan", "optimization_barrier"), on_host)

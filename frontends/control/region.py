@@ -95,6 +95,7 @@ class RegionContext(GraphContext):
         self._of_storage: dict[int, list[Capture]] = {}  # by id of the outer storage
         self._outer_of: dict[int, Any] = {}  # by id of the inner storage
         self.given: dict[int, Value] = {}  # by id of the tracer, which may have been written since: the parameter
+        self.converter = getattr(around.context, "converter", None)
 
     def describe(self) -> str:
         outer = self.around.context

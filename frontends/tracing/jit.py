@@ -21,7 +21,7 @@ from graphc.frontends.debug.walk import Walk
 from graphc.frontends.dispatch import active_trace, context_of, tracing
 from graphc.frontends.pytree import flatten, unflatten
 from graphc.frontends.settings import VARIABLES, encoded
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.symbolic import GraphContext, Tracer
 from graphc.frontends.tracing.arguments import (
     check_donated,
     donated_leaves,
@@ -32,6 +32,7 @@ from graphc.frontends.tracing.arguments import (
     static_positions,
 )
 from graphc.frontends.tracing.context import TraceContext, Varying
+from graphc.frontends.tracing.convert.operators import new_converter
 from graphc.frontends.tracing.declared import Declared
 from graphc.frontends.tracing.explanation import Explanation
 from graphc.frontends.tracing.families import Family
@@ -73,11 +74,13 @@ class JitFunction(Generic[P, R]):
         dynamic: Any = None,
         static_shapes: bool = False,
         max_traces: int | None = None,
+        convert: bool = True,
     ) -> None:
         functools.update_wrapper(self, function)
         static_argnames = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
         self.function = function
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
+        self._converts = convert
         self._static_names = frozenset(static_argnames)
         self._static_positions = static_positions(function, static_argnums, static_argnames)
         self._donated = frozenset((donate,) if isinstance(donate, (str, int)) else donate)
@@ -246,10 +249,18 @@ class JitFunction(Generic[P, R]):
         context = context_of(leaves)
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
         args, kwargs = unflatten(tree, [context.lift(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in plain])
-        return self.function(*args, **kwargs)
+        if not isinstance(context, GraphContext):
+            return self.function(*args, **kwargs)
+        outer = context.converter
+        context.converter = (outer or new_converter()) if self._converts else None
+        try:
+            return cast("R", context.converted(self.function)(*args, **kwargs))
+        finally:
+            context.converter = outer
 
     def _trace(self, tree: Any, leaves: list[Any], varying: Varying, *, whole: bool = False) -> TracedProgram:
         context = TraceContext(self.name, varying)
+        converter = context.converter = new_converter() if self._converts else None
         context.leaves = leaves
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
         try:
@@ -261,9 +272,15 @@ class JitFunction(Generic[P, R]):
                     for tracer, value, leaf in zip(inputs, plain, leaves, strict=True)
                 ]
                 args, kwargs = unflatten(tree, inputs)
-                result = self.function(*args, **kwargs)
+                if converter is not None:
+                    converter.watch.arguments((args, kwargs))
+                result = context.converted(self.function)(*args, **kwargs)
                 donated = {} if whole or not self._donated else donated_leaves(self.function, tree, self._donated)
-                return TracedProgram(context, result, self.function, plain, whole=whole, donated=donated)
+                program = TracedProgram(context, result, self.function, plain, whole=whole, donated=donated)
+                if converter is not None:
+                    del result, args, kwargs, inputs
+                    converter.watch.finish()
+                return program
         finally:
             context.close()
 

@@ -17,6 +17,7 @@ from graphc.frontends.array.core import lift, show_shape
 from graphc.frontends.dispatch import Array
 from graphc.frontends.grad_mode import enable_grad
 from graphc.frontends.pytree import flatten, unflatten
+from graphc.frontends.symbolic import as_traced
 from graphc.frontends.transforms.linear import Argnums, Linear, prepare
 from graphc.frontends.transforms.naming import function_name
 
@@ -36,7 +37,7 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, *, has_au
         name = f"grad of {function_name(function)}"
         with enable_grad():
             new, inputs = prepare(name, args, argnums)
-            result = function(*new, **kwargs)
+            result = as_traced(function)(*new, **kwargs)
             value, aux = _split(result, has_aux, name)
             linear = Linear(name, inputs, [value])
             flows = linear.pull([None], retain=False)
@@ -77,7 +78,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     """
     with enable_grad():
         new, inputs = prepare("vjp", primals, tuple(range(len(primals))))
-        result, aux = with_aux(function(*new), has_aux, "vjp")
+        result, aux = with_aux(as_traced(function)(*new), has_aux, "vjp")
     leaves, tree = flatten(result)
     outputs = [lift(leaf) for leaf in leaves]
     linear = Linear("vjp", inputs, outputs)

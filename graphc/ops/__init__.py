@@ -10,6 +10,7 @@ from graphc.ops import (
     convolution,
     core,
     cumulative,
+    effects,
     elementwise_binary,
     elementwise_bitwise,
     elementwise_select,
@@ -45,6 +46,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     random,
     control_flow,
     recompute,
+    effects,
 )
 
 

@@ -166,6 +166,8 @@ class Call(Primitive):
         wrt = [i for i, wanted in enumerate(needed) if wanted]
         seeds = [i for i, c in enumerate(cotangents) if c is not None]
         gradient = b.differentiate(graph, wrt, seeds)
+        if gradient.effects:  # the call itself has printed and checked; what gives values is computed again
+            gradient = gradient.replace(effects=[e for e in gradient.effects if e.types])
         operands = [*node.inputs, *(c for c in cotangents if c is not None)]
         results = iter(b.emit("call", *operands, graph=gradient))
         return [next(results) if wanted else None for wanted in needed]

@@ -18,6 +18,7 @@ from graphc.ir.structure import first_difference
 from graphc.ir.types import TensorType
 from graphc.ir.verifier import verify
 from graphc.ops.core import evaluate_graph
+from graphc.ops.effects import callback_key
 from graphc.passes.differentiate import differentiate
 from tests.op_db import NOT_APPLIED, RECORDS
 from tests.op_db_contraction import convolution
@@ -70,7 +71,9 @@ STRUCTURAL: dict[str, Case] = {
     "random_bits": (("f32[n, m]", "u64[]", "u64[]"), {"shape": (N, M), "dtype": parse_type("u32[]").dtype}),
 }
 F64 = parse_type("f64[]").dtype
+DOUBLE = {"function": callback_key(lambda x: [x + x]), "dtypes": (F64,), "shapes": ((N, M),)}
 STRUCTURAL |= {
+    "callback": (("f64[n, m]",), DOUBLE),
     "cond": (("i64[]", "f64[n]", "f64[n]"), {"branches": (branch(0, F64, N), branch(1, F64, N))}),
     "while_loop": (
         ("i64[]", "f64[n]", "i64[]", "f64[n]"),
@@ -86,7 +89,7 @@ STRUCTURAL |= {
 }
 ELEMENTWISE = sorted(name for name, op in primitives().items() if op.elementwise)
 # Ops whose only sizes are those of a constant, or that have no results.
-WITHOUT_SIZES = frozenset({"constant", "check"})
+WITHOUT_SIZES = frozenset({"constant", "check", "print"})
 # The first operand gives the sizes, and is not one of the op's.
 BINDS_ONLY = frozenset({"dimension", "iota", "random_bits", "broadcast_in_dim"})
 

@@ -38,7 +38,7 @@ def test_values_that_only_a_run_knows(use: Any, what: str) -> None:
 
 
 def test_the_error_says_where_the_array_was_made_and_what_to_do() -> None:
-    @gc.jit
+    @gc.jit(convert=False)
     def f(x: Any) -> Any:
         total = x.sum()
         if total > 0:
@@ -55,7 +55,7 @@ def test_the_error_says_where_the_array_was_made_and_what_to_do() -> None:
 def test_a_leaked_array_says_who_made_it() -> None:
     kept: list[Any] = []
 
-    @gc.jit
+    @gc.jit(convert=False)
     def leak(x: Any) -> Any:
         kept.append(x * 2)
         return x + 1
@@ -75,7 +75,7 @@ def test_a_leaked_array_says_who_made_it() -> None:
 def test_side_effects_happen_while_tracing_only() -> None:
     calls: list[int] = []
 
-    @gc.jit
+    @gc.jit(convert=False)
     def f(x: Any) -> Any:
         calls.append(1)
         return x * 2

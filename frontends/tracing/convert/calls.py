@@ -1,0 +1,84 @@
+"""Calls in converted code: they go to converted functions."""
+
+from __future__ import annotations
+
+import functools
+import random
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.frontends.dispatch import active_trace
+from graphc.frontends.symbolic import as_traced
+from graphc.frontends.tracing.convert.source import convert, is_convertible, is_users
+from graphc.frontends.tracing.convert.traps import Watch, safe, watch_of
+from graphc.locations import current_frame, is_internal_code
+
+_BUILTIN = (types.BuiltinFunctionType, types.MethodWrapperType)
+_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+_GENERATORS = (random.Random, np.random.RandomState, np.random.Generator)
+_CALLABLES = (types.FunctionType, types.MethodType, functools.partial)
+
+
+def call(function: Any) -> Any:
+    """What to call instead of ``function``: its converted form where it is the user's; one of graphc's is given converted
+    functions where it takes functions."""
+    if isinstance(function, types.FunctionType) and is_internal_code(function.__code__):
+        return functools.partial(_call_with_converted, function)
+    if isinstance(function, _BUILTIN) or isinstance(getattr(function, "__self__", None), _GENERATORS):
+        watch = watch_of(active_trace())
+        return function if watch is None else safe(function, watch)
+    return as_traced(function)
+
+
+def _call_with_converted(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    args = tuple([as_traced(a) if isinstance(a, _CALLABLES) else a for a in args])
+    return function(*args, **{k: as_traced(v) if isinstance(v, _CALLABLES) else v for k, v in kwargs.items()})
+
+
+class SourceConverter:
+    """Converts functions for one trace, and what is called like one: methods, partials, objects with ``__call__``."""
+
+    def __init__(self, operators: Any) -> None:
+        self._operators = operators
+        self.watch = Watch()
+
+    def convert(self, function: Any) -> Any:
+        if isinstance(function, types.FunctionType):
+            new = convert(function, self._operators)
+            if new is not function:
+                self.watch.calls(function)
+            return new
+        if isinstance(function, types.MethodType):
+            new = self.convert(function.__func__)
+            return function if new is function.__func__ else types.MethodType(new, function.__self__)
+        if isinstance(function, functools.partial):
+            new = self.convert(function.func)
+            return function if new is function.func else functools.partial(new, *function.args, **function.keywords)
+        if isinstance(function, (type, types.BuiltinFunctionType)):
+            return function
+        method = vars(type(function)).get("__call__") or next(
+            (vars(cls)["__call__"] for cls in type(function).__mro__ if "__call__" in vars(cls)), None
+        )
+        if isinstance(method, types.FunctionType) and is_users(method.__code__):
+            new = self.convert(method)
+            return function if new is method else types.MethodType(new, function)
+        return function
+
+    def advice(self, array: Any) -> str:
+        frame = current_frame()
+        code = None if frame is None else frame.f_code
+        if any(size != 1 for size in array.shape):
+            return "reduce it with .any() or .all(), or choose elementwise with gc.where(condition, a, b)"
+        if code is not None and code.co_name == "<lambda>":
+            return "a lambda is not converted: write it as a function (def), whose `if` on arrays is, or call gc.cond in it"
+        if code is not None and (code.co_name in _COMPREHENSIONS or is_convertible(code)):
+            return "choose with gc.where(condition, a, b), or write it as an `if` statement of its own, which is converted"
+        return (
+            "the source of this code is not to be had, so it was not converted; write\n"
+            "         if condition: y = f(x)\n"
+            "         else: y = g(x)\n"
+            "       as y = gc.cond(condition, f, g, x)"
+        )

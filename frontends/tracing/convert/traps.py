@@ -1,0 +1,273 @@
+"""Side effects that a trace would do once and never again: found where converted code does them, never by patching anything.
+
+What a function does to objects that outlive the call is kept in a list of *suspects*: containers that grew, attributes that
+were set to traced arrays. When the trace is done, those that somebody else still holds are errors, at the line that did it;
+what the function made for itself is gone by then. Within a branch or a loop body, which is traced once whatever a run does,
+the objects that were there before are known, and changing one is an error at once.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import functools
+import gc
+import operator
+import random
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, NoReturn
+
+import numpy as np
+
+from graphc.errors import SideEffectError
+from graphc.frontends.dispatch import Array, active_trace
+from graphc.frontends.pytree import flatten
+from graphc.frontends.symbolic import Tracer
+from graphc.locations import Location, current_location
+
+_GROWS: Final[dict[type, tuple[str, ...]]] = {
+    list: ("append", "extend", "insert"), dict: ("update", "setdefault"), set: ("add", "update"),
+}  # fmt: skip
+_CLOCKS = ("time", "perf_counter", "monotonic", "process_time", "time_ns", "perf_counter_ns", "monotonic_ns", "process_time_ns")
+_MOST_OBJECTS = 2000
+
+
+class _Suspect(NamedTuple):
+    """An object that tracing changed, and what to say if it outlives the trace and (``holds``) has a traced array then."""
+
+    target: Any
+    message: str
+    hint: str
+    location: Location
+    holds: Callable[[Any], Any] | None = None
+
+
+_RETURN_IT = "return the values, as further results or stacked by gc.scan"
+_RETURN_ARRAY = "return the array and store it outside, or update a tensor in place (self.state[...] = value)"
+_INSIDE, _TRACED = "the traced function", "a branch or loop that is traced"
+
+
+class Watch:
+    """What is watched while one function is traced."""
+
+    def __init__(self) -> None:
+        self._suspects: list[_Suspect] = []
+        self._arguments: dict[int, Any] = {}
+        self._outside: list[dict[int, Any]] = []
+
+    def arguments(self, arguments: Any) -> None:
+        """The function's arguments, in which containers are copies of the caller's."""
+        self._arguments = _containers(arguments)
+
+    def grows(self, container: Any, method: str) -> None:
+        """A container gets more elements."""
+        kind = type(container).__name__
+        message = f"a {kind} made outside of {{}} grows here (.{method}), which happens once, while tracing"
+        self._check_region(container, message, _RETURN_IT)
+        if id(container) in self._arguments:
+            raise SideEffectError(message.format(_INSIDE), hint=f"{_RETURN_IT}; the caller's {kind} is another one")
+        self._suspects.append(_Suspect(container, message.format(_INSIDE), _RETURN_IT, current_location()))
+
+    def sets_attribute(self, target: Any, name: str) -> None:
+        """An attribute is about to be set."""
+        kind = type(target).__name__
+        message = f"the attribute `{name}` of a {kind} made outside of {{}} is set here, which happens once, while tracing"
+        self._check_region(target, message, _RETURN_ARRAY)
+        where = f"the attribute `{name}` of a {kind} made outside of {_INSIDE}"
+        held = f"a traced array is stored in {where}, and has no value there"
+        self._suspects.append(_Suspect(target, held, _RETURN_ARRAY, current_location(), lambda t: getattr(t, name, None)))
+
+    def sets_item(self, target: Any) -> None:
+        """An element of a list or dict is about to be set."""
+        message = f"an element of a {type(target).__name__} made outside of {{}} is set here, which happens once, while tracing"
+        self._check_region(target, message, _RETURN_IT)
+        if id(target) in self._arguments:
+            raise SideEffectError(message.format(_INSIDE), hint="return the value: the caller's container is another one")
+        held = "a traced array is stored in a " + type(target).__name__ + f" made outside of {_INSIDE}, and has no value there"
+        self._suspects.append(_Suspect(target, held, _RETURN_IT, current_location(), lambda t: t))
+
+    def calls(self, function: types.FunctionType) -> None:
+        """A function of the user's is about to be traced: the outer variables that it binds are looked at in the end."""
+        for name, is_global, line in _stores(function.__code__):
+            location = Location(function.__code__.co_filename, line, 0, function.__code__.co_qualname)
+            where = "the global variable" if is_global else "a variable of the function around,"
+            message = f"a traced array is stored in {where} `{name}`, and has no value there"
+            if is_global:
+                get = operator.methodcaller("get", name)
+                self._suspects.append(_Suspect(function.__globals__, message, _RETURN_ARRAY, location, get))
+            else:
+                cell = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))[name]
+                self._suspects.append(_Suspect(cell, message, _RETURN_ARRAY, location, _contents))
+
+    def _check_region(self, target: Any, message: str, hint: str) -> None:
+        for objects in reversed(self._outside):
+            if id(target) in objects:
+                raise SideEffectError(message.format(_TRACED), hint=hint)
+
+    @contextmanager
+    def region(self, block: Callable[..., Any]) -> Iterator[None]:
+        """Within the ``with``, ``block`` is traced as a branch or body."""
+        self._outside.append(_reachable(block))
+        try:
+            yield
+        finally:
+            self._outside.pop()
+
+    def finish(self) -> None:
+        """The function and its frames are gone. Raises SideEffectError for a change that somebody may still see."""
+        self._arguments.clear()
+        pending, self._suspects = self._suspects, []
+        is_collected = False
+        while pending:
+            target, message, hint, location, holds = pending.pop()
+            others = sum(1 for other in pending if other[0] is target)
+            if sys.getrefcount(target) <= 2 + others or (holds is not None and not _holds_tracer(holds(target))):
+                continue
+            if not is_collected:
+                is_collected = gc.collect() >= 0  # what is held by a cycle only is gone too
+                if sys.getrefcount(target) <= 2 + others:
+                    continue
+            raise SideEffectError(message, hint=hint, location=location)
+
+
+@functools.lru_cache(maxsize=4096)
+def _stores(code: types.CodeType) -> list[tuple[str, bool, int]]:
+    """The variables outside of a function that it binds: name, whether it is global, the first line."""
+    found: dict[tuple[str, bool], int] = {}
+    pending = [code]
+    while pending:
+        inner = pending.pop()
+        pending += [c for c in inner.co_consts if isinstance(c, types.CodeType)]
+        for step in dis.get_instructions(inner):
+            is_global = step.opname == "STORE_GLOBAL"
+            is_free = step.argval in code.co_freevars and step.argval in inner.co_freevars
+            if is_global or (step.opname == "STORE_DEREF" and is_free):
+                found.setdefault((step.argval, is_global), (step.positions.lineno if step.positions else None) or 0)
+    return [(name, is_global, line) for (name, is_global), line in found.items()]
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _holds_tracer(value: Any) -> bool:
+    return any(isinstance(leaf, Tracer) for leaf in flatten(value)[0])
+
+
+def _containers(value: Any) -> dict[int, Any]:
+    """The lists, dicts and sets in nested arguments, by id."""
+    found: dict[int, Any] = {}
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, (list, dict, set)) and id(item) not in found:
+            found[id(item)] = item
+        if isinstance(item, dict):
+            pending += item.values()
+        elif isinstance(item, (list, tuple)):
+            pending += item
+    return found
+
+
+def _reachable(block: Callable[..., Any]) -> dict[int, Any]:
+    """The containers and objects that the variables of ``block`` lead to."""
+    found: dict[int, Any] = {}
+    pending: list[Any] = []
+    for cell in getattr(block, "__closure__", None) or ():
+        try:
+            pending.append(cell.cell_contents)
+        except ValueError:  # no value yet
+            continue
+    while pending and len(found) < _MOST_OBJECTS:
+        item = pending.pop()
+        if id(item) in found or isinstance(item, (Array, np.ndarray, type, types.ModuleType, str, bytes, int, float)):
+            continue
+        if isinstance(item, (list, tuple, set, frozenset)):
+            pending += item
+        elif isinstance(item, dict):
+            pending += item.values()
+        elif isinstance(item, types.FunctionType) or not hasattr(item, "__dict__"):
+            continue
+        else:
+            pending += vars(item).values()
+        found[id(item)] = item
+    return found
+
+
+def safe(function: Any, watch: Watch) -> Any:
+    """The builtin ``function``, or what to call instead of it. Raises SideEffectError for one that is a trap."""
+    owner = getattr(function, "__self__", None)
+    if function is builtins.print:
+        return _print
+    if owner is time and function.__name__ in _CLOCKS:
+        _raise_clock(function.__name__)
+    if isinstance(owner, random.Random):
+        _raise_random(f"random.{function.__name__}")
+    if isinstance(owner, (np.random.RandomState, np.random.Generator)):
+        _raise_random(f"np.random.{function.__name__}")
+    if function.__name__ in _GROWS.get(type(owner), ()):
+        watch.grows(owner, function.__name__)
+    return function
+
+
+def _print(*values: Any, **options: Any) -> None:
+    if any(isinstance(leaf, Tracer) for value in values for leaf in flatten(value)[0]):
+        raise SideEffectError(
+            "print() of a traced array prints its type, once, while tracing, and no value",
+            hint="gc.print(...) prints at every run; print(repr(x)) prints what is known while tracing",
+        )
+    print(*values, **options)
+
+
+def _raise_clock(name: str) -> NoReturn:
+    raise SideEffectError(
+        f"time.{name}() is called while tracing: it would be the same constant in every run",
+        hint="take the time outside of the traced function, or by gc.callback at run time",
+    )
+
+
+def _raise_random(name: str) -> NoReturn:
+    raise SideEffectError(
+        f"{name}() is called while tracing: it would be the same constant in every run",
+        hint="draw with gc.random, which gives new numbers in every run, or pass the numbers as an argument",
+    )
+
+
+def watch_of(context: Any) -> Watch | None:
+    """Who watches the trace that ``context`` belongs to."""
+    return getattr(getattr(context, "converter", None), "watch", None)
+
+
+@contextmanager
+def outside(block: Callable[..., Any]) -> Iterator[None]:
+    """Within the ``with``, ``block`` is traced as a branch or body: what its variables lead to now was made outside of it."""
+    watch = watch_of(active_trace())
+    if watch is None:
+        yield
+    else:
+        with watch.region(block):
+            yield
+
+
+def attribute(target: Any, name: str, is_update: bool) -> Any:
+    """The object of which converted code sets an attribute; ``is_update``: by ``+=`` and the like."""
+    watch = watch_of(active_trace())
+    is_in_place = is_update and isinstance(getattr(target, name, None), Array)
+    if watch is not None and not is_in_place and not isinstance(target, (Array, type, types.ModuleType)):
+        watch.sets_attribute(target, name)
+    return target
+
+
+def item(target: Any) -> Any:
+    """The object of which converted code sets an element."""
+    watch = watch_of(active_trace())
+    if watch is not None and type(target) in _GROWS:
+        watch.sets_item(target)
+    return target
