@@ -290,7 +290,7 @@ class Assembly:
         for k in range(carries):
             output, first = body.outputs[k], operands[constants + k]
             if output in stacked and output in made:
-                loop.carry(first, results[k], source=registers[stacked[output]])
+                loop.carry(first, results[k], source=(registers[stacked[output]], results[stacked[output]]))
             else:
                 loop.carry(first, results[k], is_updated=_is_update(output, body.parameters[constants + k]))
         backwards = node.attributes["reverse"]
@@ -350,7 +350,7 @@ class _Loop:
         self.counter = assembly.register(_COUNTER)
         self.parameters = list(constants)
         self.outputs: list[int] = []
-        self.finals: list[tuple[int, int]] = []
+        self.finals: list[Copy] = []
         self.pointers: list[tuple[int, int]] = []
         self.slices: list[tuple[int, int, bool]] = []
         self.writes: list[int] = []
@@ -360,8 +360,11 @@ class _Loop:
         self.start = 0
         self.place = 0
 
-    def carry(self, first: int, result: int, *, source: int | None = None, is_updated: bool = False) -> None:
-        """``first``: the slot of what the loop begins with; ``source``: the register of the slices that it is stacked in."""
+    def carry(
+        self, first: int, result: int, *, source: tuple[int, int] | None = None, is_updated: bool = False
+    ) -> None:
+        """``first``: the slot of what the loop begins with; ``source``: the register of the slices that it is stacked in, and
+        the stack."""
         assembly = self.assembly
         type_ = assembly.types[result]
         current = assembly.register(type_)
@@ -369,10 +372,11 @@ class _Loop:
         self.reads.append(result)
         if source is not None:
             self.pointers.append((current, first))
-            self.moves.append((current, source))
-            self.finals.append((current, result))
+            register, stack = source
+            self.moves.append((current, register))
+            self.finals.append(Copy(current, result, (first, stack)))
             self.reads += [first, current]
-            self.outputs.append(source)
+            self.outputs.append(register)
             return
         assembly.instructions.append(Copy(first, result))
         self.pointers.append((current, result))
@@ -383,7 +387,7 @@ class _Loop:
         following = assembly.register(type_)
         self.pointers.append((following, other))
         self.swaps.append((current, following))
-        self.finals.append((current, result))
+        self.finals.append(Copy(current, result, (result, other)))
         self.writes.append(other)
         self.reads.append(other)
         self.outputs.append(following)
@@ -421,4 +425,4 @@ class _Loop:
 
     def finish(self) -> None:
         """Bring the last carry to where the results are."""
-        self.assembly.instructions += [Copy(current, result) for current, result in self.finals]
+        self.assembly.instructions += self.finals

@@ -113,10 +113,7 @@ def transformer_step(i: Inputs) -> Call:
 
 def rnn_step(i: Inputs) -> Call:
     def loss(w: Any, x: Any, target: Any) -> Any:
-        inputs = x @ w[0] + w[2]
-        h = gc.zeros_like(target)
-        for t in range(x.shape[0]):
-            h = gc.tanh(inputs[t] + h @ w[1])
+        h, _ = gc.scan(lambda h, x: (gc.tanh(x @ w[0] + w[2] + h @ w[1]), None), gc.zeros_like(target), x)
         return ((h - target) ** 2).mean()
 
     return _training(i, loss, lambda w: gc.optim.SGD(w, lr=LEARNING_RATE), "x", "target")

@@ -103,10 +103,14 @@ class RunCheck:
 
 @dataclass(frozen=True)
 class Copy:
-    """The contents of ``operand`` are copied to ``result``; nothing is done where both are one buffer."""
+    """The contents of ``operand`` are copied to ``result``; nothing is done where both are one buffer.
+
+    ``behind``: the buffers that a register ``operand`` may point to.
+    """
 
     operand: int
     result: int
+    behind: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

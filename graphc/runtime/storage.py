@@ -57,8 +57,10 @@ class Storage:
 def reads(instruction: Instruction) -> tuple[int, ...]:
     """The slots that an instruction reads, or that have to last until then."""
     match instruction:
-        case View() | RunCheck() | Copy():
+        case View() | RunCheck():
             return (instruction.operand,)
+        case Copy():
+            return (instruction.operand, *instruction.behind)
         case RunKernels() | RunLibrary():
             return instruction.operands
         case Choose():

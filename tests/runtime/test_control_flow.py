@@ -21,14 +21,16 @@ X = np.array([1.0, -2.0, 3.0])
 
 
 def compiled(function: Callable[..., Any], *arrays: Any) -> tuple[Executable, list[np.ndarray]]:
-    """The executable, and its results after a check against the reference and a second run."""
+    """The executable of the graph as it is, and its results, once they are the reference's and the optimized program's."""
     graph = gc.jit(function).graph(*[gc.tensor(a) for a in arrays])
     verify(graph)
-    run = compile_graph(graph)
+    run = compile_graph(graph, optimize=False)
     assert isinstance(run, Executable)
     first = [a.copy() for a in run(*arrays)]
-    for got, again, want in zip(first, run(*arrays), evaluate_graph(graph, arrays), strict=True):
+    others = compile_graph(graph)(*arrays)
+    for got, again, other, want in zip(first, run(*arrays), others, evaluate_graph(graph, arrays), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12)
+        np.testing.assert_allclose(other, want, rtol=1e-12)
         np.testing.assert_array_equal(got, again)
     return run, first
 
@@ -66,6 +68,19 @@ def test_a_carry_that_is_stacked_is_not_copied(reverse: bool) -> None:
     (end,) = instructions(executable, EndLoop)
     assert len(end.moves) == 1 and not end.swaps
     np.testing.assert_array_equal(results[0], results[1][0 if reverse else -1])
+
+
+@pytest.mark.parametrize("steps", [3, 4])
+def test_the_last_carry_is_there_until_it_is_copied(steps: int) -> None:
+    def run(x: Any, xs: Any) -> Any:
+        def step(c: Any, v: Any) -> Any:
+            h = gc.tanh(c[0] + v)
+            return (h, c[1] * 0.5 + v, c[2] * 0.25 - v), h
+
+        (h, k, m), ys = gc.scan(step, (x, x * 2, x * 3), xs)
+        return (h * 2).sum() + (k * m).sum() + ys.sum()
+
+    compiled(run, X, np.arange(3.0 * steps).reshape(steps, 3))
 
 
 def test_parts_of_a_carry_are_updated_where_it_lies() -> None:
