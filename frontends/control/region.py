@@ -117,7 +117,9 @@ class RegionContext(GraphContext):
         known = self._lifted.get(id(value))
         if known is None:
             outer = self.around.lift(value)
-            known = self._lifted.get(id(outer)) or self._stand_in(outer)
+            known = self._lifted.get(id(outer))
+            if known is None:
+                known = self._stand_in(outer)
             self.remember(outer, known)
             self.remember(value, known)
         return known

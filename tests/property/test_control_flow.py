@@ -87,7 +87,7 @@ class Writer:
         n = f"n{self.loops}"
         if kind == "while":
             self.lines.append(f"{indent}{n} = 0")
-            self.lines.append(f"{indent}while {n} < {self.pick('3', 'limit')} and {self.condition()}:")
+            self.lines.append(f"{indent}while {n} < {self.pick('3', 'limit')} and ({self.condition()}):")
             self.lines.append(f"{indent}    {n} += 1")
         elif kind == "for":
             self.lines.append(f"{indent}for {n} in range({self.pick('3', '40', '36')}):")
@@ -145,7 +145,7 @@ def assert_equal(graph: list[Any], eager: tuple[Any, ...]) -> None:
         np.testing.assert_allclose(np.asarray(x, float), np.asarray(y, float), rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=25)
+@settings(max_examples=80)
 @given(programs(("if", "while", "for", "range", "rows")))
 def test_a_random_program_is_the_same_traced(text: str) -> None:
     note(text)
@@ -153,7 +153,7 @@ def test_a_random_program_is_the_same_traced(text: str) -> None:
     assert_equal(run(function), function(*arguments()))
 
 
-@settings(max_examples=15)
+@settings(max_examples=30)
 @given(programs(("if", "for", "rows")))
 def test_so_is_its_gradient(text: str) -> None:
     note(text)

@@ -264,7 +264,7 @@ def test_the_environment_is_looked_at_in_each_call(monkeypatch: pytest.MonkeyPat
         seen.append(type(x))
         return x * 2
 
-    f, x = gc.jit(function), gc.tensor([1.0])
+    f, x = gc.jit(function, convert=False), gc.tensor([1.0])
     f(x)
     assert is_short(lambda: f(x))
     assert len(seen) == 1
