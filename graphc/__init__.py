@@ -58,6 +58,8 @@ _EXPORTS: Final[dict[str, str]] = {
     "while_loop": "graphc.frontends.control.loops",
     "fori_loop": "graphc.frontends.control.loops",
     "scan": "graphc.frontends.control.scan",
+    "checkpoint": "graphc.frontends.control.checkpoint",
+    "custom_vjp": "graphc.frontends.control.custom_vjp",
     # static
     **dict.fromkeys(_STATIC, "graphc.frontends.static"),
     # shared
@@ -179,7 +181,9 @@ if TYPE_CHECKING:
         average as average, corrcoef as corrcoef, cov as cov, cumulative_logsumexp as cumulative_logsumexp, diff as diff,
         interp as interp, quantile as quantile, trapezoid as trapezoid,
     )
+    from graphc.frontends.control.checkpoint import checkpoint as checkpoint
     from graphc.frontends.control.cond import cond as cond, switch as switch
+    from graphc.frontends.control.custom_vjp import custom_vjp as custom_vjp
     from graphc.frontends.control.loops import fori_loop as fori_loop, while_loop as while_loop
     from graphc.frontends.control.scan import scan as scan
     from graphc.frontends.debug.numerics import check_numerics as check_numerics

@@ -1,6 +1,7 @@
 """The database's records of control flow. A region's main operands have the record's dtype."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -128,8 +129,70 @@ def scan_errors() -> list[ErrorSample]:
     ]  # fmt: skip
 
 
+def barrier(rng: np.random.Generator, dtype: DType) -> Iterator[Sample]:
+    for shape in ((3,), (), (0, 2)):
+        yield Sample((random_array(rng, dtype, shape), random_array(rng, dtype, (2,))), gradient=0 not in shape)
+
+
+def checkpoint(rng: np.random.Generator, dtype: DType) -> Iterator[Sample]:
+    for size, saved in ((3, ()), (3, ("tanh", "mul")), (3, ("*",)), (0, ())):
+        operands = (random_array(rng, dtype, (size,)), random_array(rng, dtype, (size,)))
+        yield Sample(operands, {"graph": branch(2, dtype, size), "saved": saved}, gradient=size > 0)
+
+
+def checkpoint_errors() -> list[ErrorSample]:
+    x, graph = TensorType(float32, (3,)), {"graph": branch(0, float32, 3)}
+    return [
+        ErrorSample((x,), ArgumentError, "checkpoint takes 2 operands, 1 were given", graph),
+        ErrorSample((x, x.with_dtype(float64)), DTypeError, "checkpoint: operand 1 has type", graph),
+        ErrorSample((x, x.with_shape((2,))), ShapeError, "checkpoint: operand 1 has type", graph),
+    ]
+
+
+def with_gradient(dtype: DType, size: Dim) -> dict[str, Any]:
+    """x · y as a function of (w, x, y), of which w is a constant, with its true gradient."""
+    types = [TensorType(dtype, (size,))] * 3
+
+    def begin(name: str, count: int = 3) -> tuple[Builder, list[Value]]:
+        b = Builder(name)
+        return b, [b.parameter(t) for t in (types * 2)[:count]]
+
+    b, (_, x, y) = begin("product")
+    graph = b.finish([b.mul(x, y)])
+    b, (_, x, y) = begin("ahead")
+    forward = b.finish([b.mul(x, y), x, y])
+    if dtype.is_floating:
+        b, (_, x, y, g) = begin("back", 4)
+        backward = b.finish([b.mul(g, y), b.mul(g, x)])
+    else:
+        b, _ = begin("back")
+        backward = b.finish([])
+    return {"graph": graph, "forward": forward, "backward": backward, "constants": 1}
+
+
+def custom_vjp(rng: np.random.Generator, dtype: DType) -> Iterator[Sample]:
+    for size in (3, 0):
+        operands = tuple(random_array(rng, dtype, (size,)) for _ in range(3))
+        yield Sample(operands, with_gradient(dtype, size), gradient=size > 0)
+
+
+def custom_vjp_errors() -> list[ErrorSample]:
+    x, good = TensorType(float32, (3,)), with_gradient(float32, 3)
+    back = good["backward"]
+    fewer = back.replace(outputs=back.outputs[:1])
+    return [
+        ErrorSample((x, x), ArgumentError, "custom_vjp takes 3 operands", good),
+        ErrorSample((x, x, x), ArgumentError, "backward gives cotangents of types", {**good, "backward": fewer}),
+        ErrorSample((x, x, x), ArgumentError, "backward takes 4 operands, 5 were given", {**good, "constants": 2}),
+        ErrorSample((x, x, x), ArgumentError, "backward takes 3 operands, 4", {**good, "backward": good["graph"]}),
+    ]  # fmt: skip
+
+
 RECORDS = (
     OpRecord("cond", cond, ARITHMETIC, cond_errors),
     OpRecord("while_loop", while_loop, ARITHMETIC, while_errors),
     OpRecord("scan", scan, ARITHMETIC, scan_errors),
+    OpRecord("optimization_barrier", barrier, ARITHMETIC, lambda: [ErrorSample((), ArgumentError, "must be an operand")]),
+    OpRecord("checkpoint", checkpoint, ARITHMETIC, checkpoint_errors),
+    OpRecord("custom_vjp", custom_vjp, ARITHMETIC, custom_vjp_errors, gradient_operands=(1, 2)),
 )

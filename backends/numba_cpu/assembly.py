@@ -120,8 +120,8 @@ class Assembly:
 
     def _make_in_place(self, plan: Plan, slots: Slots, destinations: Sequence[int]) -> list[int]:
         """Let what makes each output write to its destination; gives the positions of the outputs that have to be copied."""
-        views = {step.results[0]: step.operands[0] for step in plan.steps if isinstance(step, ViewStep)}
-        made = {v for step in plan.steps if not isinstance(step, ViewStep) for v in step.results}
+        views = {v: o for step in plan.steps if _is_view(step) for v, o in zip(step.results, step.operands, strict=True)}
+        made = {v for step in plan.steps if not _is_view(step) for v in step.results}
         left: list[int] = []
         for k, (output, destination) in enumerate(zip(plan.graph.outputs, destinations, strict=True)):
             maker = output
@@ -149,6 +149,10 @@ class Assembly:
             _REGIONS[step.node.op.name](self, step.node, operands, [slots[v] for v in step.results])
             return
         results = tuple([self._of(v, slots) for v in step.results])
+        if isinstance(step, OpStep) and _is_view(step):
+            for operand, value, result in zip(operands, step.results, results, strict=True):
+                self.instructions.append(View(operand, result, value.type.shape, value.node.location))
+            return
         self.instructions.append(self._instruction(step, operands, results))
 
     def _instruction(
@@ -249,6 +253,11 @@ class Assembly:
 _REGIONS: Final[Mapping[str, Callable[[Assembly, Node, Sequence[int], Sequence[int]], None]]] = {
     "cond": Assembly.cond, "while_loop": Assembly.while_loop, "scan": Assembly.scan
 }  # fmt: skip
+
+
+def _is_view(step: KernelStep | OpStep | ViewStep) -> bool:
+    """Whether the results are the operands' buffers."""
+    return isinstance(step, ViewStep) or (isinstance(step, OpStep) and step.node.op.name == "optimization_barrier")
 
 
 def _is_update(output: Value, parameter: Value) -> bool:

@@ -165,7 +165,8 @@ def finish(context: Any, results: Sequence[Any], flows: Sequence[bool], written:
     for result in results:
         result.weak = False
     for result, flow in zip(results, flows, strict=False):
-        result._requires_grad = result._requires_grad and flow
+        if isinstance(result, Tracer):
+            result._requires_grad = result._requires_grad and flow
     for array, result in zip(written, results[len(results) - len(written) :], strict=True):
         context.write(array, result)
 

@@ -211,6 +211,11 @@ class Region:
         assert isinstance(converted, Tracer)
         return converted
 
+    def zeros(self, type_: TensorType) -> Tracer:
+        """Zeros of a type."""
+        context = self.context
+        return Tracer(context, context.builder.full(type_.shape, 0, type_.dtype))
+
     @property
     def written(self) -> list[Capture]:
         """The captures that the function changed in place."""

@@ -104,6 +104,8 @@ def run_passes(graph: Graph, passes: Pipeline, trace: Trace | None = None) -> Gr
         return passes.run(graph, verify=True)
     trace.graphs.append(graph)
     for each in passes.passes:
+        if not each.applies(graph):
+            continue
         graph = Pipeline(passes.name, (each,)).run(graph, trace=trace.records, verify=True)
         trace.graphs.append(graph)
     return graph

@@ -18,6 +18,7 @@ from graphc.ops import (
     indexing,
     movement,
     random,
+    recompute,
     reduction,
     sorting,
     special,
@@ -43,6 +44,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     random,
     control_flow,
     effects,
+    recompute,
 )
 
 

@@ -22,6 +22,10 @@ class Pass(ABC):
 
     name: ClassVar[str]
 
+    def applies(self, graph: Graph) -> bool:
+        """Whether there may be something to do; a pipeline leaves the pass out where not."""
+        return True
+
     def run(self, graph: Graph, record: Record | None = None) -> Graph:
         """``graph`` transformed, with the graphs that its nodes hold; ``record`` is told of each rewrite."""
         return transform_nested(graph, lambda g: self.transform(g, record))
@@ -29,6 +33,28 @@ class Pass(ABC):
     @abstractmethod
     def transform(self, graph: Graph, record: Record | None) -> Graph:
         """``graph`` transformed; the graphs that its nodes hold are done already."""
+
+
+@dataclass(frozen=True)
+class RegionPass(Pass):
+    """A pass for control flow, which a pipeline leaves out for graphs that have none."""
+
+    def applies(self, graph: Graph) -> bool:
+        return has_regions(graph)
+
+
+def has_regions(graph: Graph) -> bool:
+    """Whether ``graph``, or a graph that it holds, has ops with regions."""
+    stack, seen = [graph], {graph}
+    while stack:
+        for node in stack.pop().nodes():
+            if node.op.regions:
+                return True
+            for held in held_graphs(node.attributes):
+                if held not in seen:
+                    seen.add(held)
+                    stack.append(held)
+    return False
 
 
 def transform_nested(graph: Graph, transform: Callable[[Graph], Graph]) -> Graph:

@@ -22,7 +22,7 @@ from graphc.ops.effects import callback_key
 from graphc.passes.differentiate import differentiate
 from tests.op_db import NOT_APPLIED, RECORDS
 from tests.op_db_contraction import convolution
-from tests.op_db_control_flow import branch, counting, step
+from tests.op_db_control_flow import branch, counting, step, with_gradient
 from tests.op_db_core import callee
 from tests.op_db_reduction import windows
 from tests.op_record import assert_same, random_array
@@ -77,6 +77,9 @@ STRUCTURAL |= {
         ("f64[n]", "f64[n]", "f64[m, n]"),
         {"body": step(F64, N), "constants": 1, "carries": 1, "length": M, "reverse": True},
     ),
+    "optimization_barrier": (("f64[n]", "f64[n, m]"), {}),
+    "checkpoint": (("f64[n]", "f64[n]"), {"graph": branch(2, F64, N), "saved": ()}),
+    "custom_vjp": (("f64[n]", "f64[n]", "f64[n]"), with_gradient(F64, N)),
 }
 ELEMENTWISE = sorted(name for name, op in primitives().items() if op.elementwise)
 # Ops whose only sizes are those of a constant, or that have no results.
