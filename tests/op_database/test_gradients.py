@@ -43,6 +43,8 @@ def test_no_gradient_flows_where_the_record_says_so(record: OpRecord) -> None:
     primitive = get_primitive(record.name)
     if not any(d.is_inexact for d in record.dtypes) or record.name in ("constant", "iota"):
         pytest.skip("has no floating operand")
+    if record.name in ("print", "callback"):
+        pytest.skip("has no results, or refuses to have a gradient: tests/frontends/test_effects.py")
     dtype = next(d for d in record.dtypes if d.is_inexact)
     sample = samples(record, dtype)[0]
     b = Builder()

@@ -153,7 +153,7 @@ def test_a_random_program_is_the_same_traced(text: str) -> None:
     assert_equal(run(function), function(*arguments()))
 
 
-@settings(max_examples=30)
+@settings(max_examples=8)
 @given(programs(("if", "for", "rows")))
 def test_so_is_its_gradient(text: str) -> None:
     note(text)
