@@ -10,14 +10,18 @@ import numpy as np
 
 from graphc.errors import ArgumentError, BackendError
 from graphc.ir.graph import Graph, Node, Value
-from graphc.loops.plan import KernelStep, OpStep, Plan, ViewStep, make_plan
+from graphc.ir.types import TensorType
+from graphc.loops.plan import KernelStep, Plan, ProductStep, Step, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
 
 from .emit import emit
+from .emit_epilogue import SIGNATURE as EPILOGUE_SIGNATURE
+from .emit_epilogue import emit_epilogue, sum_in_result
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
+from .gemm.product import Epilogue
 from .kernels import ModuleNames, compile_kernel
 from .library import BLAS, LIBRARY, LibraryMaker
 from .structural import LOWERINGS as STRUCTURAL
@@ -61,12 +65,14 @@ def _blas_is_chosen() -> bool:
     return chosen == "blas"
 
 
-def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str | None = None) -> NativeKernel:
+def native_kernel(
+    source: KernelSource, *, fast_math: bool = False, shown: str | None = None, signature: Sequence[str] = SIGNATURE
+) -> NativeKernel:
     """Compile one kernel. ``shown`` is the text that dumps show, with comments that the compiled one lacks."""
     compiled = compile_kernel(
         source.source,
         source.name,
-        SIGNATURE,
+        signature,
         filename=f"<graphc kernel {source.name}>",
         fast_math=fast_math,
         namespace=NAMESPACE,
@@ -112,7 +118,7 @@ class _Assembly:
     def _slots(self, values: Sequence[Value]) -> tuple[int, ...]:
         return tuple([self._slot(v) for v in values])
 
-    def _instruction(self, step: KernelStep | OpStep | ViewStep) -> Instruction:
+    def _instruction(self, step: Step) -> Instruction:
         operands, results = self._slots(step.operands), self._slots(step.results)
         if isinstance(step, KernelStep):
             sources = emit(step.kernel)
@@ -121,6 +127,8 @@ class _Assembly:
                 native_kernel(s, fast_math=self.fast_math, shown=a.source) for s, a in zip(sources, shown, strict=True)
             ]
             return RunKernels(tuple(kernels), operands, results, sources[0].scratch)
+        if isinstance(step, ProductStep):
+            return self._product(step, operands, results)
         node = step.node
         if isinstance(step, ViewStep):
             return View(operands[0], results[0], node.types[0].shape, node.location)
@@ -129,6 +137,28 @@ class _Assembly:
         if node.op.name in self.library:
             return RunLibrary(node.op.name, self.library[node.op.name](node), operands, results)
         return self._structural(node, operands, results)
+
+    def _product(self, step: ProductStep, operands: tuple[int, ...], results: tuple[int, ...]) -> RunKernels:
+        """A product whose kernels call its epilogue. The sums are in a result's buffer until the epilogue replaces them."""
+        node, kernel = step.node, step.epilogue
+        end = len(operands) + len(results)
+        scratch: tuple[TensorType, ...] = ()
+        if step.keeps:
+            sums = end - 1
+        elif (place := sum_in_result(kernel)) is not None:
+            sums = len(operands) + place
+        else:
+            sums, scratch = end, (node.types[0],)
+        positions = [sums, *range(2, len(operands)), *range(len(operands), len(operands) + len(kernel.results))]
+        shown = emit_epilogue(kernel, positions, annotate=True).source
+        text = emit_epilogue(kernel, positions)
+        called = native_kernel(text, fast_math=self.fast_math, shown=shown, signature=EPILOGUE_SIGNATURE)
+        sources = lower_dot_general(
+            node.attributes, [v.type for v in node.inputs], node.types,
+            Epilogue(called.address, text.sizes), result=sums, scratch_at=end + len(scratch),
+        )  # fmt: skip
+        kernels = tuple([native_kernel(source, fast_math=self.fast_math) for source in sources])
+        return RunKernels(kernels, operands, results, (*scratch, *sources[0].scratch), called=(called,))
 
     def _structural(self, node: Node, operands: tuple[int, ...], results: tuple[int, ...]) -> RunKernels:
         lowering = LOWERINGS.get(node.op.name)

@@ -9,6 +9,7 @@ from graphc.dtypes import ALL, float32, float64
 from .adapter import noalias
 from .arithmetic import ARITHMETIC
 from .gemm.functions import GEMM_FUNCTIONS
+from .native_calls import CALL_EPILOGUE
 from .pointers import POINTERS
 from .scalar_namespace import namespace
 
@@ -18,6 +19,7 @@ NAMES: Final[dict[str, object]] = {
     **POINTERS,
     **GEMM_FUNCTIONS,
     "noalias": noalias,
+    "call_epilogue": CALL_EPILOGUE,
     **{dtype.short: dtype.numpy.type for dtype in ALL if dtype.kind in ("int", "uint") or dtype in (float32, float64)},
     "inf": float("inf"),
     "nan": float("nan"),

@@ -102,8 +102,8 @@ class Executable:
         return Stages(makers)
 
     def kernels(self) -> list[NativeKernel]:
-        """The compiled kernels, in the order in which they run."""
-        return [k for i in self.program.instructions if isinstance(i, RunKernels) for k in i.kernels]
+        """The compiled kernels, in the order in which they run, each step's followed by what they call."""
+        return [k for i in self.program.instructions if isinstance(i, RunKernels) for k in (*i.kernels, *i.called)]
 
     def _kernel_texts(self, stage: str) -> str:
         texts: dict[str, None] = {}

@@ -37,7 +37,8 @@ class RunKernels:
     """Call ``kernels`` in order, each with the buffers of operands, results and scratch.
 
     ``checks``: the kernels may report an index out of range in ``status``. ``op`` and ``location`` are for that error.
-    ``updates``: the result may be in the memory of the first operand, whose contents it then replaces.
+    ``updates``: the result may be in the memory of the first operand, whose contents it then replaces. ``called``: compiled
+    functions that the kernels call by their address.
     """
 
     kernels: tuple[NativeKernel, ...]
@@ -48,6 +49,7 @@ class RunKernels:
     op: str = ""
     location: Location | None = None
     updates: bool = False
+    called: tuple[NativeKernel, ...] = ()
 
 
 @dataclass(frozen=True)
