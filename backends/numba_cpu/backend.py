@@ -19,9 +19,9 @@ from graphc.runtime.program import Instruction, NativeKernel, Program, RunCheck,
 from .emit import emit
 from .emit_epilogue import SIGNATURE as EPILOGUE_SIGNATURE
 from .emit_epilogue import emit_epilogue, sum_in_result
+from .epilogue import Epilogue
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
-from .gemm.product import Epilogue
 from .kernels import ModuleNames, compile_kernel
 from .library import BLAS, LIBRARY, LibraryMaker
 from .structural import LOWERINGS as STRUCTURAL
@@ -153,7 +153,8 @@ class _Assembly:
         shown = emit_epilogue(kernel, positions, annotate=True).source
         text = emit_epilogue(kernel, positions)
         called = native_kernel(text, fast_math=self.fast_math, shown=shown, signature=EPILOGUE_SIGNATURE)
-        sources = lower_dot_general(
+        lower = lower_conv_general if node.op.name == "conv_general" else lower_dot_general
+        sources = lower(
             node.attributes, [v.type for v in node.inputs], node.types,
             Epilogue(called.address, text.sizes), result=sums, scratch_at=end + len(scratch),
         )  # fmt: skip

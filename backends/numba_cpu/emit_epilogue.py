@@ -17,7 +17,7 @@ A bias and a maximum, stored where the sums were::
     def epilogue_add_maximum(buffers, sizes, matrix, i_lo, i_hi, j_lo, j_hi):
         epilogue_add_maximum_part(pointer_f32(buffers[3]), pointer_f32(buffers[2]), sizes[0], …, j_hi)
 
-See ``gemm.product.Epilogue`` for who calls it.
+See :class:`.epilogue.Epilogue` for who calls it.
 """
 
 from __future__ import annotations

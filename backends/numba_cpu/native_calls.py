@@ -40,7 +40,7 @@ def call_kernel_type(context: Any, kernel: Any, operands: Any, sizes: Any, low: 
 def call_epilogue_type(
     context: Any, function: Any, buffers: Any, sizes: Any, matrix: Any, i_lo: Any, i_hi: Any, j_lo: Any, j_hi: Any
 ) -> Any:
-    """``call_epilogue(address, buffers, sizes, matrix, i_lo, i_hi, j_lo, j_hi)``; see ``gemm.product.Epilogue``."""
+    """``call_epilogue(address, buffers, sizes, matrix, i_lo, i_hi, j_lo, j_hi)``; see :class:`.epilogue.Epilogue`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         call_compiled(builder, arguments[0], list(arguments[1:]))

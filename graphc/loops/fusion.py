@@ -240,8 +240,9 @@ class _Partitioner:
     def _place_elementwise(self, node: Node) -> None:
         value = Value(node, 0)
         readers = self.readers.get(value, {})
-        lead = self._followers.leads.get(value)
-        if value not in self.demanded and not self._is_smaller(value, lead, readers):
+        leads = value in self._followers.leads
+        is_smaller = self._is_smaller(value, readers)
+        if value not in self.demanded and not is_smaller:
             if len(readers) == 1:
                 ((cluster, paths),) = readers.items()
                 if len(paths) == 1 and not self._repeats[next(iter(paths))] and cluster.ops < MAX_OPS:
@@ -252,7 +253,7 @@ class _Partitioner:
                     self._inline(node, cluster, paths)
                     cluster.why.append(f"computes {label(node)} again: cheaper than reading it")
                 return
-        host, region = self._host(value, lead is not None) or self._sibling(node) or (None, "point")
+        host, region = self._host(value, leads or is_smaller) or self._sibling(node) or (None, "point")
         if host is None:
             host = Cluster(self._level(value), node.types[0].shape, follows=self._followers.follows.get(value))
         host.stored[value] = region  # type: ignore[assignment]
@@ -261,11 +262,16 @@ class _Partitioner:
         self._inline(node, host, {_POINT if region == "point" else _BODY})
         self._offer(node, host, region)
 
-    def _is_smaller(self, value: Value, lead: Value | None, readers: Mapping[Cluster, set[int]]) -> bool:
-        """Whether others than an epilogue read ``value``, which is smaller than the result of the product before it."""
-        if lead is None or value.dtype.itemsize >= lead.dtype.itemsize:
+    def _is_smaller(self, value: Value, readers: Mapping[Cluster, set[int]]) -> bool:
+        """Whether to store ``value`` because it is smaller than the result of the product before it, as a mask is: others
+        than the epilogue then need not read that result."""
+        product = self._followers.follows.get(value)
+        if product is None or value.dtype.itemsize >= product.dtype.itemsize:
             return False
-        return any(cluster.body_shape is not None or paths != {_POINT} for cluster, paths in readers.items())
+        if len(readers) > 1 and self._host(value, True) is not None:
+            return True
+        is_read_apart = any(cluster.body_shape is not None or paths != {_POINT} for cluster, paths in readers.items())
+        return is_read_apart and value in self._followers.leads
 
     def _inline(self, node: Node, cluster: Cluster, paths: set[int]) -> None:
         cluster.ops += 1
@@ -273,11 +279,10 @@ class _Partitioner:
             for path in paths:
                 self._read(operand, cluster, path)
 
-    def _host(self, value: Value, is_lead: bool) -> tuple[Cluster, str] | None:
-        """A reader of ``value`` that computes it point by point and may store it for the others; a map where it leads out
-        of a product."""
+    def _host(self, value: Value, is_map: bool) -> tuple[Cluster, str] | None:
+        """A reader of ``value`` that computes it point by point and may store it for the others; ``is_map``: a map."""
         for cluster, paths in self.readers.get(value, {}).items():
-            if is_lead and cluster.body_shape is not None:
+            if is_map and cluster.body_shape is not None:
                 continue
             if len(paths) != 1 or cluster.ops >= MAX_OPS or self._level(value, cluster) > cluster.level:
                 continue
@@ -408,6 +413,9 @@ class _Partitioner:
     def _reason(self, value: Value) -> str:
         if value in self.demanded:
             return self.demanded[value][1]
+        readers = self.readers.get(value, {})
+        if self._is_smaller(value, readers):
+            return f"others read it, and it is smaller than what {label(self._followers.follows[value].node)} gives"
         return f"{len(self.readers.get(value, ()))} kernels read it, and it is not cheap"
 
     # Order of execution.

@@ -103,7 +103,7 @@ class Plan:
                 types = ", ".join(map(str, (v.type for v in step.results)))
                 text = f"{what} {step.node.op.name} -> {types or 'nothing'}"
                 if isinstance(step, ProductStep):
-                    text += f", the result of its epilogue\n{step.epilogue.describe()}"
+                    text += f" through its epilogue\n{step.epilogue.describe()}"
                 parts.append("\n".join([text, *(f"  why {reason}" for reason in getattr(step, "why", ()))]))
         return "\n\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""Which elementwise values follow a product of matrices, so that they can be computed where its result is made.
+"""Which elementwise values follow a product of matrices, or a convolution, and can be computed where its result is made.
 
 The maps after a product, a bias or an activation, are its *epilogue*: a backend runs them on each part of the result while
 that is in the cache, and what only they read is never written to memory. A value *follows* a product if it is computed from
@@ -15,11 +15,16 @@ from dataclasses import dataclass
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.kernel import Kernel
 
-PRODUCTS = frozenset(["dot_general"])
+PRODUCTS = frozenset(["dot_general", "conv_general"])
 
 
 def grid(node: Node) -> tuple[int, int]:
-    """How many of the result's axes, from the first, number matrices, and how many number matrices and rows."""
+    """How many of the result's axes, from the first, number matrices, and how many number matrices and rows.
+
+    Those of a convolution are the images; their rows are the channels.
+    """
+    if node.op.name == "conv_general":
+        return 1, 2
     batch = len(node.attributes["batch"][0])
     return batch, node.inputs[0].ndim - len(node.attributes["contract"][0])
 

@@ -182,3 +182,23 @@ def test_masks() -> None:
     (step,) = make_plan(graph).steps
     assert isinstance(step, ProductStep) and step.written[0].dtype is bool_
     agree(graph, (5, 3), (3, 7))
+
+
+def test_a_mask_is_stored_for_a_later_reader_in_place_of_the_sums() -> None:
+    """As the gradient of relu reads it: one byte an element instead of four, and the sums themselves are not kept."""
+
+    def function(b: Builder, x: Value, y: Value, bias: Value, w: Value) -> list[Value]:
+        sums = product(b, x, y)
+        total = b.add(sums, columns(b, bias, sums))
+        zero = b.broadcast_in_dim(b.constant(np.float32(0)), shape=sums.shape, dims=())
+        mask = b.le(total, zero)
+        after = product(b, b.select(mask, zero, total), w)
+        back = b.dot_general(after, w, contract=((1,), (1,)), batch=((), ()))
+        return [b.select(mask, zero, back)]
+
+    graph = graph_of(function, A, B, BIAS, TensorType(float32, (N, 5)))
+    first = make_plan(graph).steps[0]
+    assert isinstance(first, ProductStep) and not first.keeps
+    assert [v.dtype for v in first.written] == [float32, bool_]
+    assert "stores le (line 3): others read it, and it is smaller than what dot_general (line 3) gives" in first.epilogue.why
+    agree(graph, (4, 3), (3, 7), (7,), (7, 5))

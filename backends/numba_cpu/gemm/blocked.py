@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
 from graphc.backends.numba_cpu.gemm.blocking import Blocking, blocking, cache_sizes
 from graphc.backends.numba_cpu.gemm.host import HOST
-from graphc.backends.numba_cpu.gemm.product import NO_EPILOGUE, Epilogue, Product, ProductText, indented, nested
+from graphc.backends.numba_cpu.gemm.product import Product, ProductText, indented, nested
 from graphc.dtypes import DType, float32
 from graphc.ir.dims import dim_min
 from graphc.ir.types import TensorType

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from graphc.backends.numba_cpu.gemm.product import NO_EPILOGUE, Epilogue, Product, ProductText, indented
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
+from graphc.backends.numba_cpu.gemm.product import Product, ProductText, indented
 from graphc.loops.source import KernelSource
 
 COLUMNS: Final = 512

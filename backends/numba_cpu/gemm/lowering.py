@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
 from graphc.backends.numba_cpu.gemm.blocked import blocked_product
 from graphc.backends.numba_cpu.gemm.integers import integer_product
-from graphc.backends.numba_cpu.gemm.product import NO_EPILOGUE, Epilogue, Product, Strides
+from graphc.backends.numba_cpu.gemm.product import Product, Strides
 from graphc.backends.numba_cpu.gemm.vectors import matrix_vector, outer_product
 from graphc.backends.numba_cpu.structural.template import KernelText, carrier, linear, row_major_strides
 from graphc.dtypes import DType

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
+from graphc.backends.numba_cpu.epilogue import Epilogue
 from graphc.backends.numba_cpu.structural.template import Element
 from graphc.dtypes import DType
 from graphc.ir.dims import Dim, product
@@ -46,23 +46,6 @@ class Product:
     @property
     def result_size(self) -> Dim:
         return product((*self.batch, self.rows, self.columns))
-
-
-@dataclass(frozen=True)
-class Epilogue:
-    """What runs on each finished part of the result: the ``address`` of a native function, and the ``sizes`` it reads.
-
-    The function is ``f(buffers, sizes, matrix, i_lo, i_hi, j_lo, j_hi)``: rows ``[i_lo, i_hi)`` and columns ``[j_lo,
-    j_hi)`` of the matrix number ``matrix`` of the batch. ``buffers`` are those of the product's kernels. It is an
-    argument of those kernels, not text in them, so that every product shares the few that there are, which take long
-    to compile.
-    """
-
-    address: int = 0
-    sizes: tuple[Dim, ...] = ()
-
-
-NO_EPILOGUE: Final = Epilogue()
 
 
 @dataclass

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from graphc.backends.numba_cpu.gemm.product import NO_EPILOGUE, Epilogue, Product, ProductText, Strides, indented
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
+from graphc.backends.numba_cpu.gemm.product import Product, ProductText, Strides, indented
 from graphc.backends.numba_cpu.structural.template import Element
 from graphc.dtypes import float64
 from graphc.ir.dims import Dim

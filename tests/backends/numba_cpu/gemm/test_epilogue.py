@@ -140,6 +140,55 @@ def test_bits_do_not_depend_on_the_division(dtype: DType, m: int, n: int, k: int
         np.testing.assert_array_equal(in_pieces(graph, arrays, pieces)[0].view(np.uint8), whole.view(np.uint8))
 
 
+def convolved(b: Builder, x: Value, w: Value, groups: int = 1) -> Value:
+    spatial = x.ndim - 2
+    return b.conv_general(
+        x, w, strides=(1,) * spatial, padding=((1, 1),) * spatial, lhs_dilation=(1,) * spatial,
+        rhs_dilation=(1,) * spatial, groups=groups,
+    )  # fmt: skip
+
+
+def activated(dtype: DType, x: tuple[int, ...], w: tuple[int, ...], groups: int) -> Graph:
+    """A convolution, bias and activation, times a number an image, with the sums as a second output."""
+    b = Builder("g")
+    image, weights, bias = (b.parameter(TensorType(dtype, shape)) for shape in (x, w, (w[0],)))
+    sums = convolved(b, image, weights, groups)
+    scale = b.parameter(TensorType(dtype, sums.shape))
+    total = b.add(sums, spread(b, bias, sums, (1,)))
+    zero = spread(b, b.constant(np.zeros((), dtype.numpy)), sums, ())
+    return b.finish([b.mul(b.maximum(total, zero), scale), total])
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "groups"),
+    [
+        ((3, 4, 9, 11), (6, 4, 3, 3), 1),
+        ((2, 4, 40), (12, 2, 3), 2),
+        ((2, 6, 40), (6, 1, 3), 6),
+        ((1, 1, 1, 1), (1, 1, 1, 1), 1),
+        ((0, 3, 5, 5), (4, 3, 3, 3), 1),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [float32, bfloat16, int32], ids=str)
+def test_convolutions(dtype: DType, x: tuple[int, ...], w: tuple[int, ...], groups: int) -> None:
+    graph = activated(dtype, x, w, groups)
+    assert has_epilogue(graph)
+    judge(graph, inputs(graph), scale=3)
+
+
+@pytest.mark.parametrize(("x", "groups"), [((3, 4, 19, 21), 1), ((70, 4, 40, 40), 1), ((3, 8, 19, 21), 2)], ids=str)
+def test_bits_of_convolutions_do_not_depend_on_the_division(x: tuple[int, ...], groups: int) -> None:
+    b = Builder("g")
+    image, weights, bias = (b.parameter(TensorType(float32, shape)) for shape in (x, (16, 4, 3, 3), (16,)))
+    sums = convolved(b, image, weights, groups)
+    graph = b.finish([b.tanh(b.mul(b.add(sums, spread(b, bias, sums, (1,))), sums))])
+    arrays = inputs(graph)
+    whole = in_pieces(graph, arrays, 1)[0]
+    for pieces in (2, 3, 7):
+        np.testing.assert_array_equal(in_pieces(graph, arrays, pieces)[0], whole)
+
+
 def test_an_operand_that_the_map_reads_too() -> None:
     def function(b: Builder) -> Graph:
         x, y = (b.parameter(TensorType(float32, (40, 40))) for _ in range(2))
