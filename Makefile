@@ -10,7 +10,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 PYTEST := OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest --quiet --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint format types docs bench clean
+.PHONY: help demo test test-full test-cuda-sim test-cuda-ptx lint format types docs bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -40,6 +40,17 @@ test: $(VENV)/.installed  ## the test suite
 
 test-full: $(VENV)/.installed  ## the test suite with the long runs
 	GRAPHC_HYPOTHESIS_PROFILE=full $(PYTEST) $(ARGS)
+
+$(VENV)/.installed-cuda: $(VENV)/.installed
+	$(PIP) --editable '.[test,cuda]'
+	@touch $@
+
+# numba-cuda is in its simulator or compiles, for a whole process: so these are two runs.
+test-cuda-sim: $(VENV)/.installed-cuda  ## the CUDA kernels in numba-cuda's simulator; no GPU is needed
+	NUMBA_ENABLE_CUDASIM=1 $(PYTEST) -m 'simulator and not slow' tests/backends/numba_cuda $(ARGS)
+
+test-cuda-ptx: $(VENV)/.installed-cuda  ## the CUDA kernels as machine code for three architectures; no GPU is needed
+	$(PYTEST) -m 'not simulator and not slow' tests/backends/numba_cuda tests/cli/test_dump_cuda.py $(ARGS)
 
 docs: $(VENV)/.installed  ## run every example in README.md and docs/
 	$(RUN) -m pytest --quiet tests/docs $(ARGS)

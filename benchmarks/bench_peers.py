@@ -1,6 +1,6 @@
 """graphc beside PyTorch, torch.compile, JAX, PyTensor, NumPy and Numba: the workloads that the engine is judged by.
 
-    python benchmarks/bench_peers.py [--only softmax mlp_step] [--rounds 5] [--json results.json] [--plot results.png]
+    python benchmarks/bench_peers.py [--only softmax mlp_step] [--rounds 5] [--busy] [--json results.json] [--plot results.png]
 
 Each library has a process of its own for each number of threads. Results are compared with each other before anything
 is timed; then the processes take turns, so that a busy moment of the machine touches all of them. Printed are medians,
@@ -11,6 +11,7 @@ bandwidth and arithmetic set. Libraries that are not installed are left out: pip
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,17 @@ def measure(
     return row
 
 
+@contextlib.contextmanager
+def busy_core() -> Iterator[None]:
+    """Another process that computes all the time."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -121,6 +134,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often the libraries take turns")
     parser.add_argument("--seconds", type=float, default=0.25, help="of one turn")
     parser.add_argument("--calls", type=int, default=40, help="the most calls in one turn")
+    parser.add_argument("--busy", action="store_true", help="keep one core busy with something else meanwhile")
     parser.add_argument("--json", type=Path, help="write all results there")
     parser.add_argument("--plot", type=Path, help="write a picture there")
     return parser.parse_args()
@@ -138,7 +152,7 @@ def main() -> None:
     try:
         versions = {contender.name.split("@")[0]: contender.ask("version") for contender in contenders}
         print(", ".join(f"{name} {version}" for name, version in versions.items()))
-        with Progress(transient=True) as progress:
+        with busy_core() if arguments.busy else contextlib.nullcontext(), Progress(transient=True) as progress:
             for workload in progress.track([w for w in WORKLOADS if w.name in arguments.only], description="workloads"):
                 rows.append(measure(workload, contenders, limits, arguments))
     finally:
@@ -146,7 +160,7 @@ def main() -> None:
             contender.close()
     report.table(rows, [name for name in installed if name != report.OURS])
     if arguments.json:
-        report.write(arguments.json, report.as_json(rows, limits, versions))
+        report.write(arguments.json, report.as_json(rows, limits, versions) | {"busy": arguments.busy})
     if arguments.plot:
         report.plot(arguments.plot, rows)
 

@@ -72,10 +72,13 @@ class Context(Protocol):
         """Raise for an array whose graph is complete: nothing can be computed from it any more."""
 
     def guard(self, relation: str, lhs: Dim, rhs: Dim) -> None:
-        """Record that two sizes must be related so."""
+        """Record that two sizes must be related so. Raises ShapeError where they are known not to be."""
 
     def stop_gradient(self, x: Array) -> Array:
         """``x`` cut off from differentiation."""
+
+    def repetitions(self, operands: Sequence[Array]) -> Dim:
+        """How often an op on ``operands`` happens at once: by ``vmap``, for examples that share them."""
 
 
 class _State(threading.local):

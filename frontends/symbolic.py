@@ -7,25 +7,30 @@ each run, never constants.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype
-from graphc.errors import ConcretizationError, GradientError, InPlaceError, LeakedTracerError
+from graphc.errors import ConcretizationError, GradientError, GraphcError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype, show_shape
 from graphc.frontends.array.methods import ArrayMethods
-from graphc.frontends.dispatch import Array
+from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.grad_mode import mode
+from graphc.frontends.sizes import Size, Sizes, plain_size
 from graphc.frontends.storage import VIEW_OPS, Chain, Storage, ViewStep, apply_chain, write_through
 from graphc.ir.builder import complete_attributes
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, evaluate_dim, symbol, symbols_of
 from graphc.ir.graph import Value
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
-from graphc.locations import Location, current_location
+from graphc.locations import Location, current_location, is_internal_code
+from graphc.ops.core import concrete_attributes
 from graphc.passes.differentiate import backpropagate, gradient_builder
+from graphc.passes.push_forward import push_forward
 
 _UNKNOWN = object()
 
@@ -58,15 +63,30 @@ class Tracer(ArrayMethods):
 
     @property
     def type(self) -> TensorType:
-        return self._type
+        sizes = self.context.sizes
+        return self._type if sizes is None else sizes.type(self._type)
 
     @property
     def dtype(self) -> DType:
         return self._type.dtype
 
     @property
-    def shape(self) -> tuple[Dim, ...]:
-        return self._type.shape
+    def shape(self) -> tuple[Any, ...]:
+        """The sizes. A size that may differ from call to call is a :class:`~graphc.frontends.sizes.Size` to the user's code,
+        whose questions about it become guards, and an expression to graphc's own, which asks none that it does not mean."""
+        shape = self.type.shape
+        sizes = self.context.sizes
+        if sizes is None or self._type.is_concrete or is_internal_code(sys._getframe(1).f_code):
+            return shape
+        return sizes.shown(shape)
+
+    @property
+    def size(self) -> Any:
+        """The number of elements."""
+        size, sizes = self.type.size, self.context.sizes
+        if sizes is None or isinstance(size, int) or is_internal_code(sys._getframe(1).f_code):
+            return size
+        return Size(sizes, size)
 
     @property
     def device(self) -> str:
@@ -80,6 +100,8 @@ class Tracer(ArrayMethods):
         if self._storage.written != self._seen:
             self._seen = self._storage.written
             self._value = apply_chain(self._storage.value, self._chain, self.context.emit)
+        if self.context.sizes is not None and self._value.type != (type_ := self.type):  # sizes that a guard says are equal
+            self._value = self.context.emit("reshape", self._value, shape=type_.shape)
         return self._value
 
     @property
@@ -202,8 +224,11 @@ class GraphContext:
     """Builds one graph from array operations."""
 
     array_class: ClassVar[type[Tracer]] = Tracer  # what its arrays are
+    sizes: Sizes | None  # those that may differ from run to run, where there are some
 
     def __init__(self, name: str) -> None:
+        outer: Any = active_trace()
+        self.sizes = getattr(outer, "sizes", None)  # a graph within a traced function has that one's sizes
         self.builder = gradient_builder(name)
         self.builder.location = None
         self.name = name
@@ -228,6 +253,8 @@ class GraphContext:
             if value.context is not self:
                 self.foreign(value)
             return value
+        if isinstance(value, Size):
+            return self.number(value)
         if is_scalar(value):
             return self.literal(value, scalar_dtype(value), weak=True)
         if isinstance(value, np.generic):
@@ -238,27 +265,38 @@ class GraphContext:
             self.remember(value, known)
         return known
 
+    def number(self, size: Size) -> Tracer:
+        """A size as a number that the graph reads at run time, which yields in promotion as a Python int does."""
+        tracer = self.array_class(self, self.builder.emit_one("dimension", dim=plain_size(size)))
+        tracer.weak = True
+        return tracer
+
     def capture(self, value: Any) -> Tracer:
         """Make an eager tensor or ndarray an input of the graph."""
         if not isinstance(value, Array):
             array = np.asarray(value)
             if array is not value:
                 return self.literal(array, as_dtype(array.dtype))
-            parameter = self.builder.parameter(TensorType(as_dtype(array.dtype), array.shape), "", current_location())
+            type_ = self.captured_type(array, TensorType(as_dtype(array.dtype), array.shape))
+            parameter = self.builder.parameter(type_, "", current_location())
             return self._add_captured(value, parameter, False)
         tensor: Any = value
         storage = tensor._storage
         chain: Chain = tensor._chain
-        if not chain or storage is None:
-            parameter = self.builder.parameter(tensor.type, "", current_location())
-            return self._add_captured(tensor, parameter, False)
         base = self._bases.get(id(storage))
+        if storage is None or (not chain and (base is None or tensor.requires_grad)):
+            parameter = self.builder.parameter(self.captured_type(tensor, tensor.type), "", current_location())
+            return self._add_captured(tensor, parameter, False)
         if base is None:
             parameter = self.builder.parameter(storage.base_type, "", current_location())
             base = self._add_captured(tensor, parameter, True)
             self._bases[id(storage)] = base
             self._kept.append(storage)
         return self.seen_through(base, tensor)
+
+    def captured_type(self, source: Any, type_: TensorType) -> TensorType:
+        """The type of the parameter for ``source``, an array of ``type_``."""
+        return type_
 
     def seen_through(self, base: Tracer, tensor: Any) -> Tracer:
         """``tensor`` as the view of ``base`` that it is."""
@@ -369,7 +407,10 @@ class GraphContext:
                 hint="wrap the update in `with gc.no_grad():`, or write to a copy()",
             )
         storage = x._storage
-        storage.value = write_through(storage.value, x._chain, value.value, self.emit)
+        new = value.value
+        if new.type != x._type:  # sizes that a guard says are equal
+            new = self.emit("reshape", new, shape=x._type.shape)
+        storage.value = write_through(storage.value, x._chain, new, self.emit)
         storage.written += 1
         if value._requires_grad and not detached:
             x._requires_grad = True
@@ -389,6 +430,9 @@ class GraphContext:
 
     def stop_gradient(self, x: Any) -> Array:
         return self.view(self.lift(x), get_primitive("stop_gradient"), {})
+
+    def repetitions(self, operands: Sequence[Array]) -> Dim:
+        return 1
 
     # Gradients within the graph
 
@@ -431,6 +475,13 @@ class GraphContext:
         """The gradients of ``wrt`` as nodes of this graph; each keeps the line of the op it differentiates."""
         try:
             return backpropagate(self.builder, seeds, wrt, frontier=frontier)
+        finally:
+            self.builder.location = None
+
+    def tangents(self, seeds: Sequence[tuple[Value, Value]], wanted: Sequence[Value]) -> list[Value | None]:
+        """The tangents of ``wanted`` as nodes of this graph, given those of the values in ``seeds``."""
+        try:
+            return push_forward(self.builder, seeds, wanted)
         finally:
             self.builder.location = None
 
@@ -491,30 +542,51 @@ class GraphContext:
 
 
 def _reshapes_in_place(x: Tracer, shape: Sequence[Dim]) -> bool:
-    """Whether eager execution would make this reshape a view, given the views that ``x`` is seen through."""
+    """Whether eager execution would make this reshape a view, given the views that ``x`` is seen through.
+
+    An axis of size 1 makes more reshapes views. Where that decides, which size it was is a guard.
+    """
     if all(step.op in ("reshape", "stop_gradient") for step in x._chain):
         return True
     if [d for d in x.shape if d != 1] == [d for d in shape if d != 1]:  # axes of size 1 come and go, as for x[0]
         return True
-    dims = (*x._storage.base_type.shape, *x.shape, *shape)
-    if not all(isinstance(d, int) for d in dims):
+    sizes = x.context.sizes
+    examples = {} if sizes is None else sizes.examples
+    symbols = set(symbols_of((*x._storage.base_type.shape, *x.shape, *shape)))
+    if not symbols <= examples.keys():
         return False
-    base = x._storage.base_type.shape
-    strides: list[int] = []
-    step = 1
-    for size in reversed(base):
-        strides.insert(0, step)
-        step *= max(int(size.__index__()), 1)
-    array: Any = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), [int(s.__index__()) for s in base], strides)
-    for view in x._chain:
-        if view.op == "reshape":
-            array = array.reshape(dict(view.attributes)["shape"])
-        else:
-            array = get_primitive(view.op).evaluate(array, **dict(view.attributes))
+    answer = _has_strides(x, shape, examples)
+    for name in sorted(symbols):
+        for other in (2, 3) if examples[name] == 1 else (1,):
+            if sizes is not None and _has_strides(x, shape, {**examples, name: other}) not in (answer, None):
+                sizes.decide("==", symbol(name), 1)
+    return bool(answer)
+
+
+def _has_strides(x: Tracer, shape: Sequence[Dim], sizes: Mapping[str, int]) -> bool | None:
+    """Whether strides can express ``x`` under ``shape``; None where ``sizes`` do not fit the views."""
     try:
-        np.reshape(array, tuple(shape), copy=False)
+        base = [evaluate_dim(d, sizes) for d in x._storage.base_type.shape]
+        strides: list[int] = []
+        step = 1
+        for size in reversed(base):
+            strides.insert(0, step)
+            step *= max(size, 1)
+        array: Any = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), base, strides)
+        for view in x._chain:
+            attributes = concrete_attributes(get_primitive(view.op), dict(view.attributes), sizes)
+            array = (
+                array.reshape(attributes["shape"])
+                if view.op == "reshape"
+                else get_primitive(view.op).evaluate(array, **attributes)
+            )
+        wanted = tuple([evaluate_dim(d, sizes) for d in shape])
+        if array.size != math.prod(wanted):
+            return None
+    except (ValueError, GraphcError):
+        return None
+    try:
+        np.reshape(array, wanted, copy=False)
     except ValueError:
         return False
     return True
-
-

@@ -43,12 +43,26 @@ _EXPORTS: Final[dict[str, str]] = {
     "is_grad_enabled": "graphc.frontends.grad_mode",
     # tracing and transforms
     "jit": "graphc.frontends.tracing.jit",
+    "no_retrace": "graphc.frontends.tracing.history",
     "spec": "graphc.frontends.spec",
+    "make_repro": "graphc.frontends.tracing.repro",
+    "check_numerics": "graphc.frontends.debug.numerics",
     "grad": "graphc.frontends.transforms.gradient",
     "value_and_grad": "graphc.frontends.transforms.gradient",
     "vjp": "graphc.frontends.transforms.gradient",
+    "vmap": "graphc.frontends.transforms.batching",
+    **dict.fromkeys(("jvp", "linearize"), "graphc.frontends.transforms.forward"),
+    **dict.fromkeys(("jacobian", "jacfwd", "jacrev", "hessian", "hvp"), "graphc.frontends.transforms.jacobians"),
     "register_pytree": "graphc.frontends.pytree",
     "tree_map": "graphc.frontends.pytree",
+    # control flow
+    "cond": "graphc.frontends.control.cond",
+    "switch": "graphc.frontends.control.cond",
+    "while_loop": "graphc.frontends.control.loops",
+    "fori_loop": "graphc.frontends.control.loops",
+    "scan": "graphc.frontends.control.scan",
+    "checkpoint": "graphc.frontends.control.checkpoint",
+    "custom_vjp": "graphc.frontends.control.custom_vjp",
     # static
     **dict.fromkeys(_STATIC, "graphc.frontends.static"),
     # shared
@@ -125,7 +139,7 @@ if TYPE_CHECKING:
         tan as tan, tanh as tanh, true_divide as true_divide, trunc as trunc, where as where, xlogy as xlogy,
     )
     from graphc.frontends.array.indexing import (
-        nonzero as nonzero, put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis,
+        put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis,
     )
     from graphc.frontends.array.linalg import (
         cross as cross, dot as dot, inner as inner, kron as kron, matmul as matmul, matrix_norm as matrix_norm, matrix_power
@@ -162,6 +176,7 @@ if TYPE_CHECKING:
         logsumexp, max as max, mean as mean, median as median, min as min, nanmean as nanmean, nansum as nansum, norm as
         norm, prod as prod, std as std, sum as sum, var as var,
     )
+    from graphc.frontends.array.selection import nonzero as nonzero
     from graphc.frontends.array.sorting import (
         argsort as argsort, searchsorted as searchsorted, sort as sort, topk as topk, unique as unique, unique_all as
         unique_all, unique_counts as unique_counts, unique_inverse as unique_inverse, unique_values as unique_values,
@@ -170,6 +185,12 @@ if TYPE_CHECKING:
         average as average, corrcoef as corrcoef, cov as cov, cumulative_logsumexp as cumulative_logsumexp, diff as diff,
         interp as interp, quantile as quantile, trapezoid as trapezoid,
     )
+    from graphc.frontends.control.checkpoint import checkpoint as checkpoint
+    from graphc.frontends.control.cond import cond as cond, switch as switch
+    from graphc.frontends.control.custom_vjp import custom_vjp as custom_vjp
+    from graphc.frontends.control.loops import fori_loop as fori_loop, while_loop as while_loop
+    from graphc.frontends.control.scan import scan as scan
+    from graphc.frontends.debug.numerics import check_numerics as check_numerics
     from graphc.frontends.eager.create import is_tensor as is_tensor, tensor as tensor
     from graphc.frontends.eager.record import record as record
     from graphc.frontends.eager.tensor import Tensor as Tensor, gradients_of as gradients_of
@@ -187,8 +208,15 @@ if TYPE_CHECKING:
         name_scope, no_op as no_op, placeholder as placeholder, reset_default_graph as reset_default_graph,
         trainable_variables as trainable_variables, variables_initializer as variables_initializer,
     )
+    from graphc.frontends.tracing.history import no_retrace as no_retrace
     from graphc.frontends.tracing.jit import jit as jit
+    from graphc.frontends.tracing.repro import make_repro as make_repro
+    from graphc.frontends.transforms.batching import vmap as vmap
+    from graphc.frontends.transforms.forward import jvp as jvp, linearize as linearize
     from graphc.frontends.transforms.gradient import grad as grad, value_and_grad as value_and_grad, vjp as vjp
+    from graphc.frontends.transforms.jacobians import (
+        hessian as hessian, hvp as hvp, jacfwd as jacfwd, jacobian as jacobian, jacrev as jacrev,
+    )
     from graphc.ir.parser import parse as parse, parse_file as parse_file
     from graphc.runtime.threads import get_num_threads as get_num_threads, set_num_threads as set_num_threads
 # isort: on
@@ -201,6 +229,7 @@ def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     path = _EXPORTS[name]
+    import_module("graphc.tracebacks").install()
     if path.startswith(("graphc.frontends.", "graphc.ir.")):
         import_module("graphc.ops")  # primitives are known before anything is built of them
     if path.startswith("graphc.frontends."):

@@ -8,6 +8,8 @@ from graphc.passes.inline import Inline
 from graphc.passes.pipeline import Pipeline
 from graphc.passes.pipeline import pipeline as default_pipeline
 from graphc.passes.trace import PassTrace
+from graphc.runtime.compile_log import phase
+from graphc.runtime.program import NOTHING, Permissions
 from graphc.runtime.targets import Compiled, load_backend
 
 _UNOPTIMIZED = Pipeline("unoptimized", (Inline(),))
@@ -21,12 +23,13 @@ def compile_graph(
     fast_math: bool = False,
     pipeline: Pipeline | None = None,
     trace: PassTrace | None = None,
+    permissions: Permissions = NOTHING,
 ) -> Compiled:
     """``graph`` made to run on ``target``: "cpu" (Numba) or "reference" (NumPy, node by node).
 
     ``optimize=False`` lowers the graph as it is, with calls inlined. ``pipeline`` replaces the passes that ``target``
     has by default; ``trace`` collects what they did. ``fast_math`` allows changes that alter rounding, NaN or
-    infinities.
+    infinities. ``permissions``: what may be done to the memory of the inputs; only "cpu" makes use of it.
 
     Raises BackendError for an unknown target or what the target cannot do.
 
@@ -36,4 +39,8 @@ def compile_graph(
     backend = load_backend(target)
     if pipeline is None:
         pipeline = default_pipeline(target, fast_math=fast_math) if optimize else _UNOPTIMIZED
-    return backend.compile(pipeline.run(graph, trace=trace), fast_math=fast_math)
+    with phase("passes"):
+        optimized = pipeline.run(graph, trace=trace)
+    if permissions == NOTHING or target != "cpu":
+        return backend.compile(optimized, fast_math=fast_math)
+    return backend.compile(optimized, fast_math=fast_math, permissions=permissions)

@@ -11,7 +11,7 @@ import linecache
 import os
 import sys
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -25,6 +25,9 @@ class Location:
 
     __slots__ = ("_code", "_column", "_filename", "_function", "_lasti", "_line")
 
+    #: Whether what was made is part of the gradient of the line.
+    is_gradient: ClassVar[bool] = False
+
     def __init__(self, filename: str, line: int, column: int = 0, function: str = "") -> None:
         self._code: CodeType | None = None
         self._lasti = 0
@@ -37,6 +40,17 @@ class Location:
         self._code = frame.f_code
         self._lasti = frame.f_lasti
         return self
+
+    def of_gradient(self) -> Location:
+        """The same place, for what differentiation makes of it."""
+        if type(self) is not Location:
+            return self
+        other = GradientLocation.__new__(GradientLocation)
+        other._code, other._lasti = self._code, self._lasti
+        if self._code is None:
+            other._filename, other._line, other._column = self._filename, self._line, self._column
+            other._function = self._function
+        return other
 
     def _resolve(self) -> None:
         code = self._code
@@ -108,7 +122,15 @@ class Location:
         return hash((self.filename, self.line, self.column))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Location, (self.filename, self.line, self.column, self.function))
+        return (type(self), (self.filename, self.line, self.column, self.function))
+
+
+class GradientLocation(Location):
+    """The line whose gradient something is part of; see :meth:`Location.of_gradient`."""
+
+    __slots__ = ()
+
+    is_gradient: ClassVar[bool] = True
 
 
 class TextLocation(Location):

@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.mkdtemp(prefix="graphc-tests-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ["GRAPHC_CACHE_DIR"] = folder
+    os.environ["GRAPHC_COMPILE_PROCESSES"] = "0"  # the tests of that ask for some
     for name in ("GRAPHC_CACHE", "GRAPHC_CACHE_SIZE"):
         os.environ.pop(name, None)
 

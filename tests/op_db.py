@@ -2,11 +2,20 @@
 
 from types import MappingProxyType
 
-from tests import op_db_contraction, op_db_core, op_db_elementwise, op_db_indexing, op_db_movement, op_db_reduction
+from tests import (
+    op_db_contraction,
+    op_db_control_flow,
+    op_db_core,
+    op_db_elementwise,
+    op_db_indexing,
+    op_db_movement,
+    op_db_reduction,
+)
 from tests.op_record import OpRecord
 
 FAMILIES = (
-    op_db_core, op_db_elementwise, op_db_movement, op_db_reduction, op_db_indexing, op_db_contraction
+    op_db_core, op_db_elementwise, op_db_movement, op_db_reduction, op_db_indexing, op_db_contraction,
+    op_db_control_flow,
 )  # fmt: skip
 
 # `parameter` is declared with its type and never applied, so there is nothing to sample.

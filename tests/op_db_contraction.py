@@ -1,13 +1,15 @@
-"""The database's records of dot_general and conv_general."""
+"""The database's records of dot_general, conv_general and attention."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from graphc.dtypes import FLOATS, INTEGERS, DType, bool_, float32, float64
+from graphc.dtypes import FLOATS, INTEGERS, DType, bool_, float32, float64, int32
 from graphc.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from graphc.ir.dims import symbol
+from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
 from tests.op_record import ErrorSample, OpRecord, Sample, random_array, strided, transposed
 
@@ -127,7 +129,70 @@ def conv_general_errors() -> list[ErrorSample]:
     ]
 
 
+def attention(rng: np.random.Generator, dtype: DType) -> Iterator[Sample]:
+    def x(*shape: int) -> np.ndarray:
+        return random_array(rng, dtype, shape, -1, 1)
+
+    for causal in (False, True):
+        flag = {"causal": causal}
+        yield Sample((x(4, 3), x(5, 3), x(5, 2)), flag, gradient=True, label="matrices")
+        yield Sample((x(2, 3, 4), x(2, 2, 4), x(2, 2, 3)), flag, gradient=True, label="more queries than keys")
+        yield Sample((x(2, 1, 70, 16), x(2, 1, 70, 16), x(2, 1, 70, 32)), flag, label="whole vectors")
+        yield Sample((x(130, 5), x(67, 5), x(67, 7)), flag, label="blocks and rests")
+        yield Sample((x(3, 2), x(0, 2), x(0, 4)), flag, label="no keys")
+        yield Sample((x(0, 2), x(3, 2), x(3, 4)), flag, label="no queries")
+        yield Sample((x(3, 0), x(3, 0), x(3, 4)), flag, label="nothing to compare")
+        yield Sample((x(0, 3, 2), x(0, 3, 2), x(0, 3, 4)), flag, label="no matrices")
+        yield Sample((strided(x(3, 7)), transposed(x(5, 7)), strided(x(5, 6))), flag, label="strided")
+        k, v = x(100, 3), x(100, 2)
+        k[70, 1], v[99, 0], v[40, 1] = np.nan, np.nan, np.inf
+        yield Sample((x(90, 3), k, v), flag, edge=True, label="NaN")
+        q = np.ones((3, 2), dtype.numpy)
+        q[1], q[2] = -np.inf, np.inf
+        yield Sample((q, np.ones((80, 2), dtype.numpy), x(80, 3)), flag, edge=True, label="infinite scores")
+
+
+def attention_gradient(rng: np.random.Generator, dtype: DType) -> Iterator[Sample]:
+    forward = get_primitive("attention")
+    for sample in attention(rng, dtype):
+        out, lse = forward.evaluate(*sample.arrays, **sample.attributes)
+        cotangent = random_array(rng, dtype, out.shape, -1, 1)
+        delta = random_array(rng, dtype.compute, lse.shape, -1, 1)
+        yield replace(sample, arrays=(*sample.arrays, cotangent, lse, delta))
+
+
+def attention_errors(name: str, *more: TensorType) -> Callable[[], list[ErrorSample]]:
+    q, k, v = TensorType(float32, (2, 4, 3)), TensorType(float32, (2, 5, 3)), TensorType(float32, (2, 5, 6))
+    flag = {"causal": False}
+
+    def errors() -> list[ErrorSample]:
+        return [
+            ErrorSample((q,), ArgumentError, f"{name}: takes {3 + len(more)} operands, got 1", flag),
+            ErrorSample((q.with_dtype(int32), k, v, *more), DTypeError, f"{name}: takes floats, not int32", flag),
+            ErrorSample((q.with_dtype(float64), k, v, *more), DTypeError, "operands must have one dtype", flag),
+            ErrorSample((q, k.with_shape((2, 5, 4)), v, *more), ShapeError, "do not fit", flag),
+            ErrorSample((q, k, v.with_shape((2, 4, 6)), *more), ShapeError, "do not fit", flag),
+            ErrorSample((q.with_shape((1, 4, 3)), k, v, *more), ShapeError, "do not fit", flag),
+            *(
+                ErrorSample((q, k, v, *more[:i], X, *more[i + 1 :]), ShapeError, "is f32.3, 4., but .* need", flag)
+                for i in range(len(more))
+            ),
+        ]
+
+    return errors
+
+
+ATTENDED = (TensorType(float32, (2, 4, 6)), TensorType(float32, (2, 4)), TensorType(float32, (2, 4)))
+
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord("dot_general", dot_general, NUMBERS, dot_general_errors, tolerance=PRODUCTS),
     OpRecord("conv_general", conv_general, NUMBERS, conv_general_errors, tolerance=PRODUCTS),
+    OpRecord("attention", attention, FLOATS, attention_errors("attention"), tolerance=PRODUCTS),
+    OpRecord(
+        "attention_gradient",
+        attention_gradient,
+        FLOATS,
+        attention_errors("attention_gradient", *ATTENDED),
+        tolerance=PRODUCTS,
+    ),
 )

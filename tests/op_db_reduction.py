@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dtypes import ALL, FLOATS, INTEGERS, DType, bool_, float32
-from graphc.errors import ArgumentError, AxisError, DTypeError
+from graphc.dtypes import ALL, FLOATS, INTEGERS, DType, bool_, float32, float64
+from graphc.errors import ArgumentError, AxisError, DTypeError, ShapeError
+from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
 from tests.op_record import (
     ErrorSample,
@@ -17,6 +18,7 @@ from tests.op_record import (
     random_array,
     strided,
     transposed,
+    type_of,
 )
 
 NUMBERS = (*INTEGERS, *FLOATS)
@@ -198,6 +200,39 @@ def record(name: str, samples: Samples, dtypes: tuple[DType, ...], errors: Any, 
     return OpRecord(name, samples, dtypes, errors, **fields)
 
 
+def select_and_scatter(rng: np.random.Generator, dtype: DType) -> Iterator[Sample]:
+    op = get_primitive("reduce_window_max")
+
+    def sample(x: np.ndarray, select: str, attributes: Mapping[str, Any], **fields: Any) -> Sample:
+        (windows_type,) = op.infer((type_of(x),), **attributes)
+        source = random_array(rng, dtype, [int(n) for n in windows_type.shape])
+        return Sample((x, source), {"select": select, **attributes}, **fields)
+
+    for select in ("max", "min"):
+        for case in over_windows(False)(rng, dtype):
+            fields = {"edge": case.edge, "gradient": case.gradient, "label": case.label}
+            yield sample(case.arrays[0], select, case.attributes, **fields)
+    beside = windows((1, 1, 2, 2), (1, 1, 2, 2))
+    yield sample(random_array(rng, dtype, (2, 3, 4, 38)), "max", beside, label="side by side, many")
+    yield sample(random_array(rng, dtype, (1, 2, 7, 23)), "min", windows((1, 1, 3, 3), (1, 1, 3, 3)), label="a rest")
+    yield sample(random_array(rng, dtype, (4, 10), 0, 2).round(), "max", windows((2, 2), (2, 2)), label="ties")
+    if dtype.is_floating:
+        yield sample(np.resize(edge_values(dtype), (6, 18)), "max", windows((2, 2), (2, 2)), edge=True)
+        yield sample(np.resize(edge_values(dtype), (6, 18)), "min", windows((3, 1), (3, 1)), edge=True)
+
+
+def select_and_scatter_errors() -> list[ErrorSample]:
+    ok = {"select": "max", **windows((2, 2))}
+    source = X.with_shape((2, 3))
+    return [
+        ErrorSample((X,), ArgumentError, "select_and_scatter: takes 2 operands, got 1", ok),
+        ErrorSample((X, source), ArgumentError, 'select must be "max" or "min"', {**ok, "select": "sum"}),
+        ErrorSample((X, X), ShapeError, r"source is f32\[3, 4\], but the windows over .* need f32\[2, 3\]", ok),
+        ErrorSample((X, source.with_dtype(float64)), ShapeError, "source is f64", ok),
+        ErrorSample((X, source), ArgumentError, "window needs 2 entries", {**ok, "window": (2,)}),
+    ]
+
+
 def window_record(name: str, samples: Samples, **fields: Any) -> OpRecord:
     return OpRecord(name, samples, NUMBERS, over_windows_errors(name), **fields)
 
@@ -221,4 +256,12 @@ RECORDS: tuple[OpRecord, ...] = (
     window_record("reduce_window_min", over_windows(False)),
     window_record("reduce_window_argmax", over_windows(False), differentiable=False),
     window_record("reduce_window_argmin", over_windows(False), differentiable=False),
+    OpRecord(
+        "select_and_scatter",
+        select_and_scatter,
+        NUMBERS,
+        select_and_scatter_errors,
+        tolerance=SUMS,
+        gradient_operands=(1,),
+    ),
 )

@@ -16,7 +16,7 @@ PACKAGE_DIRS: Final = {"graphc": "graphc", "graphc.frontends": "frontends", "gra
 # Bottom up; a layer may import from the layers before its own row. Layers in one row are strangers, but for the first
 # row, whose modules may import each other.
 LAYERS: Final = (
-    {"version", "errors", "locations", "dtypes"},
+    {"version", "errors", "locations", "dtypes", "tracebacks"},
     {"ir"},
     {"ops"},
     {"rewrite"},
@@ -40,7 +40,7 @@ FRONTENDS_APART: Final[dict[str, set[str]]] = {
 }
 
 # Imports inside functions are for what is heavy or optional; the CLI also loads its commands so.
-HEAVY: Final = {"numba", "llvmlite", "ml_dtypes", "rich", "matplotlib", "tqdm", "torch", "scipy"}
+HEAVY: Final = {"numba", "cuda", "llvmlite", "ml_dtypes", "rich", "matplotlib", "tqdm", "torch", "scipy"}
 LOADS_LAZILY: Final = {"cli"}
 
 NUMBA_INTERNALS: Final = ("numba.core", "numba.np", "numba.cpython", "numba.misc", "numba.parfors")

@@ -17,12 +17,12 @@ def test_an_error_says_what_where_and_what_to_do() -> None:
     assert str(error).splitlines()[0] == "sizes 3 and 4 differ"
     assert re.search(r"\n  at .*test_errors\.py:\d+, in test_an_error_says", str(error))
     assert 'error = ShapeError("sizes 3 and 4 differ", hint="pad the second")' in str(error)
-    assert str(error).endswith("\n  fix: pad the second")
+    assert str(error).endswith("\n  fix: pad the second\n  code: GC101 (graphc explain GC101)")
     assert error.message == "sizes 3 and 4 differ"
 
 
 def test_an_error_without_hint_and_location_is_its_message() -> None:
-    assert str(ShapeError("message", location=UNKNOWN)) == "message"
+    assert str(ShapeError("message", location=UNKNOWN)) == "message\n  code: GC101 (graphc explain GC101)"
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)

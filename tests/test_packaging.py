@@ -30,6 +30,12 @@ def source_modules() -> set[str]:
     return {installed_name(path) for folder in FOLDERS.values() for path in (ROOT / folder).rglob("*.py")}
 
 
+def error_pages() -> set[str]:
+    """The pages that `graphc explain` prints, inside a wheel."""
+    folder = ROOT / "docs" / "errors"
+    return {f"graphc/error_pages/{path.name}" for path in [*folder.glob("GC*.md"), folder / "__init__.py"]}
+
+
 def run_python(code: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -48,6 +54,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, output = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for folder in FOLDERS.values():
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "docs" / "errors", source / "docs" / "errors")
     for path in (ROOT / name for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")):
         if path.exists():
             shutil.copy(path, source)
@@ -64,7 +71,7 @@ def test_the_package_list_is_the_tree() -> None:
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     listed = config["options"]["packages"].split()
     found = {name.rpartition("/")[0].replace("/", ".") for name in source_modules()}
-    assert sorted(listed) == sorted(found)
+    assert sorted(listed) == sorted([*found, "graphc.error_pages"])
     without_init = [name for name in found if f"{name.replace('.', '/')}/__init__.py" not in source_modules()]
     assert not without_init
 
@@ -72,7 +79,7 @@ def test_the_package_list_is_the_tree() -> None:
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert names == source_modules() | {"graphc/py.typed"}
+    assert names == source_modules() | error_pages() | {"graphc/py.typed"}
 
 
 def test_the_wheel_imports_on_its_own(wheel: Path, tmp_path: Path) -> None:

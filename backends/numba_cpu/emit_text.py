@@ -22,9 +22,12 @@ class Text:
         self.kernel, self.name, self.annotate, self.scratch = kernel, name, annotate, tuple(scratch)
         self.lines: list[str] = []
         self.depth = 1
-        count = len(kernel.operands)
-        self.parameters = [f"in{i}" for i in range(count)] + [f"out{i}" for i in range(len(kernel.results))]
-        self.buffers = [*self.parameters, *(f"row{i}" for i in range(len(kernel.rows)))]
+        over = dict(kernel.overwrites)
+        operands = [f"inout{i}" if i in over.values() else f"in{i}" for i in range(len(kernel.operands))]
+        results = [operands[over[i]] if i in over else f"out{i}" for i in range(len(kernel.results))]
+        self.parameters = list(dict.fromkeys(operands + results))
+        self.types = [*kernel.operands, *(type_ for i, type_ in enumerate(kernel.results) if i not in over), *self.scratch]
+        self.buffers = [*operands, *results, *(f"row{i}" for i in range(len(kernel.rows)))]
 
     def line(self, text: str) -> None:
         self.lines.append("    " * self.depth + text)
@@ -37,10 +40,9 @@ class Text:
         self.depth -= 1
 
     def finish(self, extent: Dim) -> KernelSource:
-        types = (*self.kernel.operands, *self.kernel.results, *self.scratch)
         names = [*self.parameters, *(f"tmp{i}" for i in range(len(self.scratch)))]
         sizes = [name for name, _ in self.kernel.sizes]
-        pointers = [f"pointer_{t.dtype.short}(buffers[{i}])" for i, t in enumerate(types)]
+        pointers = [f"pointer_{t.dtype.short}(buffers[{i}])" for i, t in enumerate(self.types)]
         arguments = [*pointers, *(f"sizes[{i}]" for i in range(len(sizes))), "lo", "hi"]
         source = "\n".join(
             [

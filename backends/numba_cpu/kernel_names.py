@@ -12,12 +12,14 @@ from .gemm.functions import GEMM_FUNCTIONS
 from .native_calls import CALL_EPILOGUE
 from .pointers import POINTERS
 from .scalar_namespace import namespace
+from .window_rows import WINDOW_FUNCTIONS
 
 NAMES: Final[dict[str, object]] = {
     **namespace(),
     **ARITHMETIC,
     **POINTERS,
     **GEMM_FUNCTIONS,
+    **WINDOW_FUNCTIONS,
     "noalias": noalias,
     "call_epilogue": CALL_EPILOGUE,
     **{dtype.short: dtype.numpy.type for dtype in ALL if dtype.kind in ("int", "uint") or dtype in (float32, float64)},

@@ -14,12 +14,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from time import perf_counter
 from typing import Final, NamedTuple, Protocol, cast
 
+from graphc.backends.numba_cpu.compile_pool import FEWEST, Request, compile_ahead
 from graphc.backends.numba_cpu.fingerprint import kernel_key
 from graphc.backends.numba_cpu.loader import LoadError, load_object
 from graphc.backends.numba_cpu.object_file import undefined_symbols
 from graphc.backends.numba_cpu.signature import ctypes_type
+from graphc.runtime.compile_log import COMPILED, DISK, MEMORY, note_kernel
 from graphc.runtime.disk_cache import Entry, disk_cache
 
 _PACKAGE: Final = "graphc.backends.numba_cpu"
@@ -108,6 +111,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.kernels: dict[_Key, CompiledKernel] = {}
+        self.compiled = 0  # how often something was compiled
         self.lock = threading.RLock()
 
     def before_fork(self) -> None:
@@ -152,13 +156,40 @@ def compile_kernel(
     key = _Key(source, name, tuple(signature), fast_math)
     kernel = _process.kernels.get(key)
     if kernel is not None:
+        note_kernel(name, MEMORY, 0.0)
         return kernel
     with _process.lock:
         kernel = _process.kernels.get(key)
         if kernel is None:
+            start = perf_counter()
+            compiled = _process.compiled
             kernel = _obtain(key, filename, namespace)
             _process.kernels[key] = kernel
+            note_kernel(name, DISK if _process.compiled == compiled else COMPILED, perf_counter() - start)
+        else:
+            note_kernel(name, MEMORY, 0.0)
     return kernel
+
+
+def compile_several(requests: Sequence[Request]) -> None:
+    """Compile those of ``requests`` that are neither in this process nor on disk, beside other processes where that pays."""
+    cache = disk_cache()
+    if cache is None:
+        return
+    missing: list[Request] = []
+    for request in dict.fromkeys(requests):
+        source, name, signature, _, fast_math, module = request
+        if _Key(source, name, signature, fast_math) not in _process.kernels:
+            key = kernel_key(source, name, signature, fast_math, module)
+            if key is not None and not cache.path(key).exists():
+                missing.append(request)
+    if len(missing) >= FEWEST:
+        compile_ahead(missing, _compile_request)
+
+
+def _compile_request(request: Request) -> None:
+    source, name, signature, filename, fast_math, module = request
+    compile_kernel(source, name, signature, filename=filename, fast_math=fast_math, namespace=ModuleNames(module))
 
 
 def _obtain(key: _Key, filename: str, namespace: Names) -> CompiledKernel:
@@ -182,6 +213,7 @@ _unread_slot = (ctypes.c_int64 * 2)()
 
 
 def _compile(key: _Key, filename: str, namespace: Names) -> NativeCode:
+    _process.compiled += 1
     names = namespace.load() if isinstance(namespace, ModuleNames) else namespace
     adapter = import_module(f"{_PACKAGE}.adapter")
     return cast(

@@ -34,16 +34,26 @@ def scalar_functions() -> Mapping[str, Any]:
 
 def python_twins() -> Mapping[str, Callable[..., Any]]:
     """The interpreter's version of every public scalar function registered so far; takes and returns NumPy scalars."""
-    twins: dict[str, Callable[..., Any]] = {}
+    return retargeted(PYTHON_TWINS, _quiet)
+
+
+def retargeted(intrinsics: Mapping[str, Any], make: Callable[[FunctionType], Any]) -> Mapping[str, Any]:
+    """Every public scalar function registered so far, made anew for another target.
+
+    ``make`` gets a plain function with the same code, whose names mean what ``intrinsics`` says, and other scalar functions
+    what ``make`` made of them.
+    """
+    made: dict[str, Any] = {}
     scopes: list[dict[str, Any]] = []
     for name, dispatcher in _scalar_functions.items():
         original: FunctionType = dispatcher.py_func
-        scope = {**original.__globals__, **PYTHON_TWINS}
+        scope = {**original.__globals__, **intrinsics}
         scopes.append(scope)
-        twins[name] = _quiet(FunctionType(original.__code__, scope, name, original.__defaults__))
+        made[name] = make(FunctionType(original.__code__, scope, name, original.__defaults__))
+    replaced = {name: function for name, function in made.items() if name not in intrinsics}
     for scope in scopes:
-        scope.update(twins)
-    return {name: twin for name, twin in twins.items() if not name.startswith("_")}
+        scope.update(replaced)
+    return {name: function for name, function in replaced.items() if not name.startswith("_")}
 
 
 def _quiet(function: FunctionType) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
 """The native loop that runs a tape: from one kernel to the next without Python in between.
 
-Layouts are those of :mod:`graphc.runtime.tape`. A range that is worth it is divided into pieces, which TBB's threads take;
-each piece has a status of its own, and the first piece that fails is the one reported, so errors are the same for any
-number of threads.
+Layouts are those of :mod:`graphc.runtime.tape`. A range that is worth it is divided into pieces, which TBB's threads take
+(or Python's, where there is no TBB); each piece has a status of its own, and the first piece that fails is the one reported,
+so errors are the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -11,11 +11,23 @@ import functools
 import os
 from typing import Final
 
-from graphc.runtime.tape import PROCESS, STATUS_WORDS, ArrayLayout, Failure, Field, Shared, Task, Walk, Word
+from graphc.runtime.tape import (
+    PROCESS,
+    SEGMENT_BYTES,
+    STATUS_WORDS,
+    ArrayLayout,
+    Failure,
+    Field,
+    Operation,
+    Shared,
+    Task,
+    Walk,
+    Word,
+)
 
+from . import python_threads, tbb
 from .entry import builtin_walk
 from .kernels import ModuleNames, compile_kernel
-from .tbb import parallel_for_address
 
 NAMESPACE: Final = ModuleNames("walker_names")
 
@@ -23,6 +35,7 @@ PIECES_PER_THREAD: Final = 4  # so that a thread which is held up delays the oth
 
 SOURCE: Final = f"""
 def run_pieces(arguments, counts, task):
+    task[{Task.STARTED:d}] = 1
     for piece in range(arguments[0], arguments[0] + counts[0]):
         low = piece * task[{Task.CHUNK:d}]
         high = min(low + task[{Task.CHUNK:d}], task[{Task.EXTENT:d}])
@@ -61,6 +74,88 @@ def matches(guard_address, count, ndarray, table, arrays):
     return guard_address
 
 
+@noalias
+def copy_bytes(target, source, count):
+    for i in range(count):
+        target[i] = source[i]
+
+
+@noalias
+def selected(address, size, is_signed):
+    data = pointer_u8(address)
+    value = 0
+    for i in range(size):
+        value |= (data[i] & 255) << (8 * i)
+    if is_signed != 0:
+        shift = 64 - 8 * size
+        return (value << shift) >> shift
+    if value < 0:
+        return {(1 << 63) - 1}
+    return value
+
+
+@noalias
+def control(block, table, status, entry, begin):
+    kind = entry[{Field.KERNEL:d}]
+    rest = {Field.COUNT:d}
+    if kind == {Operation.CHECK:d}:
+        if pointer_u8(table[entry[rest]])[0] != 0:
+            return begin
+        status[0] = {Failure.CHECK:d}
+        block[{Word.FAILED:d}] = entry[{Field.NUMBER:d}]
+        return 0
+    if kind == {Operation.COPY:d}:
+        source = table[entry[rest]]
+        target = table[entry[rest + 1]]
+        if source != target:
+            copy_bytes(pointer_u8(target), pointer_u8(source), entry[{Field.SIZES:d}])
+        return begin
+    if kind == {Operation.GOTO:d}:
+        return begin + entry[{Field.EXTENT:d}]
+    if kind == {Operation.CHOOSE:d}:
+        index = selected(table[entry[rest]], entry[{Field.SIZES:d}], entry[{Field.PIECES:d}])
+        index = min(max(index, 0), entry[{Field.BUFFERS:d}] - 2)
+        return begin + entry[rest + 1 + index]
+    if kind == {Operation.BEGIN:d}:
+        table[entry[rest]] = 0
+        for i in range(entry[{Field.SIZES:d}]):
+            place = rest + 1 + 3 * i
+            table[entry[place]] = table[entry[place + 1]] + entry[place + 2]
+        if entry[{Field.EXTENT:d}] == 0:
+            return begin + entry[{Field.ALIGN:d}]
+        return begin
+    if kind == {Operation.END:d}:
+        steps = table[entry[rest]] + 1
+        table[entry[rest]] = steps
+        swaps = rest + 3
+        moves = swaps + 2 * entry[{Field.SIZES:d}]
+        advances = moves + 2 * entry[{Field.PIECES:d}]
+        for i in range(entry[{Field.PIECES:d}]):
+            table[entry[moves + 2 * i]] = table[entry[moves + 2 * i + 1]]
+        for i in range(entry[{Field.SIZES:d}]):
+            one = entry[swaps + 2 * i]
+            other = entry[swaps + 2 * i + 1]
+            address = table[one]
+            table[one] = table[other]
+            table[other] = address
+        for i in range(entry[rest + 2]):
+            table[entry[advances + 2 * i]] += entry[advances + 2 * i + 1]
+        if steps == entry[{Field.EXTENT:d}]:
+            return begin
+        begin += entry[{Field.ALIGN:d}]
+        block[{Word.BUDGET:d}] -= entry[rest + 1]
+        if block[{Word.BUDGET:d}] >= 0:
+            return begin
+        block[{Word.BUDGET:d}] = {SEGMENT_BYTES}
+        block[{Word.RESUME:d}] = begin
+        status[0] = {Failure.PAUSE:d}
+        return 0
+    block[{Word.RESUME:d}] = begin
+    block[{Word.FAILED:d}] = entry[{Field.NUMBER:d}]
+    status[0] = {Failure.LIBRARY:d}
+    return 0
+
+
 def walk(block_address, begin, end, arrays):
     block = pointer_i64(block_address)
     table = pointer_i64(block[{Word.TABLE:d}])
@@ -85,10 +180,9 @@ def walk(block_address, begin, end, arrays):
         count = entry[{Field.BUFFERS:d}]
         begin += 8 * ({Field.COUNT:d} + count)
         kernel = entry[{Field.KERNEL:d}]
-        if kernel == 0:
-            if pointer_u8(table[entry[{Field.COUNT:d}]])[0] == 0:
-                status[0] = {Failure.CHECK:d}
-                block[{Word.FAILED:d}] = entry[{Field.NUMBER:d}]
+        if kernel < {Operation.COUNT:d}:
+            begin = control(block, table, status, entry, begin)
+            if begin == 0:
                 return
             continue
         for place in range(count):
@@ -120,7 +214,15 @@ def walk(block_address, begin, end, arrays):
             bounds[1] = pieces
             bounds[2] = 1
             process[{Shared.USED:d}] = 1
+            task[{Task.STARTED:d}] = 0
+            task[{Task.INTERRUPTED:d}] = 0
             call_parallel_for(parallel, bounds, task, threads)
+            if task[{Task.STARTED:d}] == 0:  # an interrupt came before the loop
+                call_pieces(process[{Shared.PIECES:d}], bounds, pointer_i64(block_address + 8 * ({Word.RANGE:d} + 1)), task)
+            if task[{Task.INTERRUPTED:d}] != 0:
+                status[0] = {Failure.INTERRUPTED:d}
+                block[{Word.FAILED:d}] = entry[{Field.NUMBER:d}]
+                return
         for piece in range(pieces):
             if status[piece * {STATUS_WORDS}] != 0:
                 for word in range({STATUS_WORDS}):
@@ -136,7 +238,7 @@ def walk() -> Walk:
     pieces = compile_kernel(SOURCE, "run_pieces", ("i64*", "i64*", "i64*"), filename="<graphc tape>", namespace=NAMESPACE)
     loop = compile_kernel(SOURCE, "walk", ("i64", "i64", "i64", "i64"), filename="<graphc tape>", namespace=NAMESPACE)
     PROCESS[Shared.PIECES] = pieces.address
-    PROCESS[Shared.PARALLEL_FOR] = parallel_for_address()
+    PROCESS[Shared.PARALLEL_FOR] = tbb.parallel_for_address() or python_threads.parallel_for_address()
     return builtin_walk(loop.address)
 
 

@@ -19,6 +19,14 @@ _i32, _i64 = ir.IntType(32), ir.IntType(64)
 _i64_pointer = _i64.as_pointer()
 
 
+def call_pieces_type(context: Any, address: Any, arguments: Any, counts: Any, task: Any) -> Any:
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        call_compiled(builder, arguments[0], list(arguments[1:]))
+        return target.get_dummy_value()
+
+    return types.void(types.int64, _WORDS, _WORDS, _WORDS), generate
+
+
 def call_parallel_for_type(context: Any, function: Any, bounds: Any, task: Any, threads: Any) -> Any:
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function, bounds, task, threads = arguments
@@ -51,6 +59,7 @@ NAMES: Final[dict[str, object]] = {
     **{name: POINTERS[name] for name in ("pointer_i64", "pointer_i32", "pointer_u8")},
     "noalias": noalias,
     "call_kernel": CALL_KERNEL,
+    "call_pieces": intrinsic(call_pieces_type),
     "call_parallel_for": intrinsic(call_parallel_for_type),
 }
 """What the text of the native loop may name."""

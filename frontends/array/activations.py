@@ -32,6 +32,7 @@ from graphc.frontends.array.movement import split
 from graphc.frontends.array.reduction import reduce_over
 from graphc.frontends.array.reduction import sum as sum_over
 from graphc.frontends.dispatch import Array, bind
+from graphc.ir.dims import same_size
 
 # Klambauer, Unterthiner, Mayr, Hochreiter, "Self-Normalizing Neural Networks", 2017: the fixed point (0, 1).
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -160,7 +161,7 @@ def glu(x: ArrayLike, axis: int = -1) -> Array:
     array = lift(x)
     place = normalize_axis(axis, len(array.shape), "glu")
     size = array.shape[place]
-    if isinstance(size, int) and size % 2:
+    if same_size(size % 2, 0) is False:
         raise ShapeError(
             f"glu: size {size} of axis {place} of shape {show_shape(array.shape)} cannot be halved",
             hint="the axis holds values and gates, so its size must be even",

@@ -11,8 +11,13 @@ from graphc.frontends.array.core import ArrayLike, astype, broadcast_shapes, con
 from graphc.frontends.array.elementwise import add, divide, equal, less_equal, multiply, sqrt, where
 from graphc.frontends.array.linalg import matmul
 from graphc.frontends.array.movement import expand_dims, matrix_transpose, repeat
-from graphc.frontends.dispatch import Array, bind, context_of
-from graphc.ir.dims import Dim, DimExpr
+from graphc.frontends.dispatch import Array, bind, bind_all, context_of
+from graphc.ir.dims import Dim, DimExpr, product, same_size
+
+SKIPPED_FROM = 96
+"""Queries and keys from which on it pays to leave out the keys that no query sees."""
+MANY_SCORES = 1 << 22
+"""Scores that do not stay in the caches: 16 megabytes of float32."""
 
 
 def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Array:
@@ -36,7 +41,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Ar
 
 
 def _may_equal(a: Dim, b: Dim) -> bool:
-    return a == b or isinstance(a, DimExpr) or isinstance(b, DimExpr)
+    return same_size(a, b) is not False
 
 
 def bilinear(x: ArrayLike, y: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Array:
@@ -87,21 +92,16 @@ def scaled_dot_product_attention(
     broadcasts to [..., L, S]: bool (True takes part) or numbers that are added. ``is_causal``: position i sees keys up to i.
     ``enable_gqa``: key and value may have fewer heads (axis -3), each serving a group of query heads. Where everything is
     masked the result is 0.
+
+    Without a mask, the scores are not kept in memory where that is faster: see docs/design.md.
     """
     q, k, v = converted(context_of((query, key, value)), (query, key, value), what="scaled_dot_product_attention")
     _check_attention(q, k, v)
     if enable_gqa:
         k, v = _shared_heads(q, k), _shared_heads(q, v)
-    scores = matmul(q, matrix_transpose(k))
-    if scale is None:
-        width = q.shape[-1]
-        scores = (
-            divide(scores, sqrt(astype(bind("dimension", dim=width), q.dtype)))
-            if isinstance(width, DimExpr)
-            else multiply(scores, 1.0 / math.sqrt(width) if width else 1.0)
-        )
-    else:
-        scores = multiply(scores, scale)
+    if attn_mask is None and _in_blocks(q, k, v, is_causal):
+        return bind_all("attention", _scaled(q, q.shape[-1], scale), k, v, causal=is_causal)[0]
+    scores = _scaled(matmul(q, matrix_transpose(k)), q.shape[-1], scale)
     if is_causal:
         scores = where(_causal(scores.shape[-2:]), scores, float("-inf"))
     if attn_mask is not None:
@@ -114,6 +114,30 @@ def scaled_dot_product_attention(
             )
         scores = where(mask, scores, float("-inf")) if mask.dtype is bool_ else add(scores, mask)
     return matmul(masked_softmax(scores), v)
+
+
+def _in_blocks(q: Array, k: Array, v: Array, is_causal: bool) -> bool:
+    """Whether the primitive takes the operands, and is faster than a composition that keeps the scores in memory.
+
+    It skips what no query sees, and it computes the scores again for the gradient. So it is faster if causal, from about a
+    hundred tokens on, and else where the scores are too many for the caches (docs/design.md has the times).
+    """
+    is_batched_alike = q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
+    if not (q.dtype.is_floating and is_batched_alike and q.shape[-1] == k.shape[-1] and k.shape[-2] == v.shape[-2]):
+        return False
+    queries, keys = q.shape[-2], k.shape[-2]
+    if is_causal and all(isinstance(size, DimExpr) or size >= SKIPPED_FROM for size in (queries, keys)):
+        return True
+    scores = product((*q.shape[:-1], keys))
+    return isinstance(scores, DimExpr) or scores >= MANY_SCORES
+
+
+def _scaled(x: Array, width: Dim, scale: float | None) -> Array:
+    if scale is not None:
+        return multiply(x, scale)
+    if isinstance(width, DimExpr):
+        return divide(x, sqrt(astype(bind("dimension", dim=width), x.dtype)))
+    return multiply(x, 1.0 / math.sqrt(width) if width else 1.0)
 
 
 def _check_attention(q: Array, k: Array, v: Array) -> None:

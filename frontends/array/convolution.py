@@ -9,7 +9,7 @@ from graphc.frontends.array.core import ArrayLike, converted, lift, show_shape
 from graphc.frontends.array.elementwise import add
 from graphc.frontends.array.movement import expand_dims, flip, permute_dims, reshape, squeeze
 from graphc.frontends.dispatch import Array, bind, context_of
-from graphc.ir.dims import Dim, DimExpr
+from graphc.ir.dims import Dim, is_smaller, same_sizes
 
 PerAxis = int | Sequence[int]
 
@@ -51,7 +51,7 @@ def _biased(result: Array, bias: ArrayLike | None, channels: Dim, what: str) -> 
     if bias is None:
         return result
     shift = lift(bias, result)
-    if shift.shape != (channels,):
+    if not same_sizes(shift.shape, (channels,)):
         raise ShapeError(f"{what}: bias has shape {show_shape(shift.shape)}, but there are {channels} output channels")
     return add(result, reshape(shift, (channels, *(1 for _ in result.shape[2:]))))
 
@@ -115,10 +115,8 @@ def _check_windows(
 ) -> None:
     for axis, (low, high) in enumerate(pads):
         size, kernel = x.shape[2 + axis], w.shape[2 + axis]
-        if isinstance(size, DimExpr) or isinstance(kernel, DimExpr):
-            continue
         extent = dilation[axis] * (kernel - 1) + 1
-        if extent > size + low + high:
+        if is_smaller(size + low + high, extent):
             raise ShapeError(
                 f"{what}: the kernel spans {extent} elements of spatial axis {axis}, but x {show_shape(x.shape)} with padding "
                 f"has {size + low + high}",

@@ -16,7 +16,8 @@ from graphc.dtypes import DType, as_dtype, bool_, default_float, default_int, pr
 from graphc.errors import ArgumentError, AxisError, DTypeError, ShapeError
 from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.dispatch import Array, Context, bind, bind_view, context_of, eager_context, observers
-from graphc.ir.dims import Dim, DimExpr
+from graphc.frontends.sizes import plain_size
+from graphc.ir.dims import Dim, DimExpr, example_size, same_size, settled
 from graphc.ir.primitive import get_primitive
 from graphc.ir.types import Shape
 
@@ -43,6 +44,7 @@ def lift(value: ArrayLike, *others: Any) -> Array:
 
 def lift_in(context: Context, value: ArrayLike) -> Array:
     """``value`` as an array of ``context``; a symbolic size becomes its run-time value, which yields as a Python int does."""
+    value = plain_size(value)
     if not isinstance(value, DimExpr):
         return context.lift(value)
     size: Any
@@ -198,7 +200,8 @@ def to_float(x: ArrayLike) -> Array:
 
 
 def broadcast_shapes(context: Context | None, *shapes: Shape, what: str = "") -> Shape:
-    """The common shape, NumPy's rule: sizes are equal or 1. Symbolic sizes that differ are guarded to be equal.
+    """The common shape, NumPy's rule: sizes are equal or 1. Symbolic sizes that differ are guarded to be what the example says,
+    equal or one of them 1; without an example, to be equal.
 
     Raises ShapeError where they do not fit.
     """
@@ -212,17 +215,33 @@ def broadcast_shapes(context: Context | None, *shapes: Shape, what: str = "") ->
             other = shape[axis]
             if size == 1:
                 size = other
-            elif context is not None and (isinstance(size, DimExpr) or isinstance(other, DimExpr)):
-                context.guard("==", size, other)
-                size = size if isinstance(size, int) else other if isinstance(other, int) else size
-            else:
+                continue
+            common = None if context is None else _common_size(context, size, other)
+            if common is None:
                 raise ShapeError(
                     f"{what + ': ' if what else ''}shapes {' and '.join(map(show_shape, shapes))} do not broadcast: "
                     f"sizes {size} and {other} in dimension {axis}",
                     hint="aligned from the right, sizes must be equal or one of them 1; reshape() or [:, None] adds axes",
                 )
+            size = common
         result.append(size)
-    return tuple(result)
+    return settled(result)
+
+
+def _common_size(context: Context, size: Dim, other: Dim) -> Dim | None:
+    """What two sizes, of which neither is the literal 1, broadcast to; None where they do not."""
+    if isinstance(size, int) and isinstance(other, int):
+        return None
+    first, second = example_size(size), example_size(other)
+    if first is None or second is None:
+        context.guard("==", size, other)
+        return size if isinstance(size, int) else other if isinstance(other, int) else size
+    if first == second:
+        same_size(size, other)
+        return size if isinstance(size, int) else other
+    if first == 1 and same_size(size, 1):
+        return other
+    return size if second == 1 and same_size(other, 1) else None
 
 
 def show_shape(shape: Sequence[Dim]) -> str:
@@ -257,12 +276,13 @@ def with_shape(x: Array, shape: Shape) -> Array | None:
     if x.shape == shape:
         return x
     pairs = list(zip(x.shape, shape, strict=True)) if len(x.shape) == len(shape) else []
-    if not pairs or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs):
+    if not pairs or any(example_size(a) is not None and same_size(a, b) is False for a, b in pairs):
         return None
     context = context_of((x,))
     for a, b in pairs:
         context.guard("==", a, b)
-    return bind_view("reshape", x, shape=shape)
+    shape = settled(shape)
+    return x if x.shape == shape else bind_view("reshape", x, shape=shape)
 
 
 def normalize_axis(axis: int, ndim: int, what: str = "array") -> int:

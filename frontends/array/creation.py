@@ -13,7 +13,8 @@ from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, i
 from graphc.frontends.array.elementwise import add, less_equal, multiply, where
 from graphc.frontends.array.movement import as_shape, stack
 from graphc.frontends.dispatch import Array, bind, context_of, context_of_sizes
-from graphc.ir.dims import DimExpr
+from graphc.frontends.sizes import plain_size
+from graphc.ir.dims import DimExpr, dim_max
 
 
 def check_device(device: Any) -> None:
@@ -36,6 +37,7 @@ def asarray(data: Any, *, dtype: Any = None, device: Any = None, copy: bool | No
     """
     check_device(device)
     wanted = None if dtype is None else as_dtype(dtype)
+    data = plain_size(data)
     if isinstance(data, DimExpr):
         array = bind("dimension", dim=data)
     elif isinstance(data, (list, tuple)) and contains_array(data):
@@ -136,10 +138,9 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
     check_device(device)
     if stop is None:
         start, stop = 0, start
+    start, stop, step = plain_size(start), plain_size(stop), plain_size(step)
     if any(isinstance(v, DimExpr) for v in (start, stop, step)):
-        if start != 0 or step != 1:
-            raise ShapeError("arange over a symbolic size must start at 0 with step 1")
-        return bind("iota", dtype=int64 if dtype is None else as_dtype(dtype), shape=(stop,), axis=0)
+        return _symbolic_range(start, stop, step, int64 if dtype is None else as_dtype(dtype))
     values = [v.item() if hasattr(v, "item") else v for v in (start, stop, step)]
     if values[2] == 0:
         raise ArgumentError("arange: step must not be 0")
@@ -151,6 +152,18 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
         scaled = counting if values[2] == 1 else multiply(counting, values[2])
         return scaled if values[0] == 0 else add(scaled, values[0])
     return context_of(()).literal(values[0] + values[2] * np.arange(count), wanted)
+
+
+def _symbolic_range(start: Any, stop: Any, step: Any, dtype: DType) -> Array:
+    if not all(isinstance(v, (int, DimExpr)) for v in (start, stop)):
+        raise ShapeError("arange over a symbolic size counts in integers", hint="gc.arange(n) * 0.5")
+    step = step.__index__()
+    if step == 0:
+        raise ArgumentError("arange: step must not be 0")
+    count = dim_max((stop - start + step - 1) // step if step > 0 else (start - stop - step - 1) // -step, 0)
+    counting = bind("iota", dtype=dtype, shape=(count,), axis=0)
+    scaled = counting if step == 1 else multiply(counting, step)
+    return scaled if start == 0 else add(scaled, start)
 
 
 def linspace(start: float, stop: float, num: int, *, dtype: Any = None, endpoint: bool = True) -> Array:
@@ -240,6 +253,7 @@ def one_hot(x: ArrayLike, num_classes: int, *, dtype: Any = None) -> Array:
     array = lift(x)
     if not array.dtype.is_integer:
         raise ArgumentError(f"one_hot takes integers, not {array.dtype.name}")
+    num_classes = plain_size(num_classes)
     classes = bind("iota", dtype=array.dtype, shape=(*array.shape, num_classes), axis=len(array.shape))
     wide = bind("broadcast_in_dim", array, shape=(*array.shape, num_classes), dims=tuple(range(len(array.shape))))
     return astype(bind("eq", wide, classes), default_float if dtype is None else as_dtype(dtype))

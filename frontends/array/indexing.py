@@ -30,7 +30,8 @@ from graphc.frontends.array.core import (
 from graphc.frontends.array.elementwise import add, less, where
 from graphc.frontends.array.movement import permute_dims, reshape
 from graphc.frontends.dispatch import Array, bind, bind_view, context_of, eager_context
-from graphc.ir.dims import Dim, DimExpr, dim_max, dim_min
+from graphc.frontends.sizes import Size, plain_size
+from graphc.ir.dims import Dim, DimExpr, example_size, larger_size, same_sizes, smaller_size
 
 _SCATTER = {"set": "scatter_set", "add": "scatter_add", "max": "scatter_max", "min": "scatter_min"}
 
@@ -91,7 +92,7 @@ def _expand_key(x: Array, key: Any) -> list[Any]:
 
 def _is_known(item: slice, size: Dim) -> bool:
     """Whether no symbolic size plays a part."""
-    return not any(isinstance(b, DimExpr) for b in (size, item.start, item.stop))
+    return not any(isinstance(b, (DimExpr, Size)) for b in (size, item.start, item.stop))
 
 
 def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
@@ -102,7 +103,8 @@ def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
     step = 1 if item.step is None else int(item.step.__index__())
     if step == 0:
         raise ArgumentError(f"a slice of axis {axis} has step 0")
-    bounds = [b if b is None or isinstance(b, DimExpr) else int(b.__index__()) for b in (item.start, item.stop)]
+    given = (plain_size(item.start), plain_size(item.stop))
+    bounds = [b if b is None or isinstance(b, DimExpr) else int(b.__index__()) for b in given]
     if _is_known(item, size):
         start, stop, step = slice(bounds[0], bounds[1], step).indices(size)
         count = len(range(start, stop, step))
@@ -112,17 +114,17 @@ def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
             return start + (count - 1) * step, start + 1, step
         return start, start + (count - 1) * step + 1, step
     if step < 0:  # x[a:b:-k] is x[::-1][-1 - a : -1 - b : k]
-        bounds = [dim_max(size - 1 - b, 0) if isinstance(b, DimExpr) else None if b is None else -1 - b for b in bounds]
+        bounds = [larger_size(0, size - 1 - b) if isinstance(b, DimExpr) else None if b is None else -1 - b for b in bounds]
     first, last = _clamp_bound(bounds[0], size, 0), _clamp_bound(bounds[1], size, size)
-    return first, dim_max(first, last), step
+    return first, larger_size(first, last), step
 
 
 def _clamp_bound(bound: Dim | None, size: Dim, default: Dim) -> Dim:
     if bound is None:
         return default
     if isinstance(bound, int) and bound < 0:
-        return dim_max(size + bound, 0)
-    return dim_min(bound, size)
+        return larger_size(0, size + bound)
+    return smaller_size(bound, size)
 
 
 def _basic_view(x: Array, items: Sequence[Any]) -> tuple[Array, list[tuple[int, Any]]]:
@@ -182,8 +184,9 @@ def _mask_ndim(item: Any) -> int:
 
 
 def _checked_int(item: Any, size: Dim, axis: int, x: Array) -> Dim:
+    item = plain_size(item)
     index: Dim = item if isinstance(item, DimExpr) else int(item.__index__())
-    if isinstance(size, DimExpr) or isinstance(index, DimExpr):
+    if example_size(size) is None or example_size(index) is None:
         return size + index if isinstance(index, int) and index < 0 else index
     if not -size <= index < size:
         raise OutOfBoundsError(
@@ -252,7 +255,7 @@ def _mask_positions(view: Array, axis: int, item: Any) -> list[Array]:
     if mask.context is not eager_context():
         raise ShapeError(
             "selecting by a boolean mask gives a size that depends on the mask's values, which a graph cannot know",
-            hint="use gc.where(mask, x, 0), or x[mask] = scalar, or compute outside of the traced function",
+            hint="bound it: x[gc.nonzero(mask, size=100)]; or use gc.where(mask, x, 0), or x[mask] = scalar",
         )
     context = eager_context()
     return [context.lift(i) for i in np.nonzero(mask._array)]  # type: ignore[attr-defined]
@@ -348,7 +351,7 @@ def _fit(value: Array, view: Array, shape: tuple[Dim, ...]) -> Array:
         value = reshape(value, value.shape[extra:])
     context = context_of((view, value))
     try:
-        if broadcast_shapes(context, value.shape, shape) == shape:
+        if same_sizes(broadcast_shapes(context, value.shape, shape), shape):
             return broadcast_to_shape(value, shape)
     except ShapeError:
         pass
@@ -370,7 +373,7 @@ def _masked_write(view: Array, axis: int, mask: Array, value: Array) -> Array | 
     wide = reshape(mask, (*mask.shape, *(1 for _ in range(after))))
     context = context_of((view, value))
     selector, new, old = broadcast_arrays_in(context, wide, value, view)
-    if old.shape != view.shape:
+    if not same_sizes(old.shape, view.shape):
         raise ShapeError(f"a value of shape {show_shape(value.shape)} cannot be written into shape {show_shape(view.shape)}")
     return bind("select", selector, new, old)
 
@@ -475,16 +478,3 @@ def put_along_axis(x: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: in
     (new,) = converted(context_of((array, values)), [values], array.dtype)
     updates = broadcast_to_shape(new, keys[0].shape)
     return bind("scatter_set", array, updates, *keys, axes=tuple(range(len(array.shape))))
-
-
-def nonzero(x: ArrayLike) -> tuple[Array, ...]:
-    """Positions (int64) of the nonzero elements, one array a dimension. Eager only: a graph cannot know their number."""
-    array = lift(x)
-    if array.context is not eager_context():
-        raise ShapeError(
-            "nonzero() gives a size that depends on values, which a graph cannot know",
-            hint="use gc.where(condition, x, y), or call it outside of the traced function",
-        )
-    if not array.shape:
-        raise ShapeError("nonzero() of a scalar: it has no dimensions to give positions in", hint="reshape it to (1,)")
-    return tuple(eager_context().lift(i) for i in np.nonzero(array._array))  # type: ignore[attr-defined]

@@ -24,6 +24,7 @@ from graphc.frontends.array.reduction import max as max_over
 from graphc.frontends.array.reduction import min as min_over
 from graphc.frontends.array.reduction import norm
 from graphc.frontends.dispatch import Array, bind, context_of
+from graphc.ir.dims import same_size
 
 
 def _operands(what: str, x: ArrayLike, y: ArrayLike) -> list[Array]:
@@ -150,7 +151,7 @@ def cross(x: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
 def matrix_power(x: ArrayLike, n: int) -> Array:
     """The square matrix (or stack of matrices) ``x`` multiplied ``n`` times with itself, by repeated squaring; n >= 0."""
     array = lift(x)
-    if len(array.shape) < 2 or array.shape[-1] != array.shape[-2]:
+    if len(array.shape) < 2 or not same_size(array.shape[-1], array.shape[-2]):
         raise ShapeError(f"matrix_power needs square matrices, not shape {show_shape(array.shape)}")
     if n < 0:
         raise ArgumentError(f"matrix_power: n must not be negative, but is {n}")

@@ -43,7 +43,7 @@ from graphc.frontends.array.reduction import mean as mean_over
 from graphc.frontends.array.reduction import size_as_number
 from graphc.frontends.array.reduction import sum as sum_over
 from graphc.frontends.dispatch import Array, bind, context_of
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, same_size, same_sizes
 
 
 def _reduced(loss: Array, reduction: str, what: str) -> Array:
@@ -63,8 +63,8 @@ def _target(x: Array, target: ArrayLike, what: str) -> Array:
     """
     (array,) = converted(context_of((x, target)), [target], x.dtype, what)
     if array.shape not in ((), x.shape):
-        fits = len(array.shape) == len(x.shape) and not any(
-            isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(array.shape, x.shape, strict=True)
+        fits = len(array.shape) == len(x.shape) and all(
+            same_size(a, b) is not False for a, b in zip(array.shape, x.shape, strict=True)
         )
         if not fits:
             raise ShapeError(
@@ -198,7 +198,7 @@ def _picked(x: Array, classes: Array, axis: int) -> Array:
 
 def _class_weights(weight: ArrayLike, x: Array, axis: int, what: str) -> Array:
     array = lift(weight, x)
-    if array.shape != (x.shape[axis],):
+    if not same_sizes(array.shape, (x.shape[axis],)):
         raise ShapeError(f"{what}: weight has shape {show_shape(array.shape)}, but there are {x.shape[axis]} classes")
     return astype(array, x.dtype)
 

@@ -22,7 +22,7 @@ from graphc.frontends.array import (
 )
 from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, converted, show_shape
 from graphc.frontends.dispatch import Array, context_of
-from graphc.ir.dims import Dim, product
+from graphc.ir.dims import Dim, product, same_size
 
 Int: TypeAlias = int  # ArrayMethods has methods of these names
 Float: TypeAlias = float
@@ -219,7 +219,7 @@ class ArrayMethods(Array):
             )
         if new.shape != target.shape:
             fitted = len(new.shape) <= len(target.shape) and all(
-                s in (1, t) for s, t in zip(reversed(new.shape), reversed(target.shape), strict=False)
+                s == 1 or same_size(s, t) for s, t in zip(reversed(new.shape), reversed(target.shape), strict=False)
             )
             if not fitted:
                 raise InPlaceError(

@@ -22,12 +22,14 @@ from graphc.frontends.array.core import (
     with_shape,
 )  # fmt: skip
 from graphc.frontends.dispatch import Array, bind, bind_view, context_of
-from graphc.ir.dims import Dim, DimExpr, product
+from graphc.frontends.sizes import plain_size
+from graphc.ir.dims import Dim, DimExpr, product, same_size
 from graphc.ir.types import Shape
 
 
 def as_shape(shape: Any) -> Shape:
     """A tuple of sizes from an int, a sequence or separate arguments given as a tuple."""
+    shape = plain_size(shape)
     if isinstance(shape, DimExpr):
         return (shape,)
     if isinstance(shape, (int, np.integer)) or (hasattr(shape, "__index__") and not isinstance(shape, (list, tuple))):
@@ -40,6 +42,7 @@ def as_shape(shape: Any) -> Shape:
 
 
 def _size(value: Any) -> Dim:
+    value = plain_size(value)
     if isinstance(value, DimExpr):
         return value
     try:
@@ -147,11 +150,11 @@ def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     """Axes of size 1 removed: those in ``axis``, or all. A view. Raises ShapeError for an axis of another size."""
     array = lift(x)
     if axis is None:
-        axes = tuple(i for i, s in enumerate(array.shape) if s == 1)
+        axes = tuple(i for i, s in enumerate(array.shape) if same_size(s, 1))
     else:
         axes = normalize_axes(axis, len(array.shape), "squeeze")
         for a in axes:
-            if array.shape[a] != 1:
+            if not same_size(array.shape[a], 1):
                 raise ShapeError(f"squeeze: axis {a} of shape {show_shape(array.shape)} has size {array.shape[a]}, not 1")
     return reshape(array, tuple(s for i, s in enumerate(array.shape) if i not in axes))
 
@@ -238,7 +241,7 @@ def split(x: ArrayLike, sections: int | Sequence[int], axis: int = 0) -> tuple[A
     if isinstance(sections, int):
         if sections < 1:
             raise ArgumentError(f"split: the number of sections must be positive, not {sections}")
-        if isinstance(size, int) and size % sections:
+        if same_size(size % sections, 0) is False:
             raise ShapeError(f"split: size {size} of axis {place} does not divide into {sections} equal parts")
         step = size // sections
         bounds: list[Dim] = [i * step for i in range(sections)] + [size]
@@ -264,7 +267,7 @@ def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> tuple[Array, ...]:
 def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Array:
     """``x`` repeated as a whole, ``repetitions`` times along each axis."""
     array = lift(x)
-    counts = [repetitions] if isinstance(repetitions, int) else list(repetitions)
+    counts: list[Any] = list(as_shape(repetitions))
     ndim = max(len(array.shape), len(counts))
     counts = [1] * (ndim - len(counts)) + counts
     shape = (1,) * (ndim - len(array.shape)) + array.shape
@@ -276,12 +279,13 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Array:
 def repeat(x: ArrayLike, repeats: int, axis: int | None = None) -> Array:
     """Each element repeated ``repeats`` times along ``axis`` (of the raveled array by default)."""
     array = lift(x)
+    times = plain_size(repeats)
     if axis is None:
         array, axis = ravel(array), 0
     place = normalize_axis(axis, len(array.shape), "repeat")
     widened = expand_dims(array, place + 1)
-    shape = (*array.shape[: place + 1], repeats, *array.shape[place + 1 :])
-    merged = (*array.shape[:place], array.shape[place] * repeats, *array.shape[place + 1 :])
+    shape = (*array.shape[: place + 1], times, *array.shape[place + 1 :])
+    merged = (*array.shape[:place], array.shape[place] * times, *array.shape[place + 1 :])
     return reshape(broadcast_to_shape(widened, shape), merged)
 
 
@@ -295,7 +299,7 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
     for a, s in zip(axes, shifts, strict=True):
         place = normalize_axis(a, len(array.shape), "roll")
         size = array.shape[place]
-        if size == 0:
+        if same_size(size, 0):
             continue
         offset = (-s) % size
         if offset == 0:

@@ -27,7 +27,7 @@ _BY_MODULE: Final[dict[str, str]] = {
         "multiply nan_to_num negative not_equal positive pow power real reciprocal remainder right_shift round "
         "rsqrt sigmoid sign signbit sin sinh sqrt square subtract tan tanh true_divide trunc where xlogy"
     ),
-    "indexing": "nonzero put_along_axis take take_along_axis",
+    "indexing": "put_along_axis take take_along_axis",
     "linalg": "cross dot inner kron matmul matrix_norm matrix_power outer tensordot vecdot vector_norm",
     "losses": (
         "binary_cross_entropy binary_cross_entropy_with_logits cross_entropy huber_loss kl_div l1_loss mse_loss "
@@ -48,6 +48,7 @@ _BY_MODULE: Final[dict[str, str]] = {
         "all allclose any argmax argmin array_equal count_nonzero cumprod cumsum cumulative_max cumulative_min "
         "cumulative_prod cumulative_sum logsumexp max mean median min nanmean nansum norm prod std sum var"
     ),
+    "selection": "nonzero",
     "sorting": "argsort searchsorted sort topk unique unique_all unique_counts unique_inverse unique_values",
     "statistics": "average corrcoef cov cumulative_logsumexp diff interp quantile trapezoid",
 }

@@ -8,17 +8,17 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.frontends.array.core import ArrayLike, astype, computed_wide, lift, normalize_axis, show_shape
 from graphc.frontends.array.elementwise import add, divide, maximum, multiply, rsqrt, square, subtract
 from graphc.frontends.array.indexing import setitem
-from graphc.frontends.array.movement import broadcast_arrays, reshape
+from graphc.frontends.array.movement import as_shape, broadcast_arrays, reshape
 from graphc.frontends.array.reduction import mean, norm, var
 from graphc.frontends.array.reduction import sum as sum_over
 from graphc.frontends.dispatch import Array, bind
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, same_size, same_sizes
 
 
 def _trailing(x: Array, normalized_shape: Dim | Sequence[Dim], what: str) -> tuple[int, ...]:
     """The trailing axes whose sizes are ``normalized_shape``."""
-    sizes = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
-    if not sizes or len(sizes) > len(x.shape) or x.shape[len(x.shape) - len(sizes) :] != sizes:
+    sizes = as_shape(normalized_shape)
+    if not sizes or len(sizes) > len(x.shape) or not same_sizes(x.shape[len(x.shape) - len(sizes) :], sizes):
         raise ShapeError(
             f"{what}: the last sizes of shape {show_shape(x.shape)} are not normalized_shape {show_shape(sizes)}",
             hint="give the sizes of the trailing dimensions to normalize over, for example x.shape[-1]",
@@ -32,7 +32,7 @@ def _affine(x: Array, weight: ArrayLike | None, bias: ArrayLike | None, shape: S
         if factor is None:
             continue
         array = lift(factor, x)
-        if array.shape != tuple(shape) and array.shape != (tuple(s for s in shape if s != 1) or (1,)):
+        if not same_sizes(array.shape, shape) and not same_sizes(array.shape, tuple(s for s in shape if s != 1) or (1,)):
             raise ShapeError(f"{what}: {name} has shape {show_shape(array.shape)}, but {show_shape(shape)} is normalized")
         wide = reshape(astype(array, x.dtype) if array.dtype.bits < x.dtype.bits else array, tuple(shape))
         x = multiply(x, wide) if name == "weight" else add(x, wide)
@@ -114,7 +114,7 @@ def batch_norm(
 
 def _channel_values(values: ArrayLike, x: Array, shape: tuple[Dim, ...], name: str) -> Array:
     array = lift(values, x)
-    if array.shape != (shape[1],):
+    if not same_sizes(array.shape, (shape[1],)):
         raise ShapeError(f"batch_norm: {name} has shape {show_shape(array.shape)}, but x has {shape[1]} channels")
     return reshape(array, shape)
 
@@ -134,7 +134,7 @@ def group_norm(
     """x [N, C, …] normalized within each of ``num_groups`` groups of channels of each image (Wu, He, 2018)."""
     _, shape = _channels(x, "group_norm")
     channels = x.shape[1]
-    if num_groups < 1 or (isinstance(channels, int) and channels % num_groups):
+    if num_groups < 1 or same_size(channels % num_groups, 0) is False:
         raise ShapeError(
             f"group_norm: {channels} channels of shape {show_shape(x.shape)} do not divide into {num_groups} groups"
         )

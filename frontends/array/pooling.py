@@ -16,7 +16,7 @@ from graphc.frontends.array.movement import bind_take, moveaxis, reshape, squeez
 from graphc.frontends.array.reduction import max as max_over
 from graphc.frontends.array.reduction import mean
 from graphc.frontends.dispatch import Array, bind, context_of
-from graphc.ir.dims import Dim, DimExpr, product
+from graphc.ir.dims import Dim, DimExpr, is_smaller, product, same_size
 
 
 class _Windows(NamedTuple):
@@ -62,7 +62,7 @@ def _windows(
                 hint="a window of padding alone has no value",
             )
         length = x.shape[2 + axis]
-        if isinstance(length, int) and length + 2 * p < extent:
+        if is_smaller(length + 2 * p, extent):
             raise ShapeError(
                 f"{what}: the window spans {extent} elements of spatial axis {axis}, but x {show_shape(x.shape)} with padding "
                 f"has {length + 2 * p}",
@@ -223,8 +223,8 @@ def _bounds(length: int, count: int) -> list[tuple[int, int]]:
 
 
 def _split_evenly(length: Dim, count: int) -> bool:
-    """Whether the windows do not overlap; a symbolic size must divide, which the run time checks."""
-    return isinstance(length, DimExpr) or length % count == 0
+    """Whether the windows do not overlap; a size that nothing is known of must divide, which the run time checks."""
+    return same_size(length % count, 0) is not False
 
 
 def _adaptive_avg(x: ArrayLike, output_size: Any, spatial: int) -> Array:
@@ -238,7 +238,7 @@ def _adaptive_avg(x: ArrayLike, output_size: Any, spatial: int) -> Array:
 def _averaged(x: Array, sizes: Sequence[int | None]) -> Array:
     for axis, count in enumerate(sizes, 2):
         length = x.shape[axis]
-        if count is None or length == count:
+        if count is None or same_size(length, count):
             continue
         if _split_evenly(length, count):
             x = mean(reshape(x, (*x.shape[:axis], count, length // count, *x.shape[axis + 1 :])), axis + 1)
@@ -274,7 +274,7 @@ def _adaptive_max(x: ArrayLike, output_size: Any, spatial: int) -> Array:
     array, single = batched(lift(x), spatial, what)
     for axis, count in enumerate(_adaptive_sizes(array, output_size, what), 2):
         length = array.shape[axis]
-        if count is None or length == count:
+        if count is None or same_size(length, count):
             continue
         if _split_evenly(length, count):
             parts = reshape(array, (*array.shape[:axis], count, length // count, *array.shape[axis + 1 :]))

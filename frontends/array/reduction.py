@@ -39,7 +39,7 @@ from graphc.frontends.array.elementwise import (
 from graphc.frontends.array.elementwise import pow as power_of
 from graphc.frontends.array.movement import expand_dims, ravel, reshape
 from graphc.frontends.dispatch import Array, bind, context_of
-from graphc.ir.dims import Dim, DimExpr, product
+from graphc.ir.dims import Dim, DimExpr, product, same_size, same_sizes
 
 Axis = int | Sequence[int] | None
 
@@ -74,7 +74,7 @@ def prod(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool =
 
 def _nonempty(x: Array, axis: Axis, what: str) -> None:
     axes = normalize_axes(axis, len(x.shape), what)
-    if builtins.any(x.shape[a] == 0 for a in axes):
+    if builtins.any(same_size(x.shape[a], 0) for a in axes):
         raise ShapeError(f"{what} over no elements (shape {show_shape(x.shape)}) has no value")
 
 
@@ -258,7 +258,7 @@ def allclose(x: ArrayLike, y: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8,
 def array_equal(x: ArrayLike, y: ArrayLike) -> Array:
     """Whether x and y have one shape and equal elements, as a scalar bool array. NaN equals nothing."""
     first, second = lift(x, y), lift(y, x)
-    if first.shape != second.shape:
+    if not same_sizes(first.shape, second.shape):
         return context_of((first, second)).literal(False, bool_)
     return all(equal(first, second))
 

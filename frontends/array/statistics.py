@@ -41,6 +41,7 @@ from graphc.frontends.array.reduction import degrees_of_freedom, mean
 from graphc.frontends.array.reduction import sum as sum_over
 from graphc.frontends.array.sorting import searchsorted
 from graphc.frontends.dispatch import Array, bind, context_of
+from graphc.ir.dims import same_size, same_sizes
 
 
 def average(x: ArrayLike, axis: int | Sequence[int] | None = None, weights: ArrayLike | None = None) -> Array:
@@ -49,9 +50,9 @@ def average(x: ArrayLike, axis: int | Sequence[int] | None = None, weights: Arra
     if weights is None:
         return mean(array, axis)
     factor = lift(weights, array)
-    if factor.shape != array.shape:
+    if not same_sizes(factor.shape, array.shape):
         axes = normalize_axes(axis, len(array.shape), "average")
-        if len(axes) != 1 or factor.shape != (array.shape[axes[0]],):
+        if len(axes) != 1 or not same_sizes(factor.shape, (array.shape[axes[0]],)):
             raise ShapeError(
                 f"average: weights have shape {show_shape(factor.shape)}, x {show_shape(array.shape)}",
                 hint="give the weights the shape of x, or one weight for each element of one axis",
@@ -75,7 +76,7 @@ def cov(x: Array, *, rowvar: bool = True, correction: float = 1) -> Array:
     centered = subtract(rows, mean(rows, 1, keepdims=True))
     count = degrees_of_freedom(rows.shape[1:], correction, rows.dtype)
     result = divide(matmul(centered, matrix_transpose(centered)), count)
-    return reshape(result, ()) if result.shape == (1, 1) else result
+    return reshape(result, ()) if same_sizes(result.shape, (1, 1)) else result
 
 
 @computed_wide
@@ -125,7 +126,7 @@ def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Array:
     place = normalize_axis(axis, len(array.shape), "diff")
     for _ in range(n):
         size = array.shape[place]
-        if size == 0:
+        if same_size(size, 0):
             break
         later, earlier = slice_axis(array, place, 1, size), slice_axis(array, place, 0, size - 1)
         array = not_equal(later, earlier) if array.dtype is bool_ else subtract(later, earlier)
@@ -137,16 +138,16 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
     values = to_float(y)
     place = normalize_axis(axis, len(values.shape), "trapezoid")
     size = values.shape[place]
-    if size == 0:
+    if same_size(size, 0):
         return sum_over(values, place)
     pairs = add(slice_axis(values, place, 1, size), slice_axis(values, place, 0, size - 1))
     if x is None:
         return multiply(sum_over(pairs, place), 0.5 * dx)
     points = lift(x, values)
-    if points.shape == (size,):
+    if same_sizes(points.shape, (size,)):
         points = reshape(points, tuple(s if a == place else 1 for a, s in enumerate(values.shape)))
     elif len(points.shape) != len(values.shape) or any(
-        p != v and (p != 1 or a == place) for a, (p, v) in enumerate(zip(points.shape, values.shape, strict=True))
+        not same_size(p, v) and (p != 1 or a == place) for a, (p, v) in enumerate(zip(points.shape, values.shape, strict=True))
     ):
         raise ShapeError(f"trapezoid: x has shape {show_shape(points.shape)}, y {show_shape(values.shape)}")
     return multiply(sum_over(multiply(pairs, diff(points, axis=place)), place), 0.5)
@@ -160,14 +161,14 @@ def interp(x: ArrayLike, xp: ArrayLike, fp: ArrayLike, left: float | None = None
     wanted, points, values = (
         to_float(v) for v in converted(context_of((x, xp, fp)), (x, xp, fp), what="interp")
     )
-    if len(points.shape) != 1 or points.shape != values.shape:
+    if len(points.shape) != 1 or not same_sizes(points.shape, values.shape):
         raise ShapeError(
             f"interp: xp and fp must be vectors of one size, not {show_shape(points.shape)} and {show_shape(values.shape)}"
         )
     size = points.shape[0]
-    if size == 0:
+    if same_size(size, 0):
         raise ShapeError("interp: there are no points to interpolate")
-    if size == 1:
+    if same_size(size, 1):
         result = add(multiply(wanted, 0.0), values)
     else:
         interval = clip(searchsorted(points, wanted, "right"), 1, _last(size, points))

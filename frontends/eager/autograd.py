@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,17 +30,20 @@ from graphc.frontends.eager.recording import (
     recorders,
 )
 from graphc.ir.allocation import collection_paused
+from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Node, Value, cut
 from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import UNKNOWN, current_location
-from graphc.ops.core import evaluate_graph
+from graphc.ops.core import evaluate_graph, inspected
 from graphc.passes.differentiate import backpropagate, gradient_builder
+from graphc.passes.push_forward import push_forward
 
 _COMPILE_AT_RUN = 3  # a structure seen this often is worth compiling
 _COMPILE_ABOVE = 1 << 14  # elements read; a program that touches more is compiled at once,
 _COMPILE_EACH = 64  # unless it is long and its arrays have fewer on average: then the compiler is what takes the time
 _MAX_PLANS = 256
+_PARAMETER = get_primitive("parameter")
 
 
 class Gradient(NamedTuple):
@@ -70,6 +73,9 @@ class Plan:
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         self.runs += 1
+        run = inspected(self.graph)
+        if run is not None:
+            return run(*arrays)
         if self._executable is None:
             forced = policy()
             total = sum(a.size for a in arrays)
@@ -195,45 +201,100 @@ def _run(
     stops: Sequence[Reference],
     create_graph: bool,
 ) -> dict[Reference, Gradient]:
-    numbers = {id(source): i for i, source in enumerate(order)}
+    numbers = {id(source) for source in order}
     wanted = [w for w in wanted if id(w.source) in numbers]
     if not wanted:
         return {}
-    key = _structure(roots, order, numbers, wanted, stops)
+    plan = _backward_plan([reference for reference, _ in roots], order, wanted, stops)
+    found = _execute(plan, roots, order, create_graph)
+    return {reference: gradient for reference, gradient in zip(wanted, found, strict=True) if gradient is not None}
+
+
+def compute_tangents(
+    roots: Sequence[Reference], tangents: Sequence[tuple[Reference, Gradient]], *, create_graph: bool
+) -> list[Gradient | None]:
+    """The tangents of ``roots`` given those of recorded values: forward mode, by the rules of the same recording.
+
+    What was saved for gradients is kept. Raises the errors of :func:`compute_gradients`.
+    """
+    order = ordered_sources(roots, only_gradients=True)
+    plan = _forward_plan(roots, order, [reference for reference, _ in tangents])
+    return _execute(plan, tangents, order, create_graph)
+
+
+class LinearProgram(NamedTuple):
+    """A backward or forward program to be run elsewhere: (cotangents or tangents…, ``residuals``…) → the results that exist.
+
+    ``flows``: for each result that was asked for, whether there is one.
+    """
+
+    graph: Graph
+    flows: tuple[bool, ...]
+    residuals: list[Gradient]
+
+
+def linear_program(roots: Sequence[Reference], targets: Sequence[Reference], *, forward: bool) -> LinearProgram:
+    """The program from cotangents of ``roots`` to those of ``targets``, or ``forward``: from tangents of targets to roots'.
+
+    The residuals come with their recording, so that what is computed from them can be differentiated.
+    """
+    order = ordered_sources(roots, only_gradients=True)
+    plan = _forward_plan(roots, order, targets) if forward else _backward_plan(roots, order, targets, ())
+    residuals: list[Gradient] = []
+    for wanted in plan.sources:
+        operand = _operand(order[wanted.source], wanted)
+        reference = operand if isinstance(operand, Reference) else None
+        residuals.append(Gradient(_residual(order[wanted.source], wanted).array, reference))
+    return LinearProgram(plan.graph, plan.flows, residuals)
+
+
+def _backward_plan(
+    roots: Sequence[Reference], order: Sequence[Record | Leaf], wanted: Sequence[Reference], stops: Sequence[Reference]
+) -> Plan:
+    return _planned("backward", order, (roots, wanted, stops), lambda: _build(roots, order, wanted, stops))
+
+
+def _forward_plan(roots: Sequence[Reference], order: Sequence[Record | Leaf], targets: Sequence[Reference]) -> Plan:
+    return _planned("forward", order, (roots, targets), lambda: _build_forward(roots, order, targets))
+
+
+def _planned(
+    mode: str, order: Sequence[Record | Leaf], groups: Sequence[Sequence[Reference]], build: Callable[[], Plan]
+) -> Plan:
+    """The program that was made for a recording of the same structure, or a new one."""
+    key = (mode, *_structure(order, groups))
     with _lock:
         plan = _plans.get(key)
         if plan is not None:
             _plans.move_to_end(key)
     if plan is None:
         with collection_paused():
-            plan = _build([reference for reference, _ in roots], order, wanted, stops)
+            plan = build()
         with _lock:
             _plans[key] = plan
             while len(_plans) > _MAX_PLANS:
                 _plans.popitem(last=False)
+    return plan
+
+
+def _execute(
+    plan: Plan, seeds: Sequence[tuple[Reference, Gradient]], order: Sequence[Record | Leaf], create_graph: bool
+) -> list[Gradient | None]:
+    """Run ``plan`` on the seeds and what it reads of the recording; None where nothing flows."""
     residuals = [_residual(order[s.source], s) for s in plan.sources]
-    arrays = [gradient.array for _, gradient in roots] + [saved.array for saved in residuals]
+    arrays = [gradient.array for _, gradient in seeds] + [saved.array for saved in residuals]
     outputs = plan.run(arrays)
     references: Sequence[Reference | None] = [None] * len(outputs)
     if create_graph or recorders.active:
-        references = _record_call(plan, roots, order, residuals, outputs, create_graph)
-    found: dict[Reference, Gradient] = {}
+        references = _record_call(plan, seeds, order, residuals, outputs, create_graph)
     results = iter(zip(outputs, references, strict=True))
-    for reference, flows in zip(wanted, plan.flows, strict=True):
-        if flows:
-            found[reference] = Gradient(*next(results))
-    return found
+    return [Gradient(*next(results)) if flows else None for flows in plan.flows]
 
 
-def _structure(
-    roots: Sequence[tuple[Reference, Gradient]],
-    order: Sequence[Record | Leaf],
-    numbers: dict[int, int],
-    wanted: Sequence[Reference],
-    stops: Sequence[Reference],
-) -> Any:
-    """What two recordings must share to have the same backward program."""
+def _structure(order: Sequence[Record | Leaf], groups: Sequence[Sequence[Reference]]) -> tuple[Any, ...]:
+    """What two recordings must share to have the same program."""
     parts: list[Any] = []
+    numbers = {id(source): i for i, source in enumerate(order)}
     extra = dict(numbers)
     for source in order:
         if type(source) is not Record:
@@ -250,8 +311,58 @@ def _structure(
                 operands.append(operand.type)
             operands.append((number, operand.index))
         parts.append((source.op, tuple(source.attributes.items()), tuple(operands), source.types))
-    positions = [tuple((numbers[id(r.source)], r.index) for r in group) for group in (wanted, stops)]
-    return (tuple(parts), tuple((numbers[id(r.source)], r.index) for r, _ in roots), *positions)
+    # A target that the recording does not lead to is told from others by its type alone.
+    positions = [tuple([(numbers.get(id(r.source), r.type), r.index) for r in group]) for group in groups]
+    return (tuple(parts), *positions)
+
+
+class _Nodes:
+    """The recording as nodes of a graph."""
+
+    def __init__(self, order: Sequence[Record | Leaf]) -> None:
+        self.order = order
+        self._nodes: dict[int, Node] = {}
+        for source in order:
+            if isinstance(source, Leaf):
+                self._nodes[id(source)] = Node(_PARAMETER, (), {}, source.types, source.location)
+            else:
+                self._nodes[id(source)] = record_to_node(source, tuple([self.value(r) for r in source.inputs]))
+
+    def value(self, operand: Reference | TensorType) -> Value:
+        if not isinstance(operand, Reference):
+            return Value(Node(_PARAMETER, (), {}, (operand,)), 0)
+        node = self._nodes.get(id(operand.source))
+        if node is None:  # an operand that needs no gradient: what made it does not matter
+            node = Node(_PARAMETER, (), {}, operand.source.types, operand.source.location)
+            self._nodes[id(operand.source)] = node
+        return Value(node, operand.index)
+
+    def plan(self, b: Builder, flows: Sequence[Value | None]) -> Plan:
+        """The program from the parameters of ``b``, and what it reads of the recording, to ``flows``."""
+        candidates: dict[Value, _Source] = {}
+        for number, source in enumerate(self.order):
+            if isinstance(source, Leaf):
+                continue
+            node = self._nodes[id(source)]
+            for index, _ in source.saved_operands:
+                candidates.setdefault(node.inputs[index], _Source(number, True, index))
+            for index, _ in source.saved_results:
+                candidates.setdefault(Value(node, index), _Source(number, False, index))
+        made = {value: Value(Node(_PARAMETER, (), {}, (value.type,), value.node.location), 0) for value in candidates}
+        parameters = list(b.parameters)
+        given = set(parameters)
+        graph = Graph(parameters, cut([f for f in flows if f is not None], made), name=b.name)
+        sources: list[_Source] = []
+        by_parameter = {made[value]: candidates[value] for value in candidates}
+        for node in graph.nodes():
+            value = Value(node, 0)
+            if node.op is not _PARAMETER or value in given:
+                continue
+            if value not in by_parameter:
+                raise _unsaved(self.order)
+            parameters.append(value)
+            sources.append(by_parameter[value])
+        return Plan(graph.replace(parameters=parameters), sources, [f is not None for f in flows])
 
 
 def _build(
@@ -259,51 +370,18 @@ def _build(
 ) -> Plan:
     b = gradient_builder("backward")
     b.location = UNKNOWN
-    parameter = get_primitive("parameter")
-    nodes: dict[int, Node] = {}
+    nodes = _Nodes(order)
+    seeds = [(nodes.value(r), b.parameter(r.type, f"cotangent{i}")) for i, r in enumerate(roots)]
+    flows = backpropagate(b, seeds, [nodes.value(r) for r in wanted], frontier=[nodes.value(r) for r in stops])
+    return nodes.plan(b, flows)
 
-    def value_of(operand: Reference | TensorType) -> Value:
-        if not isinstance(operand, Reference):
-            return Value(Node(parameter, (), {}, (operand,)), 0)
-        node = nodes.get(id(operand.source))
-        if node is None:  # an operand that needs no gradient: what made it does not matter
-            node = nodes[id(operand.source)] = Node(parameter, (), {}, operand.source.types, operand.source.location)
-        return Value(node, operand.index)
 
-    for source in order:
-        if isinstance(source, Leaf):
-            nodes[id(source)] = Node(parameter, (), {}, source.types, source.location)
-        else:
-            nodes[id(source)] = record_to_node(source, tuple([value_of(r) for r in source.inputs]))
-    seeds = [(value_of(r), b.parameter(r.type, f"cotangent{i}")) for i, r in enumerate(roots)]
-    flows = backpropagate(b, seeds, [value_of(r) for r in wanted], frontier=[value_of(r) for r in stops])
-    cuts: dict[Value, Value] = {}
-    candidates: dict[Value, _Source] = {}
-    for number, source in enumerate(order):
-        if isinstance(source, Leaf):
-            continue
-        node = nodes[id(source)]
-        for index, _ in source.saved_operands:
-            candidates.setdefault(node.inputs[index], _Source(number, True, index))
-        for index, _ in source.saved_results:
-            candidates.setdefault(Value(node, index), _Source(number, False, index))
-    made = {value: Value(Node(parameter, (), {}, (value.type,), value.node.location), 0) for value in candidates}
-    cuts.update(made)
-    outputs = cut([f for f in flows if f is not None], cuts)
-    graph = Graph([p for _, p in seeds], outputs, name="backward")
-    given = set(graph.parameters)
-    sources: list[_Source] = []
-    parameters = list(graph.parameters)
-    by_parameter = {made[value]: candidates[value] for value in candidates}
-    for node in graph.nodes():
-        value = Value(node, 0)
-        if node.op is not parameter or value in given:
-            continue
-        if value not in by_parameter:
-            raise _unsaved(order)
-        parameters.append(value)
-        sources.append(by_parameter[value])
-    return Plan(graph.replace(parameters=parameters), sources, [f is not None for f in flows])
+def _build_forward(roots: Sequence[Reference], order: Sequence[Record | Leaf], targets: Sequence[Reference]) -> Plan:
+    b = gradient_builder("forward")
+    b.location = UNKNOWN
+    nodes = _Nodes(order)
+    seeds = [(nodes.value(r), b.parameter(r.type, f"tangent{i}")) for i, r in enumerate(targets)]
+    return nodes.plan(b, push_forward(b, seeds, [nodes.value(r) for r in roots]))
 
 
 def _unsaved(order: Sequence[Record | Leaf]) -> GradientError:
@@ -319,6 +397,12 @@ def _freed_error(record: Record) -> GradientError:
         hint="pass retain_graph=True to the first backward(), or compute the forward pass again",
         location=record.location,
     )
+
+
+def _operand(source: Record | Leaf, wanted: _Source) -> Reference | TensorType:
+    """What the recording knows of a residual."""
+    assert isinstance(source, Record)
+    return source.inputs[wanted.index] if wanted.is_operand else Reference(source, wanted.index)
 
 
 def _residual(source: Record | Leaf, wanted: _Source) -> Saved:
@@ -339,22 +423,20 @@ def _residual(source: Record | Leaf, wanted: _Source) -> Saved:
 
 def _record_call(
     plan: Plan,
-    roots: Sequence[tuple[Reference, Gradient]],
+    seeds: Sequence[tuple[Reference, Gradient]],
     order: Sequence[Record | Leaf],
     residuals: Sequence[Saved],
     outputs: Sequence[Any],
     create_graph: bool,
 ) -> list[Reference]:
-    """The backward program itself as one recorded call, so that it can be differentiated or shown in turn."""
+    """The program itself as one recorded call, so that it can be differentiated or shown in turn."""
     inputs: list[Reference | TensorType] = []
     saved: list[Saved] = []
-    for (reference, gradient) in roots:
+    for reference, gradient in seeds:
         inputs.append(gradient.reference if gradient.reference is not None else reference.type)
         saved.append(Saved(gradient.array, UNWRITTEN, 0))
     for wanted, residual in zip(plan.sources, residuals, strict=True):
-        source = order[wanted.source]
-        assert isinstance(source, Record)
-        inputs.append(source.inputs[wanted.index] if wanted.is_operand else Reference(source, wanted.index))
+        inputs.append(_operand(order[wanted.source], wanted))
         saved.append(residual)
     if recorders.active:
         inputs = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -34,60 +34,59 @@ _OP_BY_OP: Final = "op by op"
 _PLAIN: Final = (bool, int, float, str, type(None), DType)
 
 
-class _Step(NamedTuple):
-    function: Callable[..., Any]
-    operands: tuple[int, ...]
-    attributes: Mapping[str, Any]
-    result: int
-    results: int  # how many; 0: the result is not in a tuple
-
-
 class Program:
-    """One traced graph, and the steps that evaluate it on NumPy arrays."""
+    """One traced graph, and the Python function that evaluates it on NumPy arrays.
+
+    Its text has a line a node, ``relu`` for example::
+
+        def run(v0):
+            v2 = f2(v0, v1)
+            v3 = f3(v2, v1, v0)
+            return [v3]
+    """
 
     def __init__(self, graph: Graph, weak: Sequence[bool], is_one: bool) -> None:
         self.graph = graph
+        self.types = graph.output_types
+        self.is_inexact = any(t.dtype.is_inexact for t in self.types)
         self.weak = tuple(weak)
         self.is_one = is_one  # whether the function gave an array, not a sequence of them
         simple = pipeline("cpu").run(graph)
-        self._slots: dict[Value, int] = {p: i for i, p in enumerate(simple.parameters)}
-        self._constants: list[Any] = []
-        self._steps: list[_Step] = []
+        names: dict[Value, str] = {p: f"v{i}" for i, p in enumerate(simple.parameters)}
         nodes = _needed(simple)
-        self._repeated = _read_whole(nodes, simple.outputs)
+        repeated = _read_whole(nodes, simple.outputs)
+        namespace: dict[str, Any] = {}
+        lines = [f"def run({', '.join(names.values())}):"]
         for node in nodes:
-            self._add(node)
-        self._outputs = tuple([(self._slots[o], _shares_memory(o)) for o in simple.outputs])
+            names.update({value: f"v{len(names) + i}" for i, value in enumerate(node.results)})
+            lines += _statement(node, names, namespace, node.results[0] in repeated)
+        outputs = [names[o] + (".copy()" if _shares_memory(o) else "") for o in simple.outputs]
+        lines.append(f"    return [{', '.join(outputs)}]")
+        exec("\n".join(lines), namespace)  # a loop over the nodes would take longer than small arrays do
+        self._run: Callable[..., list[Any]] = namespace["run"]
 
-    def run(self, arrays: list[Any]) -> list[Any]:
+    def run(self, arrays: Sequence[Any]) -> list[Any]:
         """The outputs; they share memory with nothing else."""
-        return quietly(self._run, arrays)
+        return quietly(self._run, *arrays)
 
-    def _run(self, arrays: list[Any]) -> list[Any]:
-        values = arrays + self._constants
-        for function, operands, attributes, result, count in self._steps:
-            made = function(*[values[i] for i in operands], **attributes)
-            if count:
-                values[result : result + count] = made
-            else:
-                values[result] = made
-        return [values[slot].copy() if shares else values[slot] for slot, shares in self._outputs]
 
-    def _add(self, node: Node) -> None:
-        operands = _read(node)
-        slot = len(self._slots)
-        self._slots.update({value: slot + i for i, value in enumerate(node.results)})
-        self._constants += [None] * len(node.results)
-        count = len(node.results)
-        if node.op.name == "constant" or (not operands and count == 1):
-            self._constants[-1] = node.op.evaluate(**node.attributes)
-            return
-        function, attributes = _function(node), node.attributes
-        if node.op.name == "broadcast_in_dim" and node.results[0] not in self._repeated:
-            function, attributes = np.reshape, {"shape": _unit_shape(node)}
-        self._steps.append(
-            _Step(function, tuple([self._slots[v] for v in operands]), attributes, slot, 0 if count == 1 else count)
-        )
+def _statement(node: Node, names: Mapping[Value, str], namespace: dict[str, Any], is_whole: bool) -> list[str]:
+    """The line that computes the results of ``node``; a constant is put into the ``namespace`` instead."""
+    operands = _read(node)
+    results = [names[v] for v in node.results]
+    if node.op.name == "constant" or (not operands and len(results) == 1):
+        namespace[results[0]] = node.op.evaluate(**node.attributes)
+        return []
+    function, attributes = _function(node), node.attributes
+    if node.op.name == "broadcast_in_dim" and not is_whole:
+        function, attributes = np.reshape, {"shape": _unit_shape(node)}
+    number = results[0][1:]
+    namespace[f"f{number}"] = function
+    arguments = [names[v] for v in operands]
+    if attributes:
+        namespace[f"a{number}"] = attributes
+        arguments.append(f"**a{number}")
+    return [f"    {', '.join(results)} = f{number}({', '.join(arguments)})"]
 
 
 class Composed:
@@ -109,8 +108,9 @@ class Composed:
         for value in (*args, *kwargs.values()) if kwargs else args:
             if type(value) is Tensor:
                 tensors.append(value)
-                elements += value._array.size
-                key.append((value.type, value.weak))
+                array = value._array
+                elements += array.size
+                key.append((array.dtype, array.shape, value.weak))
             elif isinstance(value, _PLAIN):
                 key.append(_identity(value))
             elif type(value) is tuple and all(type(v) in _PLAIN for v in value):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphc.dtypes import DType
-from graphc.errors import GraphcError, InPlaceError, LeakedTracerError
+from graphc.errors import GradientError, GraphcError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype
 from graphc.frontends.call_pattern import NOT_ALIKE, CallPattern
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
+from graphc.frontends.eager.memory import give_up_memory, owns_memory_alone
 from graphc.frontends.eager.operators import SAFE, quick_function
 from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
-from graphc.frontends.eager.repeated import repeated_call
+from graphc.frontends.eager.repeated import Run, repeated_call
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.storage import VIEW_OPS, Storage, ViewStep, write_through
@@ -26,7 +27,7 @@ from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
-from graphc.locations import current_location
+from graphc.locations import Location, current_location
 from graphc.runtime.executable import Executable
 
 _BROADCAST = get_primitive("broadcast_in_dim")
@@ -183,6 +184,36 @@ class EagerContext:
             storage.value = written
             storage.written += 1
 
+    def replace(self, x: Any, value: Any) -> None:
+        """:meth:`write`, of a tensor that nobody will use: where nobody but ``x`` holds its memory, ``x`` takes that of
+        ``value`` instead of a copy."""
+        if x._array is not value._array and value._reference is None and not recorders.active:
+            self._check_writable(x)
+            if owns_memory_alone(x):
+                x._array = value._array
+                if x._storage is not None:
+                    x._storage.base_array = value._array
+        self.write(x, value)
+
+    def check_donation(self, x: Any, name: str) -> None:
+        """Raise GradientError where the value of the donated argument ``x``, called ``name``, has to stay."""
+        if mode.enabled and x.requires_grad:
+            raise GradientError(
+                f"the donated argument {name} requires gradients, so that backward() may need its value",
+                hint="donate a detach()ed tensor, or call the function under `with gc.no_grad():`",
+            )
+
+    def donation(self, x: Any) -> Any:
+        """What to run a program on that may overwrite the donated argument ``x``: ``x``, or a copy where somebody else sees
+        its memory."""
+        if not x._array.flags.writeable or recorders.active or not owns_memory_alone(x, least=0):
+            return Tensor.wrap(x._array.copy(), x.type)
+        return x
+
+    def donate(self, x: Any, function: str, location: Location) -> None:
+        """Take its memory from the donated argument ``x`` of ``function``."""
+        give_up_memory(x, function, location)
+
     def call(
         self,
         graph: Graph,
@@ -223,33 +254,26 @@ class EagerContext:
             if found is None:
                 return NOT_ALIKE
             program, operands = found
-            results = [Tensor.wrap(array) for array in program.run([t._array for t in operands])]
+            arrays = [t._array for t in operands]
+            results = [Tensor.wrap(array) for array in program.run(arrays)]
         except GraphcError:  # the ops one by one say it better, with the line of this call
             return NOT_ALIKE
         for tensor, weak in zip(results, program.weak, strict=True):
             tensor.weak = weak
-        if self._is_tracked(operands):
-            references = [t.reference() for t in operands]
-            if any(r is not None and r.requires_grad for r in references):
-                self._record_composed(program.graph, operands, references, results)
+        if mode.enabled and program.is_inexact:
+            references = [t._reference if t._storage is None else t.reference() for t in operands]
+            if any(r is not None and r.source.requires_grad for r in references):
+                inputs = tuple([t.type if r is None else r for t, r in zip(operands, references, strict=True)])
+                record = Record(_CALL, {"graph": program.graph}, inputs, program.types, True, current_location())
+                record.name = program.graph.name
+                record.saved_operands = tuple([(i, Saved(a.copy(), UNWRITTEN, 0)) for i, a in enumerate(arrays)])
+                for index, tensor in enumerate(results):
+                    tensor._reference = Reference(record, index)
         return results[0] if program.is_one else results
 
-    def _record_composed(
-        self, graph: Graph, operands: Sequence[Tensor], references: Sequence[Reference | None], results: Sequence[Tensor]
-    ) -> None:
-        types = graph.output_types
-        if not any(t.dtype.is_inexact for t in types):
-            return
-        inputs = tuple([t.type if r is None else r for t, r in zip(operands, references, strict=True)])
-        record = Record(_CALL, {"graph": graph}, inputs, types, True, current_location())
-        record.name = graph.name
-        record.saved_operands = tuple([(i, Saved(t._array.copy(), UNWRITTEN, 0)) for i, t in enumerate(operands)])
-        for index, tensor in enumerate(results):
-            tensor._reference = Reference(record, index)
-
-    def repeated_call(self, run: Callable[[Sequence[Any]], list[Any] | None], pattern: CallPattern) -> Any:
+    def repeated_call(self, run: Run, runs: Mapping[tuple[Any, ...], Run], pattern: CallPattern) -> Any:
         """What runs calls of ``pattern``, in the present gradient mode, without :meth:`call`."""
-        return repeated_call(run, pattern)
+        return repeated_call(run, runs, pattern)
 
     def _record_call(
         self,
@@ -271,7 +295,7 @@ class EagerContext:
             tensor = source if isinstance(source, Tensor) else Tensor.wrap(np.asarray(source, type_.dtype.numpy))
             if reference is None and recorders.active:
                 reference = tensor.recorded(location)
-            inputs.append(type_ if reference is None else reference)
+            inputs.append(tensor.type if reference is None else reference)
             if position in originals:
                 saved.append((position, Tensor.wrap(originals[position]).saved()))
             else:
@@ -319,6 +343,9 @@ class EagerContext:
 
     def stop_gradient(self, x: Any) -> Tensor:
         return self.view(x, get_primitive("stop_gradient"), {})
+
+    def repetitions(self, operands: Sequence[Any]) -> Dim:
+        return 1
 
 
 def _keep_overwritten(new: Reference, storage: Storage) -> None:

@@ -22,13 +22,16 @@ from graphc.ir.builder import Builder
 from graphc.ir.dims import symbol
 from graphc.ir.primitive import Primitive
 from graphc.ir.types import TensorType
+from graphc.locations import current_location
+from graphc.ops.inspection import state as inspection
 
 # Ops for which NumPy's own loop is slower than a fused, vectorized kernel by enough to pay for a first compilation.
 SLOW_IN_NUMPY = frozenset((
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
     "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "digamma", "logistic", "pow", "rsqrt",
     "conv_general", "reduce_window_sum", "reduce_window_max", "reduce_window_min", "reduce_window_argmax",
-    "reduce_window_argmin", "random_bits", "floor_divide", "remainder", "clamp",
+    "reduce_window_argmin", "select_and_scatter", "random_bits", "floor_divide", "remainder", "clamp",
+    "attention", "attention_gradient",
 ))  # fmt: skip
 THRESHOLD = 1 << 16  # elements; below it a call costs more than the arithmetic
 _MAX_CACHED = 512
@@ -60,13 +63,16 @@ def kernels_are_chosen() -> bool:
 
 def execute(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]) -> tuple[Any, ...]:
     """The results of ``op`` on NumPy arrays."""
-    if op.name in SLOW_IN_NUMPY or _FORCED:
+    if (op.name in SLOW_IN_NUMPY or _FORCED) and inspection.inspector is None:
         largest = max((a.size for a in arrays), default=0)
         chosen = policy()
         if chosen == "always" or (chosen == "auto" and largest >= THRESHOLD):
             return _run_kernel(op, arrays, attributes)
     results = op.evaluate(*arrays, **attributes)
-    return results if isinstance(results, tuple) else (results,)
+    results = results if isinstance(results, tuple) else (results,)
+    if observers and inspection.inspector is not None:
+        inspection.inspector(op, arrays, results, current_location())
+    return results
 
 
 _FORCED = False

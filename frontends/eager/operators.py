@@ -18,8 +18,10 @@ from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.dispatch import eager_context, observers
 from graphc.frontends.eager.execute import SLOW_IN_NUMPY, THRESHOLD, kernels_are_chosen
 from graphc.frontends.eager.prepared import prepare
+from graphc.frontends.eager.recorder import binary_recorder, unary_recorder
 from graphc.frontends.grad_mode import mode
 from graphc.ir.primitive import Primitive, get_primitive
+from graphc.locations import current_frame
 from graphc.ops.elementwise import Elementwise
 from graphc.ops.quiet import quiet_context
 
@@ -60,6 +62,7 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
     ways = _ufuncs(primitive, ALL)
     of_float, of_int = _ufuncs(primitive, _FLOATS), _ufuncs(primitive, _INTS)
     new, ndarray = object.__new__, np.ndarray
+    record = binary_recorder(op)
 
     def operator(self: Any, other: Any) -> Any:
         if observers or self.weak:
@@ -98,7 +101,7 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
         result._seen = 0
         result.weak = False
         if tracked and mode.enabled:
-            _record(op, (self, other if kind is tensor else tensor.wrap(y)), {}, result)
+            record(self, other if kind is tensor else tensor.wrap(y), result, current_frame(2))
         return result
 
     return _named(operator, general)
@@ -143,9 +146,10 @@ def _product(tensor: Any, name: str) -> Operator:
 def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
     general: Operator = getattr(tensor, name)
     of_float, of_int = _ufuncs(primitive, _FLOATS), _ufuncs(primitive, _INTS)
+    record = binary_recorder(get_primitive(primitive))
 
     def operator(self: Any, other: Any) -> Any:
-        if observers or self.weak or _is_tracked(self):
+        if observers or self.weak:
             return general(self, other)
         kind = type(other)
         try:
@@ -153,15 +157,18 @@ def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
             dtype = x.dtype
             if kind is float and -SAFE < other < SAFE:
                 ufunc = of_float[dtype]
-                array = _run(ufunc, np.array(other, dtype), x)
             elif kind is int and -_SMALL < other < _SMALL:
                 ufunc = of_int[dtype]
-                array = _run(ufunc, np.array(other, dtype), x)
             else:
                 return general(self, other)
+            literal = np.array(other, dtype)
+            array = _run(ufunc, literal, x)
         except (KeyError, RuntimeError):
             return general(self, other)
-        return tensor.wrap(np.asarray(array))
+        result = tensor.wrap(np.asarray(array))
+        if mode.enabled and _is_tracked(self):
+            record(tensor.wrap(literal), self, result, current_frame(2))
+        return result
 
     return _named(operator, general)
 
@@ -169,16 +176,20 @@ def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
 def _unary(tensor: Any, name: str, primitive: str) -> Callable[[Any], Any]:
     general: Callable[[Any], Any] = getattr(tensor, name)
     ways = _ufuncs(primitive, ALL)
+    record = unary_recorder(get_primitive(primitive))
 
     def operator(self: Any) -> Any:
-        if observers or self.weak or _is_tracked(self):
+        if observers or self.weak:
             return general(self)
         try:
             x = self._array
             array = _run(ways[x.dtype], x)
         except (KeyError, RuntimeError):
             return general(self)
-        return tensor.wrap(np.asarray(array))
+        result = tensor.wrap(np.asarray(array))
+        if mode.enabled and _is_tracked(self):
+            record(self, result, current_frame(2))
+        return result
 
     return _named(operator, general)
 
@@ -187,7 +198,7 @@ def quick_function(tensor: Any, primitive: str) -> Callable[[Any], Any]:
     """``primitive`` of one operand as a function that gives NOT_ALIKE, with nothing done, where there is no short way."""
     op = get_primitive(primitive)
     assert isinstance(op, Elementwise)
-    ways = _ufuncs(primitive, FLOATS)
+    ways, record = _ufuncs(primitive, FLOATS), unary_recorder(op)
     most = THRESHOLD if primitive in SLOW_IN_NUMPY else math.inf
 
     def function(x: Any) -> Any:
@@ -202,7 +213,7 @@ def quick_function(tensor: Any, primitive: str) -> Callable[[Any], Any]:
         except RuntimeError:
             return NOT_ALIKE
         if _is_tracked(x) and mode.enabled:
-            _record(op, (x,), {}, result)
+            record(x, result, current_frame(2))
         return result
 
     return function

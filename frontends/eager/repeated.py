@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,30 @@ from graphc.frontends.dispatch import observers
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
 
+Run = Callable[[Sequence[Any]], "list[Any] | None"]
 
-def repeated_call(
-    run: Callable[[Sequence[Any]], list[Any] | None], pattern: CallPattern
-) -> Callable[[tuple[Any, ...]], Any]:
+
+def repeated_call(run: Run, runs: Mapping[tuple[Any, ...], Run], pattern: CallPattern) -> Callable[[tuple[Any, ...]], Any]:
     """A function that runs one program for calls that are alike, and gives NOT_ALIKE, with nothing done, for others.
 
-    Alike means: plain tensors and arrays where the first call had some (``run`` itself compares dtypes, shapes and layouts,
-    and gives None for others), Python numbers of the same class, the same static objects, captured tensors that are still
-    the same objects, the same gradient mode, nothing that has to be recorded and nobody who watches.
+    ``run`` is tried first; ``runs`` has others, by the shapes that they are for. Alike means: plain tensors and arrays where
+    the first call had some (each run itself compares dtypes, shapes and layouts, and gives None for others), Python numbers of
+    the same class, the same static objects, captured tensors that are still the same objects, the same gradient mode, nothing
+    that has to be recorded and nobody who watches.
     """
     expected, captures, build = pattern
     count, graded = len(expected), mode.enabled
     tensor, ndarray, wrap, as_array = Tensor, np.ndarray, Tensor.wrap, np.array
+
+    def other_sizes(arrays: list[Any]) -> list[Any] | None:
+        nonlocal run
+        other = runs.get(tuple([array.shape for array in arrays]))
+        if other is None or other is run:
+            return None
+        results = other(arrays)
+        if results is not None:
+            run = other
+        return results
 
     def call(values: tuple[Any, ...]) -> Any:
         if observers or len(values) != count or mode.enabled is not graded:
@@ -68,7 +79,7 @@ def repeated_call(
             else:
                 arrays.append(captured)
         results = run(arrays)
-        if results is None:
+        if results is None and (results := other_sizes(arrays)) is None:
             return NOT_ALIKE
         if build is not None:
             return build([wrap(array) for array in results])
@@ -88,7 +99,7 @@ def repeated_call(
         if count > 1 and (values[0] is values[1] if count == 2 else len(set(map(id, values))) < count):
             return NOT_ALIKE
         results = run(arrays)
-        if results is None:
+        if results is None and (results := other_sizes(arrays)) is None:
             return NOT_ALIKE
         return wrap(results[0])
 

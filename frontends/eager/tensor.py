@@ -18,14 +18,17 @@ from graphc.errors import DTypeError, GradientError, ShapeError
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Context, active_trace, eager_context
 from graphc.frontends.eager.autograd import Gradient, add_gradients, compute_gradients
+from graphc.frontends.eager.memory import Donated
 from graphc.frontends.eager.operators import quick_operators
 from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, emit_reference, recorders
+from graphc.frontends.eager.reductions import quick_reductions
 from graphc.frontends.storage import Chain, Storage, apply_chain
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
 
 
 @quick_operators
+@quick_reductions
 class Tensor(ArrayMethods):
     """An n-dimensional array with a dtype, made by ``gc.tensor``, ``gc.from_numpy``, the creation functions, or any op.
 
@@ -297,6 +300,8 @@ class Tensor(ArrayMethods):
         return array
 
     def _check_export(self, what: str) -> None:
+        if isinstance(self._array, Donated):
+            self._array.refuse()
         if self.requires_grad:
             raise GradientError(
                 f"{what} on a tensor that requires_grad would hide what happens to it from autograd",
@@ -369,6 +374,8 @@ class Tensor(ArrayMethods):
         return (_unpickle, (self._array, self.dtype.name, self.requires_grad))
 
     def __repr__(self) -> str:
+        if isinstance(self._array, Donated):
+            return f"tensor({self._array})"
         text = np.array2string(
             self._array.astype(np.float32) if self.dtype is bfloat16 else self._array,
             separator=", ", prefix="tensor(", threshold=1000,

@@ -90,7 +90,7 @@ class Stream:
             if dtype is uint32:
                 key = bitwise_xor(key, _NARROW)
             drawn = bind("random_bits", key, counter, shape=sizes, dtype=dtype)
-            count: Any = product(sizes)
+            count: Any = product(sizes) * context.repetitions((key, counter))
             if isinstance(count, DimExpr):
                 (size,) = context.bind(get_primitive("dimension"), (), {"dim": count})
                 count = astype(size, uint64)

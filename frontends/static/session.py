@@ -21,6 +21,7 @@ from graphc.frontends.static.lowering import Lowered, lower
 from graphc.frontends.static.tensor import Element, Operation, defaults
 from graphc.frontends.symbolic import Captured, Tracer
 from graphc.ir.graph import Node, Value
+from graphc.ops.core import inspected
 
 _MAX_PLANS = 256  # compiled parts of one graph that are kept
 _MAX_SHAPES = 256
@@ -174,7 +175,7 @@ class Session:
                 )
             values.append(value)
         values += [_contents(c) for c in lowered.captured]
-        results = plan.executable(*values)
+        results = (inspected(lowered.ir) or plan.executable)(*values)
         count = sum(plan.fetched)
         updates = iter(results[count:])
         changed = {v.parameter.node: next(updates) for v in lowered.assigned}

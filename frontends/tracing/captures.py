@@ -37,6 +37,28 @@ def locate(roots: Sequence[tuple[Getter, Any]], wanted: set[int]) -> dict[int, G
     return found
 
 
+def describe(getter: Getter | None) -> str:
+    """How the user's code reaches what ``getter`` gets, as far as that can be told: ``self.weights[0]``."""
+    steps: list[str] = []
+    while isinstance(getter, partial):
+        kind, arguments = getter.func, getter.args
+        if kind in (_global, _cell, _root):
+            return str(arguments[1]) + "".join(reversed(steps))
+        if kind is _item:
+            steps.append(f"[{arguments[1]!r}]")
+        elif kind is _attribute:
+            steps.append(f".{arguments[1]}")
+        else:
+            break
+        getter = arguments[0]
+    return "".join(reversed(steps)).removeprefix(".") or "a captured array"
+
+
+def static_root(holder: Any, label: str) -> Getter:
+    """A getter for the object that the argument ``label`` holds."""
+    return partial(_root, holder, label)
+
+
 def function_roots(function: Any) -> list[tuple[Getter, Any]]:
     """Where a search for what ``function`` reads begins."""
     return [(lambda: function, function)]
@@ -74,12 +96,12 @@ def _parts(getter: Getter, value: Any) -> Iterator[tuple[Getter, Any]]:
 
 
 def _function_parts(function: types.FunctionType) -> Iterator[tuple[Getter, Any]]:
-    for cell in function.__closure__ or ():
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             contents = cell.cell_contents
         except ValueError:  # a name that is not bound yet
             continue
-        yield partial(_cell, cell), contents
+        yield partial(_cell, cell, name), contents
     names = _names(function.__code__)
     namespace = function.__globals__
     for name in names:
@@ -111,7 +133,11 @@ def _attribute(getter: Getter, name: str) -> Any:
     return getattr(getter(), name)
 
 
-def _cell(cell: types.CellType) -> Any:
+def _root(holder: Any, label: str) -> Any:
+    return holder.value
+
+
+def _cell(cell: types.CellType, name: str) -> Any:
     return cell.cell_contents
 
 

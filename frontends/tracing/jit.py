@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -13,16 +14,31 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, GraphcError
 from graphc.frontends.call_pattern import NOT_ALIKE
+from graphc.frontends.debug.verification import Verification, verify_levels
+from graphc.frontends.debug.walk import Walk
 from graphc.frontends.dispatch import active_trace, context_of, tracing
-from graphc.frontends.pytree import flatten, paths, unflatten
+from graphc.frontends.pytree import flatten, unflatten
 from graphc.frontends.settings import VARIABLES, encoded
 from graphc.frontends.symbolic import Tracer
-from graphc.frontends.tracing.context import TraceContext
+from graphc.frontends.tracing.arguments import (
+    check_donated,
+    donated_leaves,
+    identifier,
+    labels,
+    names_of_parameters,
+    static_positions,
+)
+from graphc.frontends.tracing.context import TraceContext, Varying
+from graphc.frontends.tracing.declared import Declared
+from graphc.frontends.tracing.explanation import Explanation
+from graphc.frontends.tracing.families import Family
+from graphc.frontends.tracing.history import History
 from graphc.frontends.tracing.lowered import Lowered
 from graphc.frontends.tracing.program import TracedProgram
-from graphc.frontends.tracing.signature import Static, signature
+from graphc.frontends.tracing.signature import Signature, Static, signature
+from graphc.ir.dims import consulting
 from graphc.ir.graph import Graph
 
 P = ParamSpec("P")
@@ -51,25 +67,41 @@ class JitFunction(Generic[P, R]):
         *,
         static_argnums: Sequence[int] = (),
         static_argnames: str | Sequence[str] = (),
+        donate: str | int | Sequence[str | int] = (),
         name: str | None = None,
+        dynamic: Any = None,
+        static_shapes: bool = False,
+        max_traces: int | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         static_argnames = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
         self.function = function
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self._static_names = frozenset(static_argnames)
-        self._static_positions = _static_positions(function, static_argnums, static_argnames)
-        self._programs: OrderedDict[Any, list[TracedProgram]] = OrderedDict()
+        self._static_positions = static_positions(function, static_argnums, static_argnames)
+        self._donated = frozenset((donate,) if isinstance(donate, (str, int)) else donate)
+        check_donated(function, self._donated, self._static_positions, self._static_names)
+        if static_shapes and dynamic:
+            raise ArgumentError("static_shapes=True fixes all sizes, and dynamic= says that some vary", hint="give one of them")
+        self._declared = Declared(dynamic, names_of_parameters(function))
+        self._fixed_shapes = static_shapes
+        self._history = History(self.name, max_traces)
+        self._families: OrderedDict[Signature, Family] = OrderedDict()
         self._sizes: list[int] = []  # of the graphs of all programs
         self._lock = threading.RLock()
         self._repeated: Any = None  # for a call like the latest one
-        self._traces = 0
         _functions.add(self)
 
     @property
     def trace_count(self) -> int:
         """How often the function has been traced."""
-        return self._traces
+        return self._history.count
+
+    def explain(self) -> Explanation:
+        """Every trace so far: why it was made and how to avoid it, the guards it holds under, what its compilation took and
+        which kernels it has. ``print(f.explain())``, or ``.to_dict()`` and ``.to_json()``."""
+        with self._lock:
+            return self._history.explanation()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         repeated = self._repeated
@@ -84,21 +116,15 @@ class JitFunction(Generic[P, R]):
         if active_trace() is not None or _eager_mode() or any(isinstance(leaf, Tracer) for leaf in leaves):
             return self._inline(tree, leaves)
         key_leaves = [_key_leaf(leaf) for leaf in leaves]
-        key = signature(tree, key_leaves)
+        key = signature(tree, key_leaves, fixed_shapes=self._fixed_shapes)
         with self._lock:
-            programs = self._programs.get(key)
-            if programs is not None:
-                self._programs.move_to_end(key)
-            for program in programs or ():
-                sources = program.match(leaves)
-                if sources is not None:
-                    break
-            else:
-                program = self._trace(tree, leaves)
-                self._traces += 1
-                self._remember(key, program)
-                sources = program.match(leaves)
-                assert sources is not None
+            family = self._families.get(key)
+            if family is not None:
+                self._families.move_to_end(key)
+            found = None if family is None else family.find(leaves)
+            program, sources = found or self._retrace(key, family, tree, leaves)
+        if self._donated:
+            return cast("R", program.run_donating(sources, leaves))
         result = program.run(sources)
         self._repeated = program.repeated(tree, key_leaves)
         return cast("R", result)
@@ -112,30 +138,100 @@ class JitFunction(Generic[P, R]):
         """The graph of a call with these arguments; arrays may be given as specs: ``f.graph(gc.spec("f32[batch, 784]"))``."""
         leaves, tree = flatten(self._wrap_static(args, kwargs))
         with self._lock:
-            return self._trace(tree, leaves, whole=True).graph
+            varying = Varying(self._declared.axes(leaves, labels(self.function, tree)))
+            return self._trace(tree, leaves, varying, whole=True).graph
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The traced, uncompiled form of a call with these arguments (or specs)."""
         return Lowered(self.graph(*args, **kwargs))
 
+    def traced_call(self, *args: Any, **kwargs: Any) -> tuple[Graph, list[np.ndarray]]:
+        """The graph of a call with these arguments, and what its parameters are in that call, captured tensors included."""
+        leaves, tree = flatten(self._wrap_static(args, kwargs))
+        with self._lock:
+            varying = Varying(self._declared.axes(leaves, labels(self.function, tree)))
+            program = self._trace(tree, leaves, varying, whole=True)
+        return program.graph, program.arrays(leaves)
+
+    def step(self, *args: Any, **kwargs: Any) -> Walk:
+        """Run a call node by node: an iterator over the steps, each with its values and the user's line.
+
+        The function is traced with these arguments and its graph run with NumPy, unoptimized. Nothing is written back.
+
+        >>> for step in f.step(x):
+        ...     print(step)
+        """
+        return Walk(*self.traced_call(*args, **kwargs))
+
+    def verify(self, *args: Any, **kwargs: Any) -> Verification:
+        """Compare every level of optimization of a call with the reference, and trace the first difference to the rule or
+        node that makes it; see :func:`graphc.frontends.debug.verification.verify_levels`.
+
+        >>> report = f.verify(x)
+        >>> assert report.agrees, report
+        """
+        return verify_levels(*self.traced_call(*args, **kwargs))
+
     def clear_cache(self) -> None:
         """Forget all traces."""
         with self._lock:
-            self._programs.clear()
+            self._families.clear()
             self._sizes.clear()
+            self._history.cleared()
             self._repeated = None
 
     def __repr__(self) -> str:
-        return f"<jit {self.name}: {self._traces} traces>"
+        return f"<jit {self.name}: {self.trace_count} traces>"
 
-    def _remember(self, key: Any, program: TracedProgram) -> None:
-        self._programs.setdefault(key, []).insert(0, program)
+    def _retrace(
+        self, key: Signature, family: Family | None, tree: Any, leaves: list[Any]
+    ) -> tuple[TracedProgram, list[Any]]:
+        """A new program for a call that no program is for."""
+        names = labels(self.function, tree)
+        declared = self._declared.axes(leaves, names)
+        if family is None:
+            causes = self._history.causes_of(key, names, reversed(self._families.values()))
+            family = Family(key, leaves, names, declared)
+        else:
+            causes = family.causes(leaves)
+        self._history.begin(causes)
+        start = time.perf_counter()
+        program = self._generalized(family, tree, leaves, is_declared=bool(declared))
+        sources = program.match(leaves)
+        assert sources is not None, "a program that was just traced is not for its own call"
+        self._history.add(causes, program, family, time.perf_counter() - start)
+        self._remember(family, program)
+        self._history.warn()
+        return program, sources
+
+    def _generalized(self, family: Family, tree: Any, leaves: list[Any], *, is_declared: bool) -> TracedProgram:
+        """A program in which the sizes that vary are symbols; where the function cannot be traced so, one for these sizes."""
+        varying, kept = family.symbolic()
+        if not (any(varying.arguments.values()) or varying.captures):
+            return self._trace(tree, leaves, varying)
+        try:
+            return self._trace(tree, leaves, varying)
+        except Exception as error:
+            fixed = self._trace(tree, leaves, Varying())  # raises what is wrong with the call itself, for the sizes it has
+            if is_declared:
+                raise
+            why = error.message if isinstance(error, GraphcError) else f"{type(error).__name__}: {error}"
+            family.fixed = f"it cannot be traced with sizes that vary: {why}"
+            return fixed
+        finally:
+            del kept
+
+    def _remember(self, family: Family, program: TracedProgram) -> None:
+        family.programs.insert(0, program)
+        self._families[family.key] = family
+        self._families.move_to_end(family.key)
         self._sizes.append(program.size)
         while len(self._sizes) > 1 and (len(self._sizes) > MAX_PROGRAMS or sum(self._sizes) > MAX_NODES):
-            oldest_key, oldest = next(iter(self._programs.items()))
-            self._sizes.remove(oldest.pop().size)
-            if not oldest:
-                del self._programs[oldest_key]
+            oldest = next(iter(self._families.values()))
+            self._sizes.remove(oldest.programs.pop().size)
+            if not oldest.programs:
+                del self._families[oldest.key]
+                self._history.forgotten(oldest.key)
 
     def _wrap_static(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._static_positions and not self._static_names:
@@ -150,19 +246,22 @@ class JitFunction(Generic[P, R]):
         args, kwargs = unflatten(tree, [context.lift(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in plain])
         return self.function(*args, **kwargs)
 
-    def _trace(self, tree: Any, leaves: list[Any], *, whole: bool = False) -> TracedProgram:
-        context = TraceContext(self.name)
+    def _trace(self, tree: Any, leaves: list[Any], varying: Varying, *, whole: bool = False) -> TracedProgram:
+        context = TraceContext(self.name, varying)
         context.leaves = leaves
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
         try:
-            with tracing(context):
-                inputs = context.arguments(leaves, _parameter_names(self.function, tree))
+            with tracing(context), consulting(context.symbols):
+                names = labels(self.function, tree)
+                inputs = context.arguments(leaves, [identifier(name) for name in names], names)
                 inputs = [
                     value if isinstance(leaf, StaticArgument) else tracer
                     for tracer, value, leaf in zip(inputs, plain, leaves, strict=True)
                 ]
                 args, kwargs = unflatten(tree, inputs)
-                return TracedProgram(context, self.function(*args, **kwargs), self.function, plain, whole=whole)
+                result = self.function(*args, **kwargs)
+                donated = {} if whole or not self._donated else donated_leaves(self.function, tree, self._donated)
+                return TracedProgram(context, result, self.function, plain, whole=whole, donated=donated)
         finally:
             context.close()
 
@@ -182,9 +281,25 @@ class BoundJit:
         """See :meth:`JitFunction.graph`."""
         return self._function.graph(self._instance, *args, **kwargs)
 
+    def explain(self) -> Explanation:
+        """See :meth:`JitFunction.explain`."""
+        return self._function.explain()
+
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """See :meth:`JitFunction.lower`."""
         return self._function.lower(self._instance, *args, **kwargs)
+
+    def traced_call(self, *args: Any, **kwargs: Any) -> tuple[Graph, list[np.ndarray]]:
+        """See :meth:`JitFunction.traced_call`."""
+        return self._function.traced_call(self._instance, *args, **kwargs)
+
+    def step(self, *args: Any, **kwargs: Any) -> Walk:
+        """See :meth:`JitFunction.step`."""
+        return self._function.step(self._instance, *args, **kwargs)
+
+    def verify(self, *args: Any, **kwargs: Any) -> Verification:
+        """See :meth:`JitFunction.verify`."""
+        return self._function.verify(self._instance, *args, **kwargs)
 
     @property
     def trace_count(self) -> int:
@@ -204,7 +319,15 @@ def jit(function: Any = None, **options: Any) -> Any:
     ``self`` are inputs with their contents at each call. In-place writes and views keep their eager meaning, and
     ``backward()`` works within and through it.
 
-    ``static_argnums``, ``static_argnames``: what the graph may depend on. ``name``: of the graph. Under GRAPHC_MODE=eager in
+    A size that differs from call to call becomes a symbol at its second value, and from then on a size is traced anew only if
+    it violates a guard: a comparison that the function made, two sizes that had to be equal. ``dynamic`` declares sizes that
+    vary from the start (``True``, ``{"x": 0}``, ``{"x": {0: "batch"}}``, ``{"x": gc.spec("f32[batch, 784]")}``; sizes of one
+    name must be equal); ``static_shapes=True`` traces for each combination of shapes. ``max_traces``: one trace more is a
+    RetraceError. ``f.explain()`` says why each trace was made.
+
+    ``static_argnums``, ``static_argnames``: what the graph may depend on. ``donate``: names or positions of arguments that the
+    caller has no more use for, so that results may take their memory; a tensor among them raises DonatedError when it is used
+    again. Memory that others see too, as views or through NumPy, is copied. ``name``: of the graph. Under GRAPHC_MODE=eager in
     the environment the function runs op by op, for debugging.
 
     >>> @gc.jit
@@ -227,42 +350,6 @@ def _eager_mode() -> bool:
 
 def _key_leaf(leaf: Any) -> Any:
     return Static(leaf.value) if isinstance(leaf, StaticArgument) else leaf
-
-
-def _static_positions(function: Any, numbers: Sequence[int], names: Sequence[str]) -> frozenset[int]:
-    numbers = (numbers,) if isinstance(numbers, int) else numbers
-    try:
-        parameters = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        parameters = []
-    unknown = [n for n in names if parameters and n not in parameters and "kwargs" not in parameters]
-    if unknown:
-        raise ArgumentError(f"static_argnames: the function has no parameter {unknown[0]!r}; it has {parameters}")
-    count = len(parameters)
-    positions = {n + count if n < 0 else n for n in numbers}
-    return frozenset(positions | {i for i, p in enumerate(parameters) if p in names})
-
-
-def _parameter_names(function: Any, tree: Any) -> list[str]:
-    """A readable name for each leaf of the arguments: ``x``, ``params_w``."""
-    args, kwargs = tree.children
-    try:
-        names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_POSITIONAL]
-    except (TypeError, ValueError):
-        names = []
-    result: list[str] = []
-    for index, child in enumerate(args.children):
-        result += paths(child, names[index] if index < len(names) else f"arg{index}")
-    for key, child in zip(kwargs.keys, kwargs.children, strict=True):
-        result += paths(child, str(key))
-    return [_identifier(name) for name in result]
-
-
-def _identifier(path: str) -> str:
-    cleaned = "".join(c if c.isalnum() else "_" for c in path)
-    while "__" in cleaned:
-        cleaned = cleaned.replace("__", "_")
-    return cleaned.strip("_") or "x"
 
 
 _functions: weakref.WeakSet[JitFunction[Any, Any]] = weakref.WeakSet()

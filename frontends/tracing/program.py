@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
-from graphc.errors import InPlaceError
+from graphc.errors import GraphcError, InPlaceError, TraceError
 from graphc.frontends.call_pattern import CallPattern, Captured, Constant, Number
 from graphc.frontends.dispatch import Array, bind_view, eager_context
 from graphc.frontends.grad_mode import set_grad_enabled
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
 from graphc.frontends.storage import Chain
 from graphc.frontends.symbolic import Tracer
-from graphc.frontends.tracing.captures import Getter, function_roots, locate
+from graphc.frontends.tracing.captures import Getter, describe, function_roots, locate, static_root
+from graphc.frontends.tracing.causes import Cause, guard_cause, size_cause
 from graphc.frontends.tracing.context import Input, TraceContext
+from graphc.frontends.tracing.fitting import bind_sizes, violated_guard
 from graphc.frontends.tracing.signature import Static, describe_leaf, is_dynamic
+from graphc.ir.dims import DimExpr
 from graphc.ir.graph import Graph, Value, topological_order
+from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
-from graphc.locations import Location
+from graphc.locations import Location, current_location
+from graphc.ops.core import concrete_attributes, inspected
+from graphc.runtime.compile_log import CompileLog, logging_into
 from graphc.runtime.executable import Executable
+from graphc.runtime.program import NOTHING, Permissions
+
+NO_DONATIONS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class ValueGuard(NamedTuple):
@@ -49,7 +59,8 @@ class TracedProgram:
     """The result of tracing one call; :meth:`match` finds whether a call may use it, :meth:`run` runs it.
 
     A call takes results that are arguments, or views of them, from its arguments. With ``whole`` they are outputs of the
-    graph like all others: that graph is for reading, and for running by itself.
+    graph like all others: that graph is for reading, and for running by itself. ``donated``: the names of the argument
+    leaves whose memory a call may overwrite.
     """
 
     def __init__(
@@ -60,13 +71,14 @@ class TracedProgram:
         leaves: Sequence[Any],
         *,
         whole: bool = False,
+        donated: Mapping[int, str] = NO_DONATIONS,
     ) -> None:
         outputs: list[Value] = []
         found: list[_Output] = []
         result_leaves, self._result_tree = flatten(result)
         self._flows: list[bool] = []  # for each output of the graph, whether gradients go through it
         for leaf in result_leaves:
-            found.append(_output_of(leaf, context, outputs, self._flows, whole))
+            found.append(_output_of(leaf, context, outputs, self._flows, whole, donated))
         self._outputs = tuple(found)
         updated = _updates_that_flow(context, [v for v, flows in zip(outputs, self._flows, strict=True) if flows])
         self._inputs = tuple(context.inputs)
@@ -77,7 +89,7 @@ class TracedProgram:
         aliases: dict[int, int] = {}
         for position, entry in enumerate(self._inputs):
             storage = entry.tracer._storage
-            if storage.written and entry.kind != "gradient":
+            if storage.written and entry.kind != "gradient" and not (entry.kind == "argument" and entry.index in donated):
                 aliases[len(outputs)] = position
                 flows = entry.tracer._requires_grad and not entry.tracer._is_leaf
                 self._written.append((position, len(outputs), flows))
@@ -92,7 +104,8 @@ class TracedProgram:
                 outputs.append(context.lift(gradient).value)
                 self._flows.append(False)
         self._without_gradient = frozenset(context.without_gradient)
-        self.graph: Graph = context.builder.finish(outputs, aliases=aliases)
+        self.graph: Graph = context.finish(outputs, aliases)
+        outputs = list(self.graph.outputs)
         self.size = len(self.graph.nodes())
         read = set(topological_order([output.node for output, flow in zip(outputs, self._flows, strict=True) if flow]))
         #: Inputs that no gradient depends on: what becomes of them does not matter to a recording.
@@ -103,14 +116,31 @@ class TracedProgram:
             for tracer, location in context.specialized.values()
             if (place := context._position(tracer)) is not None
         )
-        self._captured = _find_captures(self._inputs, function, leaves)
+        #: What sizes the program is for: of each of the inputs `_sized` a shape of ints and symbols, and guards on those.
+        self._sized = tuple([
+            position
+            for position, entry in enumerate(self._inputs)
+            if entry.kind in ("argument", "captured", "gradient") and entry.tracer._concrete is _NO_VALUE
+        ])
+        self._shapes = tuple([self._inputs[position].tracer._type.shape for position in self._sized])
+        self.symbols = context.symbols
+        self._fitting: set[tuple[Any, ...]] = set()  # shapes that were found to fit
+        self._captured, self._names = _find_captures(self._inputs, function, leaves, context.labels)
+        self._name_captured_sizes()
         self._required = {p: getattr(self._inputs[p].source, "requires_grad", False) for p in self._captured}
         self._met = _find_captured_arguments(context.captured_arguments, function, leaves)
         self._sharing = self._shared_memory(
             [leaves[e.index] if e.source is None else e.source for e in self._inputs if e.kind != "gradient"]
         )
+        self._donated = dict(donated)
+        self._donated_inputs = [
+            position
+            for position, entry in enumerate(self._inputs)
+            if entry.kind == "argument" and entry.index in donated and isinstance(leaves[entry.index], Array)
+        ]
+        self.log = CompileLog()
         self._executable: Any = None
-        self._in_place: Executable | None = None
+        self._in_place: Any = None
         self._repeated: Any = None
         self._has_repeated = False
         self._lock = threading.Lock()
@@ -127,7 +157,7 @@ class TracedProgram:
                 source = leaves[entry.index]
             elif entry.kind == "gradient":
                 source = getattr(sources[entry.index], "_grad", None)
-                if source is None or source.type != entry.tracer.type:
+                if source is None or not _is_alike(source, entry.tracer._type):
                     return None
             else:
                 source = self._captured[position]()
@@ -137,10 +167,122 @@ class TracedProgram:
             if position in self._without_gradient and getattr(source, "_grad", None) is not None:
                 return None
             sources.append(source)
+        shapes = tuple([sources[position].shape for position in self._sized])
+        if shapes not in self._fitting and not self._fits(shapes):
+            return None
         if any(getter() is not leaves[leaf] for getter, leaf in self._met):
             return None
         arrays = [s for s, e in zip(sources, self._inputs, strict=True) if e.kind != "gradient"]
         return sources if self._shared_memory(arrays) == self._sharing else None
+
+    def arrays(self, leaves: Sequence[Any]) -> list[np.ndarray]:
+        """What the graph's parameters are in the call that was traced, whose arguments were ``leaves``."""
+        sources = self.match(leaves)
+        if sources is None:
+            raise TraceError(
+                f"{self.graph.name}: tracing changed what the function reads, so its inputs are not to be had any more",
+                hint="arguments must be arrays, not specs, and captured tensors stay in their variables",
+            )
+        arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
+        return [np.array(a._array if isinstance(a, Array) else a) for a in arguments]  # type: ignore[attr-defined]
+    def _fits(self, shapes: tuple[Any, ...]) -> bool:
+        bindings = bind_sizes(self._shapes, shapes)
+        if bindings is None or violated_guard(self.symbols.guards, bindings) is not None:
+            return False
+        if len(self._fitting) >= _MOST_FITTING:
+            self._fitting.clear()
+        self._fitting.add(shapes)
+        return True
+
+    def _name_captured_sizes(self) -> None:
+        for position, name in self._names.items():
+            for axis, dim in enumerate(self._inputs[position].tracer._type.shape):
+                if isinstance(dim, DimExpr):
+                    self.symbols.labels[str(dim)] = f"{name}.shape[{axis}]"
+
+    def captured_sizes(self) -> dict[int, tuple[Any, set[int]]]:
+        """For the objects now found where arrays were captured, by id: the object, and the axes whose sizes are not, or need
+        not be, what they were."""
+        found: dict[int, tuple[Any, set[int]]] = {}
+        for position, getter in self._captured.items():
+            source, entry = getter(), self._inputs[position]
+            dims = entry.tracer._type.shape
+            if entry.kind == "captured" and len(getattr(source, "shape", ())) == len(dims):
+                axes = {axis for axis, (dim, size) in enumerate(zip(dims, source.shape, strict=True)) if dim != size}
+                if axes:
+                    found[id(source)] = (source, axes)
+        return found
+
+    def why_not(self, leaves: Sequence[Any], labels: Sequence[str], fixed: str) -> list[Cause]:
+        """Why :meth:`match` gives None for a call of the same signature. ``fixed``: why sizes may not vary."""
+        causes: list[Cause] = []
+        for guard in self.guards:
+            value = leaves[guard.leaf]
+            if value != guard.value or (value != value) != (guard.value != guard.value):
+                causes.append(Cause(
+                    "number", labels[guard.leaf], "value", repr(guard.value), repr(value),
+                    "use it in arithmetic on arrays only, where it is a run-time number", guard.location,
+                ))  # fmt: skip
+        sources: list[Any] = []
+        for position, entry in enumerate(self._inputs):
+            if entry.kind in ("argument", "base"):
+                source = leaves[entry.index]
+                name = labels[entry.index]
+            elif entry.kind == "gradient":
+                owner = self._inputs[entry.index]
+                name = f"{self._names.get(entry.index) or labels[owner.index]}.grad"
+                source = getattr(sources[entry.index], "_grad", None)
+                if source is None or not _is_alike(source, entry.tracer._type):
+                    new = "None" if source is None else str(source.type)
+                    causes.append(Cause("gradient", name, "type", str(entry.tracer._type), new, _GRADIENT_ADVICE))
+                    source = None
+            else:
+                source, name = self._captured[position](), self._names[position]
+                if source is not entry.source and not _interchangeable(source, entry):
+                    causes.append(_captured_cause(source, entry, name))
+                elif getattr(source, "requires_grad", False) is not self._required[position]:
+                    old, new = str(self._required[position]), str(not self._required[position])
+                    causes.append(Cause("captured", name, "requires_grad", old, new, "set requires_grad before the first call"))
+            if position in self._without_gradient and (gradient := getattr(source, "_grad", None)) is not None:
+                causes.append(Cause("gradient", f"{name}.grad", "type", "None", str(gradient.type), _GRADIENT_ADVICE))
+            sources.append(source)
+        if not causes:
+            causes += self._why_sizes([sources[position].shape for position in self._sized], labels, fixed)
+        if not causes and any(getter() is not leaves[leaf] for getter, leaf in self._met):
+            name = labels[next(leaf for getter, leaf in self._met if getter() is not leaves[leaf])]
+            causes.append(Cause("aliasing", name, "captured as well", "yes", "no", "pass it, or capture it, but not both"))
+        if not causes:
+            causes.append(Cause("aliasing", "arrays", "shared memory", "of arrays that are written", "another way",
+                                "write to arrays that share no memory with others"))  # fmt: skip
+        return causes
+
+    def _why_sizes(self, shapes: Sequence[Sequence[int]], labels: Sequence[str], fixed: str) -> list[Cause]:
+        causes: list[Cause] = []
+        for position, dims, shape in zip(self._sized, self._shapes, shapes, strict=True):
+            entry = self._inputs[position]
+            name = labels[entry.index] if entry.kind == "argument" else self._names.get(position, "a gradient")
+            causes += [
+                size_cause(name, axis, dim, size if fixed else f"{size}, and any from now on", fixed)
+                for axis, (dim, size) in enumerate(zip(dims, shape, strict=True))
+                if isinstance(dim, int) and dim != size
+            ]
+        sizes = None if causes else bind_sizes(self._shapes, shapes)
+        if sizes is not None:
+            guard = violated_guard(self.symbols.guards, sizes)
+            if guard is not None:
+                causes.append(guard_cause(guard, self.symbols.examples, sizes, self.symbols.labels))
+        return causes
+
+    def describe_inputs(self, labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """What the user calls each input, and its type."""
+        described: list[tuple[str, str]] = []
+        for position, entry in enumerate(self._inputs):
+            if entry.kind == "gradient":
+                name = f"{described[entry.index][0]}.grad"
+            else:
+                name = labels[entry.index] if entry.kind in ("argument", "base") else self._names[position]
+            described.append((name, str(self.graph.parameter_types[position])))
+        return tuple(described)
 
     def _shared_memory(self, sources: Sequence[Any]) -> list[int]:
         """For each source the first one with the same memory. Of no interest where nothing is written: then it is empty."""
@@ -155,12 +297,22 @@ class TracedProgram:
         if self._written:
             _check_overlap([sources[position] for position, _, _ in self._written], sources)
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
-        results = eager.call(self.graph, self.executable(), arguments, self._kept, self._unread, self._flows, self._in_place)
+        for position in self._donated_inputs:
+            arguments[position] = eager.donation(sources[position])
+        run = inspected(self.graph)
+        in_place = None
+        if run is None:
+            in_place = self._in_place_executable() if self._written or self._donated_inputs else None
+            run = self.executable() if in_place is None else self._run
+        results = eager.call(self.graph, run, arguments, self._kept, self._unread, self._flows, in_place)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:
             sources[position]._grad = None if gradient is None else _without_history(results[gradient])
-        return unflatten(self._result_tree, [self._result(o, arguments, results) for o in self._outputs])
+        sizes: Mapping[str, int] | None = None
+        if self.symbols.examples and any(output.chain for output in self._outputs):
+            sizes = bind_sizes(self._shapes, [sources[position].shape for position in self._sized])
+        return unflatten(self._result_tree, [self._result(o, arguments, results, sizes) for o in self._outputs])
 
     def repeated(self, tree: TreeDef, leaves: Sequence[Any]) -> Any:
         """What runs calls like the one with the arguments ``tree`` of ``leaves``, which :meth:`run` ran; None where a call
@@ -168,7 +320,8 @@ class TracedProgram:
         if not self._has_repeated:
             pattern = self._pattern(tree, leaves)
             run = self.executable().again() if pattern is not None and isinstance(self.executable(), Executable) else None
-            self._repeated = None if run is None else cast("Any", eager_context()).repeated_call(run, pattern)
+            runs = self.executable().known_runs if run is not None else None
+            self._repeated = None if run is None else cast("Any", eager_context()).repeated_call(run, runs, pattern)
             self._has_repeated = True
         return self._repeated
 
@@ -176,7 +329,8 @@ class TracedProgram:
         args, kwargs = tree.children
         if kwargs.children or any(child.kind is not None for child in args.children):
             return None
-        if self._written or self._gradients or self._without_gradient or self._met or any(o.of_input for o in self._outputs):
+        does_more = self._written or self._donated or self._gradients or self._without_gradient or self._met
+        if does_more or any(o.of_input for o in self._outputs):
             return None
         values = {guard.leaf: guard.value for guard in self.guards}
         if any(value != value for value in values.values()):
@@ -190,7 +344,7 @@ class TracedProgram:
             entry = next(inputs, None)
             if entry is None or entry.kind != "argument" or entry.index != position:
                 return None
-            if isinstance(leaf, np.ndarray) or (isinstance(leaf, Array) and describe_leaf(leaf)[1:] == (False, False)):
+            if isinstance(leaf, np.ndarray) or (isinstance(leaf, Array) and describe_leaf(leaf)[2:] == (False, False)):
                 arguments.append(None)
             elif type(leaf) in (int, float):
                 arguments.append(Number(type(leaf), entry.tracer.parameter_dtype.numpy, values.get(position)))
@@ -207,26 +361,53 @@ class TracedProgram:
     def _build(self, results: list[Any]) -> Any:
         return unflatten(self._result_tree, [self._result(o, (), results) for o in self._outputs])
 
+    def run_donating(self, sources: Sequence[Any], leaves: Sequence[Any]) -> Any:
+        """:meth:`run`; then the donated tensors among the arguments ``leaves`` have no memory any more, even if it fails."""
+        eager: Any = eager_context()
+        donated = [(leaves[leaf], name) for leaf, name in self._donated.items() if isinstance(leaves[leaf], Array)]
+        for tensor, name in donated:
+            eager.check_donation(tensor, name)
+        try:
+            return self.run(sources)
+        finally:
+            location = current_location()
+            for tensor, _ in donated:
+                eager.donate(tensor, self.graph.name, location)
+
     def executable(self) -> Any:
-        """The compiled graph; compiled at first need."""
+        """The compiled graph, which changes none of its inputs; compiled at first need."""
         if self._executable is None:
             with self._lock:
                 if self._executable is None:
-                    compiled = compile_graph(self.graph)
-                    if self._written and isinstance(compiled, Executable):
-                        in_place = compiled.in_place()
-                        self._in_place = in_place if in_place.written else None
-                    self._executable = compiled
+                    known = self._in_place
+                    with logging_into(self.log):
+                        self._executable = compile_graph(self.graph) if known is None else known.permitted(NOTHING)
         return self._executable
+
+    def _run(self, *arrays: Any) -> Any:
+        return self.executable()(*arrays)
+
+    def _in_place_executable(self) -> Any:
+        """The compiled graph that writes outputs into the memory of the inputs whose new contents they are, and anything into
+        donated ones; None where it would write to none."""
+        if self._in_place is None:
+            with self._lock:
+                if self._in_place is None:
+                    permissions = Permissions(in_place=True, donated=frozenset(self._donated_inputs))
+                    with logging_into(self.log):
+                        self._in_place = compile_graph(self.graph, permissions=permissions)
+        return self._in_place if self._in_place.written else None
 
     def _write_back(self, target: Any, value: Any, flows: bool) -> None:
         if isinstance(target, Array):
             with set_grad_enabled(flows):
-                eager_context().write(target, value)
+                cast("Any", eager_context()).replace(target, value)
         elif target is not value._array:
             np.copyto(target, value._array)
 
-    def _result(self, output: _Output, sources: Sequence[Any], results: Sequence[Any]) -> Any:
+    def _result(
+        self, output: _Output, sources: Sequence[Any], results: Sequence[Any], sizes: Mapping[str, int] | None = None
+    ) -> Any:
         if output.place is None:
             return output.value
         if not output.of_input:
@@ -237,7 +418,10 @@ class TracedProgram:
             return array
         view: Any = eager_context().lift(array)
         for step in output.chain:
-            view = bind_view(step.op, view, **dict(step.attributes))
+            attributes = dict(step.attributes)
+            if sizes:
+                attributes = concrete_attributes(get_primitive(step.op), attributes, sizes)
+            view = bind_view(step.op, view, **attributes)
         return view
 
 
@@ -261,12 +445,14 @@ def _updates_that_flow(context: TraceContext, differentiable: Sequence[Value]) -
     return found
 
 
-def _output_of(leaf: Any, context: TraceContext, outputs: list[Value], flows: list[bool], whole: bool) -> _Output:
+def _output_of(
+    leaf: Any, context: TraceContext, outputs: list[Value], flows: list[bool], whole: bool, donated: Collection[int]
+) -> _Output:
     if not isinstance(leaf, Array):
         return _Output(None, False, (), False, leaf)
     tracer = leaf if isinstance(leaf, Tracer) else context.lift(leaf)
     for position, entry in enumerate(() if whole else context.inputs):
-        is_array = entry.kind != "gradient" and (entry.tracer._concrete is _NO_VALUE)
+        is_array = entry.kind != "gradient" and (entry.tracer._concrete is _NO_VALUE) and entry.index not in donated
         if is_array and tracer._storage is entry.tracer._storage:
             return _Output(position, True, tracer._chain, False, None)
     outputs.append(context.lift(tracer).value)
@@ -276,6 +462,12 @@ def _output_of(leaf: Any, context: TraceContext, outputs: list[Value], flows: li
 
 
 _NO_VALUE = Tracer.NO_VALUE
+_MOST_FITTING = 256  # combinations of shapes that a program remembers to fit
+
+
+def _is_alike(source: Any, type_: TensorType) -> bool:
+    """Whether an array has the dtype and the rank of ``type_``."""
+    return as_dtype(source.dtype) is type_.dtype and len(source.shape) == type_.ndim
 
 
 def _argument(source: Any, entry: Input) -> Any:
@@ -307,29 +499,49 @@ def _interchangeable(source: Any, entry: Input) -> bool:
         return (
             isinstance(source, Array)
             and not isinstance(source, Tracer)
-            and source.type == traced.type
+            and _is_alike(source, entry.tracer._type if entry.kind == "captured" else source.type)
+            and (entry.kind == "captured" or source.type == traced.type)
             and source.requires_grad == entry.tracer._requires_grad  # type: ignore[attr-defined]
             and (entry.kind == "captured" or source._chain == traced._chain)  # type: ignore[attr-defined]
         )
     return (
         isinstance(source, np.ndarray)
-        and TensorType(as_dtype(source.dtype), source.shape) == TensorType(as_dtype(traced.dtype), traced.shape)
+        and _is_alike(source, entry.tracer._type)
     )
 
 
+_GRADIENT_ADVICE = "the first step of a training loop finds no gradients: that costs one more trace, and no more"
+
+
+def _captured_cause(source: Any, entry: Input, name: str) -> Cause:
+    old, new = _type_of(entry.source), _type_of(source)
+    field = "type"
+    if old == new:
+        field, old, new = "requires_grad", str(entry.source.requires_grad), str(source.requires_grad)
+    return Cause("captured", name, field, old, new, "pass it as an argument, or bind the name to arrays of one type")
+
+
+def _type_of(source: Any) -> str:
+    try:
+        return str(TensorType(as_dtype(source.dtype), source.shape))
+    except (AttributeError, GraphcError):
+        return type(source).__name__
+
+
 def _find_captures(
-    inputs: Sequence[Input], function: Callable[..., Any], leaves: Sequence[Any]
-) -> dict[int, Getter]:
+    inputs: Sequence[Input], function: Callable[..., Any], leaves: Sequence[Any], labels: Sequence[str]
+) -> tuple[dict[int, Getter], dict[int, str]]:
+    """For each captured input (by position), how to get at it at a call, and what the user's code calls it."""
     captured = {p: e.source for p, e in enumerate(inputs) if e.kind.startswith("captured")}
     if not captured:
-        return {}
+        return {}, {}
     roots = function_roots(function)
-    for leaf in leaves:
+    for position, leaf in enumerate(leaves):
         if not is_dynamic(leaf):
-            static = Static(leaf)
-            roots.append((lambda s=static: s.value, leaf))  # type: ignore[misc]
+            roots.append((static_root(Static(leaf), labels[position]), leaf))
     found = locate(roots, {id(source) for source in captured.values()})
-    return {p: _guarded(found.get(id(source)), source) for p, source in captured.items()}
+    getters = {p: _guarded(found.get(id(source)), source) for p, source in captured.items()}
+    return getters, {p: describe(found.get(id(source))) for p, source in captured.items()}
 
 
 def _find_captured_arguments(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from graphc.frontends.dispatch import Array
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.pytree import TreeDef
 from graphc.frontends.spec import Spec
-from graphc.ir.types import TensorType
 
 
 class Static:
@@ -45,6 +44,11 @@ class Static:
     def value(self) -> Any:
         return self._strong if self._reference is None else self._reference()
 
+    @property
+    def by_identity(self) -> bool:
+        """Whether it is equal to nothing but itself."""
+        return self._reference is not None
+
     def __hash__(self) -> int:
         return self._hash
 
@@ -68,24 +72,55 @@ def is_dynamic(leaf: Any) -> bool:
 
 
 def describe_leaf(leaf: Any) -> Any:
-    """The part of a signature that one leaf contributes."""
+    """The part of a signature that one leaf contributes: a :class:`Static`, the class of a Python number, or for an array its
+    dtype, rank, and whether it is weak and requires a gradient. Sizes are not part of it."""
     if isinstance(leaf, Static):
         return leaf
-    if isinstance(leaf, (Array, Spec)):
-        return (leaf.type, leaf.weak, leaf.requires_grad)  # type: ignore[union-attr]
+    if isinstance(leaf, Array):
+        type_ = leaf.type
+        return (type_.dtype, len(type_.shape), leaf.weak, leaf.requires_grad)  # type: ignore[attr-defined]
+    if isinstance(leaf, Spec):
+        return (leaf.type, leaf.weak, leaf.requires_grad)
     if isinstance(leaf, (np.ndarray, np.generic)):
-        return (TensorType(as_dtype(leaf.dtype), leaf.shape), False, False)
+        return (as_dtype(leaf.dtype), leaf.ndim, False, False)
     if is_scalar(leaf) and not isinstance(leaf, bool):
         return type(leaf)
     return Static(leaf)
 
 
-def signature(tree: TreeDef, leaves: Sequence[Any]) -> Any:
-    """The signature of a call: structure, types, static values, which arguments share memory and how, the gradient mode."""
+class Signature(NamedTuple):
+    """What calls have in common that may share a program: ``tree``, the structure of the arguments; ``parts``, what
+    :func:`describe_leaf` says of each leaf; ``groups`` of leaves that share memory, and ``views``, how they do and their
+    shapes, where one is a view; the gradient mode; ``shapes``, where they are fixed."""
+
+    tree: TreeDef
+    parts: tuple[Any, ...]
+    groups: tuple[tuple[int, ...], ...]
+    views: tuple[tuple[int, Any, Any], ...]
+    grad_enabled: bool
+    shapes: tuple[Any, ...] | None
+
+
+def signature(tree: TreeDef, leaves: Sequence[Any], *, fixed_shapes: bool = False) -> Signature:
+    """The signature of a call."""
     groups = shared_memory(leaves)
-    views = tuple([(position, getattr(leaves[position], "_chain", ())) for group in groups for position in group])
-    parts = tuple([describe_leaf(leaf) for leaf in leaves])
-    return (tree, parts, tuple(map(tuple, groups)), views, mode.enabled)
+    views: tuple[tuple[int, Any, Any], ...] = ()
+    if groups:
+        chains = [(p, getattr(leaves[p], "_chain", ()), leaves[p].shape) for group in groups for p in group]
+        views = tuple(chains) if any(chain for _, chain, _ in chains) else ()
+    return Signature(
+        tree,
+        tuple([describe_leaf(leaf) for leaf in leaves]),
+        tuple(map(tuple, groups)),
+        views,
+        mode.enabled,
+        leaf_shapes(leaves) if fixed_shapes else None,
+    )
+
+
+def leaf_shapes(leaves: Sequence[Any]) -> tuple[Any, ...]:
+    """The shape of each leaf; None for what is not an array."""
+    return tuple([leaf.shape if isinstance(leaf, (Array, np.ndarray, np.generic)) else None for leaf in leaves])
 
 
 def shared_memory(leaves: Sequence[Any]) -> list[list[int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import platform
 import sys
@@ -16,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.cli.cache import summary
+from graphc.cli.cuda_report import cuda_report
 from graphc.cli.render import add_output_options, to_json_text, write_result
 from graphc.compile import compile_graph
 from graphc.errors import GraphcError
@@ -71,7 +71,7 @@ def collect() -> dict[str, Any]:
         "blas": _blas(),
         "cache": _cache(),
         "targets": list(TARGETS),
-        "cuda": _cuda(),
+        "cuda": cuda_report(),
         "check": _check(),
     }
 
@@ -180,35 +180,6 @@ def _cache() -> dict[str, Any]:
         "limit": settings.limit,
         "summary": text if settings.enabled else f"off ({SWITCH}); {text}",
     }
-
-
-def _cuda() -> dict[str, Any]:
-    devices = _cuda_devices()
-    has_compiler = find_spec("numba_cuda") is not None
-    hint = None
-    if devices is None:
-        summary = "not available: there is no NVIDIA driver"
-    else:
-        summary = f"{devices} device{'' if devices == 1 else 's'}, " + (
-            "numba-cuda is installed" if has_compiler else "numba-cuda is missing"
-        )
-        hint = None if has_compiler else "pip install 'graphc[cuda]'"
-    if "cuda" not in TARGETS:
-        summary += f"; graphc {__version__} compiles for {', '.join(TARGETS)} only"
-        hint = None
-    return {"devices": devices, "numba_cuda": has_compiler, "summary": summary, "hint": hint}
-
-
-def _cuda_devices() -> int | None:
-    """The number of devices that the NVIDIA driver sees; None without a driver."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return None
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
 
 
 def _check() -> dict[str, Any]:

@@ -23,8 +23,11 @@ stages:
   optimized  after the passes for --target
   gradient   the value and gradients of the (summed) first output, optimized
   kernels    the loops that the optimized graph was grouped into, and why
+  plan       the instructions, what is in whose memory, and how many bytes a call needs
   source     the Python source of the kernels, as it is handed to Numba
-  llvm, asm  what Numba and LLVM made of it"""
+  llvm, asm  what Numba and LLVM made of it
+  ptx, sass  what numba-cuda and NVIDIA's assembler made of it, for the target cuda:sm_90 and the like; no GPU is needed
+  resources  the registers, shared memory, occupancy and bytes of each kernel there"""
 
 _EPILOG: Final = """\
 examples:
@@ -32,12 +35,13 @@ examples:
   graphc dump model.py:loss --input '{"w": f32[3], "b": f32[]}' --stage gradient --wrt w
   graphc dump train.py -- --epochs 1
   graphc dump model.gir --stage optimized --trace-passes
+  graphc dump model.gir --target cuda:sm_90 --stage resources
   graphc dump model.gir --format dot | dot -Tsvg -o model.svg
 
 A script runs as with python, under gc.record(); what comes after -- are its arguments. What user code prints goes to
 standard error."""
 
-_COMMENT: Final = {"llvm": "; "}
+_COMMENT: Final = {"llvm": "; ", "ptx": "// ", "sass": "// "}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "run": ("graphc.cli.run", "run a graph on arrays from .npy or .npz files"),
     "diff": ("graphc.cli.diff", "compare two graphs, or two stages of one"),
     "cache": ("graphc.cli.cache", "list, clear or verify the kernels that are kept on disk"),
+    "explain": ("graphc.cli.explain", "say what an error code means, with a wrong and a mended example"),
     "doctor": ("graphc.cli.doctor", "report versions, processor, threads, BLAS and CUDA, and try a kernel"),
 }
 
@@ -117,7 +118,7 @@ def _describe(error: GraphcError, caller: str) -> str:
     """The message of ``error``; the line that called this program is not the user's."""
     if error.location.filename != caller:
         return str(error)
-    return error.message + (f"\n  fix: {error.hint}" if error.hint else "")
+    return error.render(location=False)
 
 
 if __name__ == "__main__":

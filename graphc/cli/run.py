@@ -7,12 +7,13 @@ import io
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
 
 from graphc.cli.render import add_output_options, to_json_text, write_file
-from graphc.cli.stages import parameter_names
+from graphc.cli.stages import add_target_choice, parameter_names
 from graphc.cli.targets import Request, resolve
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
@@ -21,7 +22,8 @@ from graphc.ir.graph import Graph
 from graphc.ir.printer import value_names
 from graphc.ir.types import TensorType
 from graphc.locations import UNKNOWN
-from graphc.runtime.targets import TARGETS
+from graphc.runtime.executable import Executable
+from graphc.runtime.memory import MemoryPlan
 
 _DESCRIPTION: Final = """\
 Run a graph in text form on arrays, and print a summary of its outputs. The arrays are those of one .npz file, which are
@@ -43,9 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     parser.add_argument("file", metavar="FILE.gir", help="the text of a graph; - for standard input")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="one .npz file, or a .npy file for each parameter")
-    parser.add_argument("--target", choices=tuple(TARGETS), default="cpu", help="on what to run it (default: cpu)")
+    add_target_choice(parser, "on what to run it")
     parser.add_argument("--fast-math", action="store_true", help="allow changes that alter rounding, NaN or infinities")
     parser.add_argument("--check", action="store_true", help="compare with the reference")
+    parser.add_argument("--memory", action="store_true", help="print how many bytes the call needed")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     add_output_options(parser, formats=False, color=False)
 
@@ -60,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     names = output_names(graph)
     _check_output_file(arguments.output, names)
     inputs = read_inputs(graph, arguments.inputs)
-    results = compile_graph(graph, arguments.target, fast_math=arguments.fast_math)(*inputs)
+    compiled = compile_graph(graph, arguments.target, fast_math=arguments.fast_math)
+    results = compiled(*inputs)
     outputs = dict(zip(names, results, strict=True))
     different: dict[str, float] = {}
     if arguments.check:
@@ -68,7 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
         different = _compare(outputs, dict(zip(names, expected, strict=True)))
     if arguments.output:
         write_file(arguments.output, _file_bytes(arguments.output, outputs))
-    print(_as_json(outputs, different, arguments.check) if arguments.json else _as_text(outputs, different), end="")
+    memory = compiled.memory() if arguments.memory and isinstance(compiled, Executable) else None
+    if arguments.json:
+        print(_as_json(outputs, different, arguments.check, memory), end="")
+    else:
+        print(_as_text(outputs, different) + ("" if memory is None else f"{memory.describe()}\n"), end="")
     if arguments.check and not arguments.json:
         print(f"check: {len(different)} of {len(outputs)} outputs differ" if different else "check: all agree")
     return 1 if different else 0
@@ -235,7 +243,9 @@ def _values(array: np.ndarray) -> str:
     return str(array[()])
 
 
-def _as_json(outputs: Mapping[str, np.ndarray], different: Mapping[str, float], checked: bool) -> str:
+def _as_json(
+    outputs: Mapping[str, np.ndarray], different: Mapping[str, float], checked: bool, memory: MemoryPlan | None
+) -> str:
     entries: list[dict[str, Any]] = []
     for name, array in outputs.items():
         entry: dict[str, Any] = {"name": name, "dtype": as_dtype(array.dtype).short, "shape": list(array.shape)}
@@ -247,7 +257,10 @@ def _as_json(outputs: Mapping[str, np.ndarray], different: Mapping[str, float], 
         if checked:
             entry["agrees"] = name not in different
         entries.append(entry)
-    return to_json_text({"outputs": entries})
+    summary: dict[str, Any] = {"outputs": entries}
+    if memory is not None:
+        summary["memory"] = {**asdict(memory), "peak": memory.peak}
+    return to_json_text(summary)
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graphc.cli.comparison import explain_diff
-from graphc.errors import ArgumentError, GradientError
+from graphc.errors import ArgumentError, BackendError, GradientError
 from graphc.ir.graph import Graph
 from graphc.ir.primitive import get_primitive
 from graphc.ir.printer import value_names
@@ -17,17 +17,17 @@ from graphc.locations import UNKNOWN
 from graphc.passes.differentiate import backpropagate, gradient_builder
 from graphc.passes.pipeline import Pipeline, pipeline
 from graphc.passes.trace import PassTrace
-from graphc.runtime.targets import TARGETS, load_backend
+from graphc.runtime.targets import TARGETS, load_backend, split_target
 
 GRAPH_STAGES: Final = ("traced", "optimized", "gradient")
-CODE_STAGES: Final = ("kernels", "source", "llvm", "asm")
+CODE_STAGES: Final = ("kernels", "plan", "source", "llvm", "asm", "ptx", "sass", "resources")
 STAGES: Final = GRAPH_STAGES + CODE_STAGES
 
 
 def add_stage_options(parser: argparse.ArgumentParser) -> None:
     """The options that say what happens to a graph on its way to a stage."""
     group = parser.add_argument_group("compilation")
-    group.add_argument("--target", choices=tuple(TARGETS), default="cpu", help="for what to compile (default: cpu)")
+    add_target_choice(group, "for what to compile")
     group.add_argument(
         "--gradient",
         action="store_true",
@@ -36,6 +36,20 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--wrt", metavar="NAMES", help="only for these parameters: names or positions, with commas")
     group.add_argument("--fast-math", action="store_true", help="allow changes that alter rounding, NaN or infinities")
+
+
+def add_target_choice(parser: argparse._ActionsContainer, what: str) -> None:
+    """The option ``--target``; ``what`` is done with it."""
+    targets = f"{', '.join(TARGETS)}, or cuda:sm_90 and the like, which needs no GPU"
+    parser.add_argument("--target", type=_target, metavar="TARGET", default="cpu", help=f"{what} (default: cpu): {targets}")
+
+
+def _target(text: str) -> str:
+    try:
+        split_target(text)
+    except BackendError as error:
+        raise argparse.ArgumentTypeError(f"{error.message} ({error.hint})") from None
+    return text
 
 
 @dataclass(frozen=True)
@@ -68,14 +82,23 @@ class Lowering:
         compiled: Any = load_backend(self.target).compile(graph, fast_math=self.fast_math)
         stages = compiled.stages()
         if stage not in stages:
+            own = [each for each in CODE_STAGES if each in stages]
+            why = "" if own else "makes no code, so it "
             raise ArgumentError(
-                f"the target {self.target} makes no code, so it has no stage {stage!r}",
-                hint=f"its stages: {', '.join(GRAPH_STAGES)}",
+                f"the target {self.target} {why}has no stage {stage!r}",
+                hint=f"its stages: {', '.join((*GRAPH_STAGES, *own))}",
                 location=UNKNOWN,
             )
-        if stage == "kernels":
+        if stage in ("kernels", "plan"):
             return {graph.name: stages[stage]}
-        return {kernel.name: kernel.text(stage) for kernel in compiled.kernels()}
+        texts: dict[str, str] = {}
+        for kernel in compiled.kernels():
+            text = kernel.text(stage)
+            name, number = kernel.name, 1
+            while texts.setdefault(name, text) != text:  # another kernel of that name
+                number += 1
+                name = f"{kernel.name}_{number}"
+        return texts
 
 
 @dataclass
@@ -104,6 +127,8 @@ def run_passes(graph: Graph, passes: Pipeline, trace: Trace | None = None) -> Gr
         return passes.run(graph, verify=True)
     trace.graphs.append(graph)
     for each in passes.passes:
+        if not each.applies(graph):
+            continue
         graph = Pipeline(passes.name, (each,)).run(graph, trace=trace.records, verify=True)
         trace.graphs.append(graph)
     return graph

@@ -16,8 +16,14 @@ import numpy as np
 from graphc.dtypes import DType, as_dtype
 from graphc.errors import ArgumentError
 from graphc.ir.dims import Dim
-from graphc.ir.graph import Graph, Guard, Node, Value
-from graphc.ir.primitive import Primitive, SubgraphDifferentiator, get_primitive
+from graphc.ir.graph import Graph, Guard, Node, Value, held_graphs
+from graphc.ir.primitive import (
+    Primitive,
+    SubgraphDifferentiator,
+    SubgraphForwardDifferentiator,
+    SubgraphVectorizer,
+    get_primitive,
+)
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
 
@@ -34,10 +40,14 @@ class Builder:
         *,
         location: Location | None = None,
         differentiate: SubgraphDifferentiator | None = None,
+        differentiate_forward: SubgraphForwardDifferentiator | None = None,
+        vectorize: SubgraphVectorizer | None = None,
     ) -> None:
         self.name = name
         self.location = location
         self.differentiate = differentiate
+        self.differentiate_forward = differentiate_forward
+        self.vectorize = vectorize
         self.parameters: list[Value] = []
         self.effects: list[Node] = []
         self.guards: list[Guard] = []
@@ -74,7 +84,7 @@ class Builder:
         attributes = complete_attributes(primitive, attributes)
         types = primitive.infer(tuple([v.type for v in operands]), **attributes)
         node = Node(primitive, operands, attributes, types, self._where(), name)
-        if primitive.effect:
+        if primitive.effect or (primitive.regions and any(g.effects for g in held_graphs(attributes))):
             self.effects.append(node)
         return node.results
 

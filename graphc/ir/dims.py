@@ -14,8 +14,10 @@ n*n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
 
 from graphc.dtypes import ALL
 from graphc.errors import ArgumentError, ShapeError
@@ -118,10 +120,13 @@ class DimExpr:
             return True
         if known[1]:
             return False
-        raise ShapeError(
-            f"whether {self} {op} {other} depends on sizes that are only known at run time",
-            hint="trace with concrete sizes, or make the code independent of this comparison",
-        )
+        decided = None if _oracles.current is None else _oracles.current.decide(op, self, other)
+        if decided is None:
+            raise ShapeError(
+                f"whether {self} {op} {other} depends on sizes that are only known at run time",
+                hint="trace with concrete sizes, or make the code independent of this comparison",
+            )
+        return decided
 
     def __lt__(self, other: Dim) -> bool:
         return self._compare(other, "<")
@@ -136,10 +141,13 @@ class DimExpr:
         return not self._compare(other, "<")
 
     def __index__(self) -> int:
-        raise ShapeError(
-            f"the size {self} is symbolic: its value is not known while the graph is being built",
-            hint="use it in shape arithmetic, reshape, slicing, or as gc.asarray(size); or trace with concrete sizes",
-        )
+        value = None if _oracles.current is None else _oracles.current.fix(self)
+        if value is None:
+            raise ShapeError(
+                f"the size {self} is symbolic: its value is not known while the graph is being built",
+                hint="use it in shape arithmetic, reshape, slicing, or as gc.asarray(size); or trace with concrete sizes",
+            )
+        return value
 
     __int__ = __index__
 
@@ -171,6 +179,97 @@ class DimExpr:
 
 
 Dim = int | DimExpr
+
+
+class Oracle(Protocol):
+    """Who knows an example of each size while a graph is built, and answers questions that the expressions leave open.
+
+    An answer holds for the example; the oracle records what must be so at run time for it to hold again.
+    """
+
+    def example(self, dim: Dim) -> int | None:
+        """The value of ``dim`` in the example; None where it is not known."""
+
+    def decide(self, relation: str, lhs: Dim, rhs: Dim) -> bool | None:
+        """Whether ``lhs relation rhs`` (one of == != < <=); None where no example is known."""
+
+    def fix(self, dim: Dim) -> int | None:
+        """The value of ``dim``, which the graph then holds for alone; None where no example is known."""
+
+    def settled(self, dim: Dim) -> Dim:
+        """``dim`` with sizes that were found equal written in one way."""
+
+
+class _Oracles(threading.local):
+    current: Oracle | None = None
+
+
+_oracles = _Oracles()
+
+
+@contextmanager
+def consulting(oracle: Oracle) -> Iterator[None]:
+    """Within the block, in this thread, ``oracle`` answers ``int(size)`` and comparisons that bounds do not decide."""
+    saved, _oracles.current = _oracles.current, oracle
+    try:
+        yield
+    finally:
+        _oracles.current = saved
+
+
+def same_size(lhs: Dim, rhs: Dim) -> bool | None:
+    """Whether two sizes are equal: by sight, else by the example (which makes it a guard); None where neither tells."""
+    if lhs == rhs:
+        return True
+    if isinstance(lhs, int) and isinstance(rhs, int):
+        return False
+    return None if _oracles.current is None else _oracles.current.decide("==", lhs, rhs)
+
+
+def is_smaller(lhs: Dim, rhs: Dim) -> bool | None:
+    """Whether ``lhs < rhs``, told as by :func:`same_size`."""
+    fits = is_at_most(rhs, lhs)
+    return None if fits is None else not fits
+
+
+def is_at_most(lhs: Dim, rhs: Dim) -> bool | None:
+    """Whether ``lhs <= rhs``, told as by :func:`same_size`."""
+    low, high = bounds(lhs - rhs)
+    if high is not None and high <= 0:
+        return True
+    if low is not None and low > 0:
+        return False
+    return None if _oracles.current is None else _oracles.current.decide("<=", lhs, rhs)
+
+
+def smaller_size(lhs: Dim, rhs: Dim) -> Dim:
+    """The smaller of two sizes: the one that it is in the example, which makes it a guard; without one, ``min`` of both."""
+    fits = is_at_most(lhs, rhs)
+    return dim_min(lhs, rhs) if fits is None else lhs if fits else rhs
+
+
+def larger_size(lhs: Dim, rhs: Dim) -> Dim:
+    """The larger of two sizes, told as by :func:`smaller_size`."""
+    fits = is_at_most(lhs, rhs)
+    return dim_max(lhs, rhs) if fits is None else rhs if fits else lhs
+
+
+def same_sizes(lhs: Sequence[Dim], rhs: Sequence[Dim]) -> bool:
+    """Whether two shapes are equal, each pair of sizes as :func:`same_size` says; what nothing tells is not."""
+    return len(lhs) == len(rhs) and all(same_size(a, b) for a, b in zip(lhs, rhs, strict=True))
+
+
+def example_size(dim: Dim) -> int | None:
+    """``dim`` itself where it is an int, else its value in the example, where there is one."""
+    if isinstance(dim, int):
+        return dim
+    return None if _oracles.current is None else _oracles.current.example(dim)
+
+
+def settled(dims: Iterable[Dim]) -> tuple[Dim, ...]:
+    """``dims``, where sizes that a guard says are equal are equal objects."""
+    oracle = _oracles.current
+    return tuple(dims) if oracle is None else tuple([d if isinstance(d, int) else oracle.settled(d) for d in dims])
 
 
 _NAME = re.compile(r"[^\W\d]\w*")
@@ -218,6 +317,16 @@ def symbol(name: str) -> DimExpr:
     if problem is not None:
         raise ArgumentError(f"{name!r} cannot name a size: {problem}", hint="choose a name such as 'n' or 'batch'")
     return DimExpr((((name,), 1),))
+
+
+def fresh_symbol(wanted: str, taken: Iterable[str]) -> DimExpr:
+    """A size called ``wanted``, or ``wanted_1``, … where that is among the names ``taken``."""
+    known = set(taken)
+    name, number = wanted, 0
+    while name in known:
+        number += 1
+        name = f"{wanted}_{number}"
+    return symbol(name)
 
 
 def _call(op: str, lhs: Dim, rhs: Dim) -> Dim:
@@ -361,7 +470,7 @@ def substitute(dim: Dim, bindings: Mapping[str, Dim]) -> Dim:
         product: Dim = coefficient
         for atom in monomial:
             if isinstance(atom, str):
-                factor: Dim = bindings.get(atom, symbol(atom))
+                factor: Dim = bindings[atom] if atom in bindings else symbol(atom)
             else:
                 factor = _APPLY[atom.op](substitute(atom.lhs, bindings), substitute(atom.rhs, bindings))
             product = product * factor

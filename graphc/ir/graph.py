@@ -171,6 +171,17 @@ class Graph:
         return f"<Graph {self.name}({inputs}) -> ({', '.join(map(str, self.output_types))})>"
 
 
+def held_graphs(attributes: Mapping[str, Any]) -> list[Graph]:
+    """The graphs among the values of ``attributes``, also within tuples."""
+    return [graph for value in attributes.values() for graph in _graphs_in(value)]
+
+
+def _graphs_in(value: object) -> list[Graph]:
+    if isinstance(value, tuple):
+        return [graph for item in value for graph in _graphs_in(item)]
+    return [value] if isinstance(value, Graph) else []
+
+
 def topological_order(roots: Sequence[Node]) -> list[Node]:
     """The nodes that ``roots`` need and the roots themselves, operands first, by iterative depth-first search."""
     order: list[Node] = []

@@ -16,6 +16,7 @@ from graphc.ir.types import TensorType
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
+    from graphc.ir.dims import Dim
     from graphc.ir.graph import Graph, Node, Value
 
 ALL = -1  # in Residuals: every operand (result) of an op with a variable number of them
@@ -70,7 +71,9 @@ class Primitive:
 
     Class attributes: ``name``; ``attributes``: the names of the static arguments, in printing order (all are required when a
     node is made, unless ``defaults`` has them); ``effect``: the op must run even if nothing reads its results, in order with
-    other effects; ``residuals``: what ``vjp`` reads.
+    other effects; ``residuals``: what ``vjp`` reads; ``regions``: the attributes that hold graphs which are parts of the graph
+    around them, and share its sizes (a graph that is called has sizes of its own); ``varies``: the examples of a batch have
+    results of their own even where no operand is mapped, as random numbers do.
     """
 
     name: ClassVar[str] = ""
@@ -79,6 +82,8 @@ class Primitive:
     effect: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
     residuals: ClassVar[Residuals] = NOTHING
+    regions: ClassVar[tuple[str, ...]] = ()
+    varies: ClassVar[bool] = False
 
     def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
         """The result types. Raises a ShapeError, DTypeError, AxisError or ArgumentError that names the op and the types."""
@@ -105,6 +110,22 @@ class Primitive:
         """The part of ``residuals`` that is read when only the gradients ``needed`` are wanted."""
         return self.residuals
 
+    def jvp(self, b: Builder, node: Node, tangents: Sequence[Value | None]) -> Sequence[Value | None]:
+        """Tangents of the results, from those of the operands (None: zero; never all None); None = no tangent.
+
+        Optional: without a rule of its own an op is differentiated forwards through its ``vjp``, which is linear in the
+        cotangents. It is for ops that have no ``vjp`` for all they can do, or a much shorter forward derivative.
+        """
+        raise NotImplementedError
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        """The results for a whole batch of ``size`` examples, built with ``b`` from ordinary ops: what ``vmap`` asks.
+
+        ``operands`` are those of ``node``, at least one of them with one axis more than there, axis 0: the example (see
+        :mod:`graphc.ops.batching`). So are the results; one that has the type it has in ``node`` is equal for all examples.
+        """
+        raise NotImplementedError
+
     def scalar(self, h: ScalarHandler, *operands: Any, **attributes: Any) -> Any:
         """Elementwise ops only: the body on one element, written with the handler ``h``."""
         raise NotImplementedError
@@ -127,14 +148,15 @@ P = TypeVar("P", bound=type[Primitive])
 def register(cls: P) -> P:
     """Class decorator: check that the rules are complete and put an instance into the registry.
 
-    Raises TypeError at import for a class without a name, docstring, ``infer``, ``evaluate`` or ``vjp`` rule (a ``vjp`` may be
-    inherited from a family's base class), and for an elementwise class without ``scalar``.
+    Raises TypeError at import for a class without a name, docstring, ``infer``, ``evaluate``, ``vjp`` or ``batch`` rule (one
+    may be inherited from a family's base class), and for an elementwise class without ``scalar``.
     """
-    required = ["infer", "evaluate", "vjp"] + (["scalar"] if cls.elementwise else [])
+    required = ["infer", "evaluate", "vjp", "batch"] + (["scalar"] if cls.elementwise else [])
     missing = [rule for rule in required if getattr(cls, rule) is getattr(Primitive, rule)]
     if not cls.name or not cls.__doc__ or missing:
         lacking = missing or ["a name or docstring"]
-        raise TypeError(f"primitive {cls.__name__} lacks {', '.join(lacking)}")
+        explained = "; docs/add_a_primitive.md says what each rule is for" if missing else ""
+        raise TypeError(f"primitive {cls.__name__} lacks {', '.join(lacking)}{explained}")
     if cls.name in _REGISTRY:
         raise TypeError(f"two primitives are named {cls.name!r}")
     _REGISTRY[cls.name] = cls()
@@ -162,3 +184,17 @@ class SubgraphDifferentiator(Protocol):
     def __call__(self, graph: Graph, wrt: Sequence[int], seeds: Sequence[int]) -> Graph:
         """(parameters, cotangents of the outputs ``seeds``) → gradients of the parameters ``wrt``."""
 
+
+
+class SubgraphVectorizer(Protocol):
+    """How the batch rule of an op that holds graphs vectorizes them: the vectorize pass hands itself in."""
+
+    def __call__(self, graph: Graph, mapped: Sequence[bool], size: Dim) -> Graph:
+        """``graph`` with an axis of ``size`` in front of the ``mapped`` parameters, and of the outputs that depend on them."""
+
+
+class SubgraphForwardDifferentiator(Protocol):
+    """How the JVP of an op that holds graphs differentiates them forwards: the pass hands itself in."""
+
+    def __call__(self, graph: Graph, wrt: Sequence[int], outputs: Sequence[int]) -> Graph:
+        """(parameters, tangents of the parameters ``wrt``) → tangents of ``outputs``."""

@@ -16,15 +16,36 @@ from graphc.loops.kernel import Kernel, Loop, Reduction, Stage, Store
 _NAME_PARTS = 5
 
 
+@dataclass(frozen=True)
+class Placement:
+    """A kernel's result is the region of ``update``, a dynamic_update_slice, that begins at ``starts``."""
+
+    update: Node
+    starts: tuple[int, ...]
+
+    @property
+    def whole(self) -> Value:
+        """The array whose region is replaced."""
+        return self.update.inputs[0]
+
+    @property
+    def part(self) -> Value:
+        return self.update.inputs[1]
+
+
 def expand(
-    stages: Sequence[Sequence[Cluster]], in_memory: Callable[[Value], bool], is_read_outside: Callable[[Value], bool]
+    stages: Sequence[Sequence[Cluster]],
+    in_memory: Callable[[Value], bool],
+    is_read_outside: Callable[[Value], bool],
+    placement: Placement | None = None,
 ) -> tuple[Kernel, list[Value], list[Value]]:
     """One kernel for all of ``stages``, and the values that it reads and writes, in the order of its buffers.
 
     Clusters of one stage do not read each other; those of later stages read only the same row of what earlier ones
-    made. ``is_read_outside``: whether somebody else reads a value, so that it must be in memory.
+    made. ``is_read_outside``: whether somebody else reads a value, so that it must be in memory. ``placement``: where the
+    only result is written; then the last operand is the whole array, or an earlier one is, and the result that of the update.
     """
-    expansion = _Expansion(stages, in_memory, is_read_outside)
+    expansion = _Expansion(stages, in_memory, is_read_outside, placement)
     return expansion.kernel(), list(expansion.buffers), expansion.results
 
 
@@ -43,6 +64,17 @@ def expand_epilogue(
 def loads(cluster: Cluster, in_memory: Callable[[Value], bool]) -> tuple[tuple[Value, Index], ...]:
     """What ``cluster`` loads, and at which index: loop *i* runs over axis *i* of the space of the cluster."""
     return tuple(_Expansion([[cluster]], in_memory, in_memory).loaded)
+
+
+def concrete_loads(cluster: Cluster, in_memory: Callable[[Value], bool]) -> list[tuple[Value, Index]]:
+    """:func:`loads`, with the sizes of the graph at hand."""
+    expansion = _Expansion([[cluster]], in_memory, in_memory)
+
+    def concrete(function: Affine) -> Affine:
+        terms = [(loop, substitute(c, expansion.sizes)) for loop, c in function.terms]
+        return Affine(substitute(function.offset, expansion.sizes), tuple(terms))
+
+    return [(value, tuple(map(concrete, index))) for value, index in expansion.loaded]
 
 
 @dataclass
@@ -67,9 +99,11 @@ class _Expansion:
         stages: Sequence[Sequence[Cluster]],
         in_memory: Callable[[Value], bool],
         is_read_outside: Callable[[Value], bool],
+        placement: Placement | None = None,
         first: Value | None = None,
     ) -> None:
         self.in_memory = in_memory
+        self.placement = placement
         self.clusters = [cluster for clusters in stages for cluster in clusters]
         typical = next((c for c in self.clusters if c.body_shape is not None), self.clusters[0])
         self.space: Shape = typical.shape if typical.body_shape is None else typical.body_shape
@@ -133,6 +167,10 @@ class _Expansion:
         stage.at_point[value, index] = stage.point.rounded(result, value.dtype) if is_rounded else result
 
     def kernel(self, grid: tuple[int, int] | None = None) -> Kernel:
+        if self.placement is not None:
+            self.buffers.setdefault(self.placement.whole, len(self.buffers))
+            self.results = [self.placement.update.results[0]]
+            self._rows.clear()  # a map, of one stage
         operands = list(self.buffers)
         numbers = {value: len(operands) + i for i, value in enumerate(self.results)}
         kept_rows = [v for v in self._rows if v not in numbers]
@@ -146,7 +184,10 @@ class _Expansion:
         for made in self.stages:
             stores: tuple[list[Store], list[Store]] = ([], [])
             for value, is_body, index, ref in made.stores:
-                if value in numbers:
+                if self.placement is not None:
+                    update = self.placement.update.results[0]
+                    stores[is_body].append(Store(numbers[update], self._placed(self.placement, index), ref.id, value.dtype))
+                elif value in numbers:
                     position = self._position(value, index)
                     stores[is_body].append(Store(numbers[value], position, ref.id, value.dtype))
             stage = Stage(
@@ -240,6 +281,19 @@ class _Expansion:
             first = kept[-1] + 1 if kept else 0
             return linear(index[first:], sizes[first:])
         return linear(index, sizes)
+
+    def _placed(self, placement: Placement, index: Index) -> Affine:
+        """The position in the whole array, in the terms that loads of the same region have."""
+        named = {
+            (key[2], key[0].attributes["starts"][key[2]]): name
+            for key, name in self._named.items()
+            if isinstance(key, tuple) and key[1] == "start" and key[0].inputs[0] == placement.whole
+        }
+        shifted: list[Affine] = []
+        for axis, (part, start) in enumerate(zip(index, placement.starts, strict=True)):
+            offset = named.get((axis, start)) or self._name_size((placement.update, "start", axis), start, None)
+            shifted.append(part + Affine(offset if start != 0 else 0))
+        return linear(shifted, self._sizes_of(placement.whole, tuple(shifted)))
 
     def _sizes_of(self, value: Value, index: Index) -> list[Dim]:
         return [self._name_size((value, axis), size, index[axis]) for axis, size in enumerate(value.shape)]

@@ -27,7 +27,7 @@ from typing import Literal
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.types import Shape
 from graphc.loops.affine import INDEX_MAPS, split_groups
-from graphc.loops.products import PRODUCTS, find_followers
+from graphc.loops.products import find_followers
 
 #: At most this many elementwise ops in a kernel: what LLVM compiles in a fraction of a second, in registers for the
 #: most part.
@@ -135,13 +135,16 @@ def is_literal(value: Value) -> bool:
     return value.node.op.name == "constant" and value.type.shape == ()
 
 
-def partition(graph: Graph, separate: frozenset[str] = frozenset()) -> Partition:
-    """Group the nodes of ``graph``; see the module. ``separate`` names elementwise ops that no kernel can hold."""
-    return _Partitioner(graph, separate).run()
+def partition(
+    graph: Graph, separate: frozenset[str] = frozenset(), products: frozenset[str] = frozenset()
+) -> Partition:
+    """Group the nodes of ``graph``; see the module. ``separate`` names elementwise ops that no kernel can hold; ``products``
+    those of :data:`.products.PRODUCTS` that may have epilogues."""
+    return _Partitioner(graph, separate, products).run()
 
 
 class _Partitioner:
-    def __init__(self, graph: Graph, separate: frozenset[str]) -> None:
+    def __init__(self, graph: Graph, separate: frozenset[str], products: frozenset[str]) -> None:
         self.graph = graph
         self.separate = separate
         self.nodes = graph.nodes()
@@ -155,7 +158,7 @@ class _Partitioner:
         self._open: dict[tuple[object, ...], Cluster] = {}
         self._cost: dict[Value, int] = {}
         self._loads: dict[Value, frozenset[Value]] = {}
-        self._products = PRODUCTS - separate
+        self._products = products
         self._followers = find_followers(graph, self.nodes, self._products, self._is_elementwise)
 
     def run(self) -> Partition:

@@ -74,6 +74,7 @@ class Kernel:
 
     Buffers are numbered: operands first, then results, then ``rows``: temporaries for one point of the kept loops
     each, which stages of that point share. ``why`` says for each fusion decision what was decided and the reason.
+    ``overwrites``: (result, operand), by position, of those that are one buffer.
 
     ``grid``, of the epilogue of a product of matrices: how many loops are over the matrices, their rows, their columns (at
     most one). Buffer 0 is the product's result then.
@@ -87,6 +88,7 @@ class Kernel:
     sizes: tuple[tuple[str, Dim], ...] = ()
     why: tuple[str, ...] = ()
     rows: tuple[DType, ...] = ()
+    overwrites: tuple[tuple[int, int], ...] = ()
     grid: tuple[int, int, int] | None = None
 
     @property
@@ -118,7 +120,12 @@ class Kernel:
             lines.append(f"  sizes  {', '.join(extra)}")
         buffers = [f"b{i}: {type_}" for i, type_ in enumerate(self.operands + self.results)]
         lines.append(f"  reads  {', '.join(buffers[: len(self.operands)]) or 'nothing'}")
-        lines.append(f"  writes {', '.join(buffers[len(self.operands) :])}")
+        overwritten = dict(self.overwrites)
+        written = [
+            f"{buffer} over b{overwritten[number]}" if number in overwritten else buffer
+            for number, buffer in enumerate(buffers[len(self.operands) :])
+        ]
+        lines.append(f"  writes {', '.join(written)}")
         for number, dtype in enumerate(self.rows, len(buffers)):
             lines.append(f"  keeps  b{number}: {dtype.short}, one row")
         for number, stage in enumerate(self.stages):

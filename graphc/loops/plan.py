@@ -6,20 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.ir.graph import Graph, Node, Value
-from graphc.loops.expand import expand, expand_epilogue
+from graphc.loops.expand import Placement, expand, expand_epilogue
 from graphc.loops.fusion import Cluster, Partition, Single, Unit, label, partition
 from graphc.loops.kernel import Kernel
-from graphc.loops.products import grid, objection
+from graphc.loops.placement import find_placements
+from graphc.loops.products import PRODUCTS, grid, objection
 from graphc.loops.rows import RowKernel, group_rows
 
 
 @dataclass(frozen=True)
 class KernelStep:
-    """Run ``kernel``: ``operands`` and ``results`` are its buffers, in order."""
+    """Run ``kernel``: ``operands`` and ``results`` are its buffers, in order. With ``placement`` it writes a region of its
+    result, which has outside of it the contents of the array that is updated."""
 
     kernel: Kernel
     operands: tuple[Value, ...]
     results: tuple[Value, ...]
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Plan:
         parts: list[str] = []
         for step in self.steps:
             if isinstance(step, KernelStep):
-                parts.append(step.kernel.describe())
+                parts.append(step.kernel.describe() + _describe_placement(step.placement))
             else:
                 what = "view" if isinstance(step, ViewStep) else "op"
                 types = ", ".join(map(str, (v.type for v in step.results)))
@@ -108,25 +111,43 @@ class Plan:
         return "\n\n".join(parts)
 
 
-def make_plan(graph: Graph, separate: frozenset[str] = frozenset()) -> Plan:
+def _describe_placement(placement: Placement | None) -> str:
+    if placement is None:
+        return ""
+    return f"\n  writes the region of {placement.part.type} that begins at {placement.starts}"
+
+
+def make_plan(
+    graph: Graph, separate: frozenset[str] = frozenset(), *, place_updates: bool = False, epilogues: bool = False
+) -> Plan:
     """Group ``graph`` into kernels and put them in order. The graph holds no ``call`` nodes.
 
     ``separate`` names elementwise ops that the backend has no scalar code for: each becomes a step of its own.
+    ``place_updates``: let kernels write straight into a region of an array (see :class:`KernelStep`). ``epilogues``: let the
+    maps after matrix products and convolutions run on parts of the result (see :class:`ProductStep`).
     """
-    parts = partition(graph, separate)
+    parts = partition(graph, separate, PRODUCTS - separate if epilogues else frozenset())
     units = group_rows(parts)
     is_read_outside = _read_outside(graph, units, parts)
+    placements = find_placements(parts, units, graph.outputs) if place_updates else {}
+    makers = {placement.update: cluster for cluster, placement in placements.items()}
     steps: list[Step] = []
     for unit in units:
-        if isinstance(unit, Single):
+        if unit in placements:
+            continue  # it runs in place of the update
+        if isinstance(unit, Single) and unit.node not in makers:
             steps.append(ViewStep(unit.node) if unit.is_view else OpStep(unit.node, tuple(unit.why)))
             continue
         if isinstance(unit, Cluster) and unit.product is not None:
             steps += _product_steps(unit, unit.product, parts, is_read_outside)
             continue
+        placement = None
+        if isinstance(unit, Single):
+            unit = makers[unit.node]
+            placement = placements[unit]
         stages = unit.stages if isinstance(unit, RowKernel) else ((unit,),)
-        kernel, operands, results = expand(stages, parts.home.__contains__, is_read_outside)
-        steps.append(KernelStep(kernel, tuple(operands), tuple(results)))
+        kernel, operands, results = expand(stages, parts.home.__contains__, is_read_outside, placement)
+        steps.append(KernelStep(kernel, tuple(operands), tuple(results), placement))
     literals = {value: value.node.attributes["value"] for value in parts.home if value.node.op.name == "constant"}
     return Plan(graph, tuple(steps), literals)
 

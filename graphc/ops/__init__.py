@@ -4,7 +4,9 @@ from types import ModuleType
 
 from graphc.ir.primitive import primitives
 from graphc.ops import (
+    attention,
     contraction,
+    control_flow,
     convolution,
     core,
     cumulative,
@@ -16,6 +18,7 @@ from graphc.ops import (
     indexing,
     movement,
     random,
+    recompute,
     reduction,
     sorting,
     special,
@@ -37,8 +40,11 @@ FAMILIES: tuple[ModuleType, ...] = (
     sorting,
     contraction,
     convolution,
+    attention,
     window,
     random,
+    control_flow,
+    recompute,
 )
 
 

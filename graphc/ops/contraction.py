@@ -11,6 +11,7 @@ from graphc.errors import ArgumentError, AxisError, ShapeError
 from graphc.ir.dims import product
 from graphc.ir.primitive import Primitive, Residuals, register
 from graphc.ir.types import TensorType
+from graphc.ops.batching import are_mapped, behind, to_front
 from graphc.ops.checking import check_axis, check_numeric, check_same_dtype, take, wants_gradient
 from graphc.ops.elementwise import rounded
 from graphc.ops.movement import inverse_permutation
@@ -19,6 +20,7 @@ from graphc.ops.reduction import in_compute_dtype
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
+    from graphc.ir.dims import Dim
     from graphc.ir.graph import Node, Value
 
 AxisPairs = tuple[tuple[int, ...], tuple[int, ...]]
@@ -100,6 +102,24 @@ class DotGeneral(Primitive):
         assert cotangent is not None
         wanted = [wants_gradient(node, needed, operand) for operand in (0, 1)]
         return [_operand_gradient(b, node, cotangent, i) if wanted[i] else None for i in (0, 1)]
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        mapped = are_mapped(node, operands)
+        contract, shared = (
+            [behind(axes) if is_mapped else axes for axes, is_mapped in zip(node.attributes[name], mapped, strict=True)]
+            for name in self.attributes
+        )
+        if all(mapped):
+            return b.emit(self, *operands, contract=contract, batch=[(0, *axes) for axes in shared])
+        # The examples are the first free axis of their operand; with the operands exchanged they may come out in front.
+        one = mapped.index(True)
+        own = zip(node.inputs, node.attributes["contract"], node.attributes["batch"], strict=True)
+        free = [free_axes(x.ndim, summed, shared_axes) for x, summed, shared_axes in own]
+        if one == 1 and not free[1]:
+            result = b.emit_one(self, *reversed(operands), contract=contract[::-1], batch=shared[::-1])
+            return (to_front(b, result, len(shared[0])),)
+        result = b.emit_one(self, *operands, contract=contract, batch=shared)
+        return (to_front(b, result, len(shared[0]) + (len(free[0]) if one == 1 else 0)),)
 
 
 def _operand_gradient(b: Builder, node: Node, cotangent: Value, operand: int) -> Value:

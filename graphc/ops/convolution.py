@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from graphc.dtypes import int64
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.dims import Dim, dim_max
 from graphc.ir.primitive import Primitive, Residuals, register
 from graphc.ir.types import TensorType
+from graphc.ops.batching import are_mapped, counted, from_front, to_front
 from graphc.ops.checking import (
     as_shape,
     check_numeric,
@@ -168,6 +170,83 @@ class ConvGeneral(Primitive):
             _input_gradient(b, node, cotangent) if wants_gradient(node, needed, 0) else None,
             _kernel_gradient(b, node, cotangent) if wants_gradient(node, needed, 1) else None,
         )
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        x, w = operands
+        x_is_mapped, w_is_mapped = are_mapped(node, operands)
+        if not w_is_mapped:
+            return (_with_more_images(b, node, x, w, size),)
+        if not x_is_mapped:
+            return (_with_more_kernels(b, node, x, w, size),)
+        if isinstance(size, int) and size > 0:
+            return (_with_more_groups(b, node, x, w, size),)
+        return (_as_product(b, node, x, w, size),)
+
+
+def _with_more_images(b: Builder, node: Node, x: Value, w: Value, size: Dim) -> Value:
+    """Examples are images like the others."""
+    images, *rest = node.inputs[0].shape
+    result = b.conv_general(b.reshape(x, shape=(size * images, *rest)), w, **node.attributes)
+    split: Value = b.reshape(result, shape=(size, *node.types[0].shape))
+    return split
+
+
+def _with_more_kernels(b: Builder, node: Node, x: Value, w: Value, size: Dim) -> Value:
+    """Each example has kernels of its own: all of them are laid over each image, group by group."""
+    groups = node.attributes["groups"]
+    kernels, *window = node.inputs[1].shape
+    images, _, *counts = node.types[0].shape
+    by_group = b.reshape(w, shape=(size, groups, kernels // groups, *window))
+    flat = b.reshape(to_front(b, by_group, 1), shape=(size * kernels, *window))
+    result = b.conv_general(x, flat, **node.attributes)
+    split = b.reshape(result, shape=(images, groups, size, kernels // groups, *counts))
+    joined: Value = b.reshape(to_front(b, split, 2), shape=(size, *node.types[0].shape))
+    return joined
+
+
+def _with_more_groups(b: Builder, node: Node, x: Value, w: Value, size: int) -> Value:
+    """The channels of each example are groups of their own, which see the kernels of that example."""
+    images, channels, *spatial = node.inputs[0].shape
+    kernels, *window = node.inputs[1].shape
+    _, _, *counts = node.types[0].shape
+    attributes = {**node.attributes, "groups": size * node.attributes["groups"]}
+    side_by_side = b.reshape(from_front(b, x, 1), shape=(images, size * channels, *spatial))
+    result = b.conv_general(side_by_side, b.reshape(w, shape=(size * kernels, *window)), **attributes)
+    return to_front(b, b.reshape(result, shape=(images, size, kernels, *counts)), 1)
+
+
+def _as_product(b: Builder, node: Node, x: Value, w: Value, size: Dim) -> Value:
+    """The windows as rows of a matrix product for each example: for a number of examples that only a run knows."""
+    strides, padding, base, dilation, groups = (node.attributes[name] for name in ConvGeneral.attributes)
+    images = node.inputs[0].shape[0]
+    kernels, inner, *window = node.inputs[1].shape
+    _, _, *counts = node.types[0].shape
+    padded = b.pad(
+        x,
+        b.full((), 0, x.dtype),
+        low=(0, 0, 0, *(p[0] for p in padding)),
+        high=(0, 0, 0, *(p[1] for p in padding)),
+        interior=(0, 0, 0, *(d - 1 for d in base)),
+    )
+    shape = (*counts, *window)
+    positions = []
+    for axis in range(len(counts)):
+        first = b.mul(counted(b, shape, axis), b.full(shape, strides[axis], int64))
+        along = b.mul(counted(b, shape, len(counts) + axis), b.full(shape, dilation[axis], int64))
+        positions.append(b.add(first, along))
+    patches = b.gather(padded, *positions, axes=tuple(range(3, 3 + len(counts))))  # [counts, window, B, N, C]
+    rank, spatial = len(shape), len(counts)
+    by_group = b.reshape(patches, shape=(*shape, size, images, groups, inner))
+    grouped = b.reshape(w, shape=(size, groups, kernels // groups, inner, *window))
+    product = b.dot_general(  # [B, groups, kernels of a group, counts, N]
+        grouped,
+        by_group,
+        contract=((3, *range(4, 4 + spatial)), (rank + 3, *range(spatial, rank))),
+        batch=((0, 1), (rank, rank + 2)),
+    )
+    placed = b.transpose(product, permutation=(0, 3 + spatial, 1, 2, *range(3, 3 + spatial)))
+    result: Value = b.reshape(placed, shape=(size, *node.types[0].shape))
+    return result
 
 
 def _input_gradient(b: Builder, node: Node, cotangent: Value) -> Value:

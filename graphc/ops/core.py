@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from graphc.dtypes import as_dtype, bool_, int64
 from graphc.errors import ArgumentError, CheckError, DTypeError, GradientError, GraphcError, ShapeError
-from graphc.ir.dims import Dim, DimExpr, evaluate_dim, substitute
+from graphc.ir.dims import Dim, DimExpr, evaluate_dim, fresh_symbol, substitute
 from graphc.ir.graph import Graph, Guard, Node, Value, uses
-from graphc.ir.primitive import ALL, Primitive, Residuals, register
-from graphc.ir.types import TensorType, bind_shape, check_shape, solve_sizes
+from graphc.ir.primitive import ALL, Primitive, Residuals, get_primitive, register
+from graphc.ir.types import TensorType, bind_shape, check_shape, solve_sizes, symbols_in
+from graphc.ops import inspection
+from graphc.ops.batching import WithoutOperands, are_mapped
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
 
 
 @register
-class Parameter(Primitive):
+class Parameter(WithoutOperands):
     """An input of a graph. Made by ``Builder.parameter`` with its type; never applied."""
 
     name = "parameter"
@@ -38,7 +41,7 @@ class Parameter(Primitive):
 
 
 @register
-class Constant(Primitive):
+class Constant(WithoutOperands):
     """A literal array: ``value``, read-only."""
 
     name = "constant"
@@ -57,7 +60,7 @@ class Constant(Primitive):
 
 
 @register
-class Dimension(Primitive):
+class Dimension(WithoutOperands):
     """The value of a symbolic size as an int64 scalar: ``x.shape[0]`` used as a number. StableHLO's get_dimension_size."""
 
     name = "dimension"
@@ -95,10 +98,17 @@ class StopGradient(Primitive):
     ) -> Sequence[Value | None]:
         return (None,)
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return (b.stop_gradient(x),)
+
 
 @register
 class Check(Primitive):
-    """Raise CheckError with ``message`` at run time unless the bool scalar operand is true. An effect, without results."""
+    """Raise CheckError with ``message`` at run time unless the bool scalar operand is true. An effect, without results.
+
+    For a batch it is one check, which fails where any example fails.
+    """
 
     name = "check"
     attributes = ("message",)
@@ -121,6 +131,10 @@ class Check(Primitive):
         self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
     ) -> Sequence[Value | None]:
         return (None,)
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (predicates,) = operands
+        return b.emit(self, b.reduce_all(predicates, axes=(0,)), **node.attributes)
 
 
 @register
@@ -156,6 +170,32 @@ class Call(Primitive):
         results = iter(b.emit("call", *operands, graph=gradient))
         return [next(results) if wanted else None for wanted in needed]
 
+    def jvp(self, b: Builder, node: Node, tangents: Sequence[Value | None]) -> Sequence[Value | None]:
+        graph: Graph = node.attributes["graph"]
+        if b.differentiate_forward is None:
+            raise GradientError("call: this builder cannot differentiate the graph it holds")
+        wrt = [i for i, tangent in enumerate(tangents) if tangent is not None]
+        wanted = [i for i, type_ in enumerate(node.types) if type_.dtype.is_inexact]
+        if not wanted:
+            return [None for _ in node.types]
+        forward = b.differentiate_forward(graph, wrt, wanted)
+        operands = [*node.inputs, *(t for t in tangents if t is not None)]
+        found = dict(zip(wanted, b.emit("call", *operands, graph=forward), strict=True))
+        return [found.get(i) for i in range(len(node.types))]
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        graph: Graph = node.attributes["graph"]
+        if b.vectorize is None:
+            raise ArgumentError("call: this builder cannot vectorize the graph it holds")
+        mapped = are_mapped(node, operands)
+        inner = size if isinstance(size, int) else fresh_symbol("examples", symbols_in(graph.parameter_types))
+        vectorized = b.vectorize(graph, mapped, inner)
+        if isinstance(inner, DimExpr) and not any(mapped):  # no operand tells the callee how many examples there are
+            sizes = Value(Node(get_primitive("parameter"), (), {}, (TensorType(bool_, (inner,)),)), 0)
+            vectorized = vectorized.replace(parameters=[*vectorized.parameters, sizes], aliases={})
+            operands = (*operands, b.full((size,), False, bool_))
+        return b.emit(self, *operands, graph=vectorized)
+
 
 def bind_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], what: str) -> Mapping[str, Dim]:
     """The symbolic sizes of ``declared`` in terms of ``given``; raises ShapeError or DTypeError where they do not match."""
@@ -175,18 +215,71 @@ def bind_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], wh
     return bindings
 
 
-def concrete_attributes(attributes: Mapping[str, Any], bindings: Mapping[str, Dim]) -> dict[str, Any]:
-    """``attributes`` with the symbolic sizes in them (also in nested tuples) replaced."""
-    return {name: _substitute(value, bindings) for name, value in attributes.items()}
+def concrete_attributes(op: Primitive, attributes: Mapping[str, Any], bindings: Mapping[str, Dim]) -> dict[str, Any]:
+    """``attributes`` of ``op`` with the symbolic sizes in them (also in nested tuples, and in regions) replaced."""
+    return {name: _substitute(value, bindings, name in op.regions) for name, value in attributes.items()}
 
 
-def _substitute(value: Any, bindings: Mapping[str, Dim]) -> Any:
+def _substitute(value: Any, bindings: Mapping[str, Dim], is_region: bool) -> Any:
     if isinstance(value, DimExpr):
         total: Dim = substitute(value, bindings)
         return total
     if isinstance(value, tuple):
-        return tuple(_substitute(v, bindings) for v in value)
+        return tuple(_substitute(v, bindings, is_region) for v in value)
+    if is_region and isinstance(value, Graph):
+        return substitute_sizes(value, bindings)
     return value
+
+
+#: Region → bindings → the region with these sizes; None where it mentions none of them.
+_substituted: WeakKeyDictionary[Graph, dict[tuple[tuple[str, Dim], ...], Graph | None]] = WeakKeyDictionary()
+_MOST_SUBSTITUTED = 16  # of each region
+
+
+def substitute_sizes(region: Graph, bindings: Mapping[str, Dim]) -> Graph:
+    """``region``, a graph that shares the sizes of the graph around it, with the sizes in ``bindings`` replaced."""
+    if not bindings:
+        return region
+    known = _substituted.setdefault(region, {})
+    key = tuple(sorted(bindings.items(), key=lambda item: item[0]))
+    if key not in known:
+        if len(known) >= _MOST_SUBSTITUTED:
+            known.clear()
+        known[key] = _with_sizes(region, bindings)
+    found = known[key]
+    return region if found is None else found
+
+
+def _with_sizes(region: Graph, bindings: Mapping[str, Dim]) -> Graph | None:
+    new: dict[Node, Node] = {}
+    changed = False
+    for node in region.nodes():
+        types = tuple([t.substitute(bindings) for t in node.types])
+        attributes = concrete_attributes(node.op, node.attributes, bindings)
+        operands = tuple([new[v.node].results[v.index] for v in node.inputs])
+        is_same = types == node.types and all(attributes[name] is value for name, value in node.attributes.items())
+        if is_same and operands == node.inputs:
+            new[node] = node
+        else:
+            new[node] = Node(node.op, operands, attributes, types, node.location, node.name)
+            changed = True
+    guards = [Guard(g.relation, substitute(g.lhs, bindings), substitute(g.rhs, bindings), g.location) for g in region.guards]
+    if not changed and tuple(guards) == region.guards:
+        return None
+    return region.replace(
+        parameters=[new[p.node].results[p.index] for p in region.parameters],
+        outputs=[new[o.node].results[o.index] for o in region.outputs],
+        effects=[new[e] for e in region.effects],
+        guards=guards,
+    )
+
+
+class Step(NamedTuple):
+    """One node that :func:`walk_graph` ran: its operands and results as NumPy arrays."""
+
+    node: Node
+    operands: list[Any]
+    results: tuple[Any, ...]
 
 
 def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
@@ -194,6 +287,27 @@ def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
 
     Values are dropped after their last use. Effects run in order, and every effect runs.
     """
+    walker = walk_graph(graph, arrays)
+    inspector = inspection.state.inspector
+    while True:
+        try:
+            node, operands, results = next(walker)
+        except StopIteration as end:
+            outputs: list[Any] = end.value
+            return outputs
+        if inspector is not None:
+            inspector(node.op, operands, results, node.location)
+
+
+def inspected(graph: Graph) -> Callable[..., list[Any]] | None:
+    """What runs ``graph`` so that an inspector sees each node; None where nobody inspects in this thread."""
+    if inspection.state.inspector is None:
+        return None
+    return lambda *arrays: [np.array(result) for result in evaluate_graph(graph, arrays)]
+
+
+def walk_graph(graph: Graph, arrays: Sequence[Any]) -> Generator[Step, None, list[Any]]:
+    """:func:`evaluate_graph` as a generator of its steps, which returns the outputs."""
     bindings: dict[str, int] = {}
     types = graph.parameter_types
     if len(arrays) != len(types):
@@ -212,16 +326,18 @@ def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
         if node.op.name == "parameter":
             continue
         operands = [values[v] for v in node.inputs]
-        attributes = concrete_attributes(node.attributes, bindings) if bindings else node.attributes
+        attributes = concrete_attributes(node.op, node.attributes, bindings) if bindings else node.attributes
         try:
             results = node.op.evaluate(*operands, **attributes)
         except GraphcError as error:
-            error.location = node.location if node.location.line else error.location
+            if node.location.line and not node.op.regions:  # what failed in a region has its own line already
+                error.location = node.location
             raise
         if not isinstance(results, tuple):
             results = (results,)
         for value, result in zip(node.results, results, strict=True):
             values[value] = result
+        yield Step(node, operands, results)
         for value in node.inputs:
             remaining[value] -= 1
             if not remaining[value]:

@@ -17,7 +17,10 @@ from graphc.ops.checking import OneOperand, check_axis, check_numeric, take
 from graphc.ops.reduction import convert, exclusive_product, highest, in_compute_dtype, lowest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from graphc.ir.builder import Builder
+    from graphc.ir.dims import Dim
     from graphc.ir.graph import Node, Value
 
 
@@ -41,6 +44,10 @@ class Cumulative(OneOperand):
         with np.errstate(all="ignore"):
             running = self.ufunc.accumulate(wide, axis=axis, dtype=wide.dtype).astype(x.dtype, copy=False)
         return np.flip(running, axis) if reverse else running
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, axis=node.attributes["axis"] + 1, reverse=node.attributes["reverse"])
 
 
 @register

@@ -15,11 +15,13 @@ from graphc.dtypes import DType, bool_
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir.primitive import Primitive, Residuals, ScalarHandler
 from graphc.ir.types import TensorType
+from graphc.ops.batching import all_mapped
 from graphc.ops.checking import NoGradient, describe, take
 from graphc.ops.quiet import quietly
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
+    from graphc.ir.dims import Dim
     from graphc.ir.graph import Node, Value
 
 FLOATS = ("float",)
@@ -72,6 +74,9 @@ class Elementwise(Primitive):
     def _compute_wide(self, narrow: np.dtype[Any], *arrays: Any, **attributes: Any) -> Any:
         result = np.asarray(self.compute(*(a.astype(np.float32) for a in arrays), **attributes))
         return result if self.predicate else result.astype(narrow)
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        return b.emit(self, *all_mapped(b, node, operands, size), **node.attributes)
 
     def compute(self, *arrays: Any, **attributes: Any) -> Any:
         """``evaluate`` on arrays of the dtype that arithmetic is done in, with floating-point warnings off."""

@@ -15,6 +15,7 @@ from graphc.errors import ArgumentError, DTypeError, OutOfBoundsError, ShapeErro
 from graphc.ir.dims import Dim, product
 from graphc.ir.primitive import ALL, Primitive, Residuals, register
 from graphc.ir.types import TensorType
+from graphc.ops.batching import all_mapped, are_mapped, behind, counted, from_front, repeated, to_front
 from graphc.ops.checking import (
     OneOperand,
     check_axes,
@@ -96,6 +97,18 @@ class Gather(OneOperand):
         gradient: Value = b.scatter_add(b.zeros_like(x), cotangent, *indices, axes=node.attributes["axes"])
         return gradient
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        x, *indices = operands
+        axes = node.attributes["axes"]
+        x_is_mapped, *mapped = are_mapped(node, operands)
+        if not any(mapped):
+            found = b.emit_one(self, x, *indices, axes=behind(axes))
+            return (to_front(b, found, indices[0].ndim),)
+        indices = [i if is_mapped else repeated(b, i, size) for i, is_mapped in zip(indices, mapped, strict=True)]
+        if not x_is_mapped:
+            return b.emit(self, x, *indices, axes=axes)
+        return b.emit(self, x, counted(b, indices[0].shape), *indices, axes=(0, *behind(axes)))
+
 
 class Scatter(Primitive):
     """Base of the scatters: ``updates``, shaped S followed by the axes not indexed, go into ``x`` at ``indices``."""
@@ -139,6 +152,14 @@ class Scatter(Primitive):
             self.combine(target, rows.ravel(), in_compute_dtype(updates).reshape(rows.size, columns))
             target = target.astype(x.dtype, copy=False)
         return np.ascontiguousarray(np.transpose(target.reshape(moved.shape), np.argsort((*axes, *rest))))
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        axes = node.attributes["axes"]
+        x, updates, *indices = all_mapped(b, node, operands, size)
+        if any(are_mapped(node, operands)[2:]):
+            return b.emit(self, x, updates, counted(b, indices[0].shape), *indices, axes=(0, *behind(axes)))
+        shared = operands[2:]
+        return b.emit(self, x, from_front(b, updates, shared[0].ndim), *shared, axes=behind(axes))
 
 
 def positions_in_order(b: Builder, indices: Sequence[Value]) -> Value:
@@ -309,6 +330,32 @@ class DynamicSlice(OneOperand):
         gradient: Value = b.dynamic_update_slice(b.zeros_like(x), cotangent, *starts)
         return gradient
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        x, *starts = operands
+        sizes = node.attributes["sizes"]
+        x_is_mapped, *mapped = are_mapped(node, operands)
+        whole = [_is_whole(start, n, extent) for start, n, extent in zip(starts, sizes, node.inputs[0].shape, strict=True)]
+        zero = b.full((), 0, int64)
+        # First the windows that all examples share; then each example takes its own out of what is left.
+        shared = [zero if is_mapped else start for start, is_mapped in zip(starts, mapped, strict=True)]
+        kept = [
+            extent if is_mapped else n for n, extent, is_mapped in zip(sizes, node.inputs[0].shape, mapped, strict=True)
+        ]
+        if not all(w or m for w, m in zip(whole, mapped, strict=True)):
+            x = b.emit_one(self, x, *[zero] * x_is_mapped, *shared, sizes=(*[size] * x_is_mapped, *kept))
+        own = [axis for axis, is_mapped in enumerate(mapped) if is_mapped]
+        if not own:
+            return (x,)
+        shape = (size, *(sizes[axis] for axis in own))
+        indices = [window_positions(b, starts[axis], shape, place + 1) for place, axis in enumerate(own)]
+        if x_is_mapped:
+            found = b.gather(x, counted(b, shape), *indices, axes=(0, *behind(own)))
+        else:
+            found = b.gather(x, *indices, axes=own)
+        order = [*own, *kept_axes(len(sizes), own)]
+        permutation = (0, *(order.index(axis) + 1 for axis in range(len(sizes))))
+        return (found if permutation == tuple(range(found.ndim)) else b.transpose(found, permutation=permutation),)
+
 
 @register
 class DynamicUpdateSlice(Primitive):
@@ -352,3 +399,34 @@ class DynamicUpdateSlice(Primitive):
         if wants_gradient(node, needed, 1):
             for_update = b.dynamic_slice(cotangent, *starts, sizes=update.shape)
         return (for_x, for_update, *(None for _ in starts))
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        x, update, *starts = operands
+        x_is_mapped, update_is_mapped, *mapped = are_mapped(node, operands)
+        x, update = x if x_is_mapped else repeated(b, x, size), update if update_is_mapped else repeated(b, update, size)
+        if not any(mapped):
+            return b.emit(self, x, update, b.full((), 0, int64), *starts)
+        sizes = node.inputs[1].shape
+        whole = [_is_whole(start, n, extent) for start, n, extent in zip(starts, sizes, node.inputs[0].shape, strict=True)]
+        own = [axis for axis, is_whole in enumerate(whole) if not is_whole]
+        order = (0, *behind(own), *behind(kept_axes(len(sizes), own)))
+        if order != tuple(range(len(order))):
+            update = b.transpose(update, permutation=order)
+        shape = (size, *(sizes[axis] for axis in own))
+        indices = [
+            window_positions(b, starts[axis] if mapped[axis] else repeated(b, starts[axis], size), shape, place + 1)
+            for place, axis in enumerate(own)
+        ]
+        return (b.scatter_set(x, update, counted(b, shape), *indices, axes=(0, *behind(own))),)
+
+
+def _is_whole(start: Value, size: Dim, extent: Dim) -> bool:
+    """Whether a window along an axis of ``extent`` is all of it: there is one place for it, which is literally 0."""
+    return size == extent and start.node.op.name == "constant" and bool(start.node.attributes["value"] == 0)
+
+
+def window_positions(b: Builder, starts: Value, shape: Sequence[Dim], axis: int) -> Value:
+    """The indices of windows that begin at ``starts``, one for each example, and run along ``axis`` of ``shape``."""
+    first = b.broadcast_in_dim(starts, shape=tuple(shape), dims=(0,))
+    positions: Value = b.add(first, counted(b, shape, axis))
+    return positions

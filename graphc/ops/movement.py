@@ -12,6 +12,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.dims import Dim, bounds, product
 from graphc.ir.primitive import NOTHING, Primitive, Residuals, register
 from graphc.ir.types import TensorType
+from graphc.ops.batching import WithoutOperands, all_mapped, are_mapped, behind, repeated
 from graphc.ops.checking import (
     NoGradient,
     OneOperand,
@@ -76,6 +77,11 @@ class BroadcastInDim(OneOperand):
         repeated = tuple(a for a in range(len(shape)) if a not in source or source[a] != shape[a])
         return as_shape(b, b.reduce_sum(cotangent, axes=repeated) if repeated else cotangent, x.shape)
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        shape, dims = node.attributes["shape"], node.attributes["dims"]
+        return b.emit(self, x, shape=(size, *shape), dims=(0, *behind(dims)))
+
 
 @register
 class Reshape(OneOperand):
@@ -105,6 +111,10 @@ class Reshape(OneOperand):
         gradient: Value = b.reshape(cotangent, shape=node.inputs[0].shape)
         return gradient
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, shape=(size, *node.attributes["shape"]))
+
 
 @register
 class Transpose(OneOperand):
@@ -124,6 +134,10 @@ class Transpose(OneOperand):
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
         gradient: Value = b.transpose(cotangent, permutation=inverse_permutation(node.attributes["permutation"]))
         return gradient
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, permutation=(0, *behind(node.attributes["permutation"])))
 
 
 def inverse_permutation(permutation: Sequence[int]) -> tuple[int, ...]:
@@ -181,6 +195,11 @@ class Slice(OneOperand):
             interior=tuple(s - 1 for s in strides),
         )
         return gradient
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        starts, limits, strides = (node.attributes[name] for name in self.attributes)
+        return b.emit(self, x, starts=(0, *starts), limits=(size, *limits), strides=(1, *strides))
 
 
 def pad_array(
@@ -270,6 +289,20 @@ class Pad(Primitive):
             for_value = b.reduce_sum(kept, axes=tuple(range(x.ndim)))
         return (for_x, for_value)
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        x, value = operands
+        x_is_mapped, value_is_mapped = are_mapped(node, operands)
+        own = {name: node.attributes[name] for name in self.attributes}
+        wider = {name: (0, *amounts) for name, amounts in own.items()}
+        if not value_is_mapped:
+            return (b.emit_one(self, x, value, **wider),)
+        # Each example has a padding of its own, which pad does not know: mark the places and choose.
+        zero = b.full((), 0, x.dtype)
+        padded = b.emit_one(self, x, zero, **wider) if x_is_mapped else repeated(b, b.emit_one(self, x, zero, **own), size)
+        inside, outside = b.full(node.inputs[0].shape, False, bool_), b.full((), True, bool_)
+        is_padding = repeated(b, b.emit_one(self, inside, outside, **own), size)
+        return (b.select(is_padding, b.broadcast_in_dim(value, shape=padded.shape, dims=(0,)), padded),)
+
 
 @register
 class Concatenate(Primitive):
@@ -313,6 +346,9 @@ class Concatenate(Primitive):
             gradients.append(b.slice(cotangent, starts=starts, limits=limits, strides=strides) if wanted else None)
         return gradients
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        return b.emit(self, *all_mapped(b, node, operands, size), axis=node.attributes["axis"] + 1)
+
 
 @register
 class Reverse(OneOperand):
@@ -333,9 +369,13 @@ class Reverse(OneOperand):
         gradient: Value = b.reverse(cotangent, axes=node.attributes["axes"])
         return gradient
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, axes=behind(node.attributes["axes"]))
+
 
 @register
-class Iota(NoGradient):
+class Iota(WithoutOperands, NoGradient):
     """0, 1, 2, … along ``axis``, the same for all other indices. Integers wrap; floats round the exact integer."""
 
     name = "iota"

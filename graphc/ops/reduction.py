@@ -15,6 +15,7 @@ from graphc.errors import ArgumentError, DTypeError
 from graphc.ir.dims import product
 from graphc.ir.primitive import Residuals, register
 from graphc.ir.types import TensorType
+from graphc.ops.batching import behind
 from graphc.ops.checking import NoGradient, OneOperand, check_axes, check_axis, check_numeric, take
 from graphc.ops.elementwise import narrow_float, rounded
 from graphc.ops.movement import inverse_permutation
@@ -22,6 +23,7 @@ from graphc.ops.quiet import quietly
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
+    from graphc.ir.dims import Dim
     from graphc.ir.graph import Node, Value
 
 
@@ -85,6 +87,10 @@ class Reduction(OneOperand):
         self.check_dtype(x)
         check_axes(self.name, axes, x)
         return (x.with_shape(x.shape[a] for a in kept_axes(x.ndim, axes)),)
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, axes=behind(node.attributes["axes"]))
 
     def spread(self, b: Builder, node: Node, value: Value) -> Value:
         """``value``, of the result's shape, repeated along the reduced axes."""
@@ -244,6 +250,10 @@ class ArgExtreme(NoGradient):
         if x.shape[axis] == 0:
             raise ArgumentError(f"{self.name}: axis {axis} of {x} is empty, and an empty axis has no extreme element")
         return (TensorType(int64, x.shape[:axis] + x.shape[axis + 1 :]),)
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, axis=node.attributes["axis"] + 1)
 
     def check_not_empty(self, x: Any, axis: int) -> None:
         """The run-time form of the check, for symbolic sizes."""

@@ -16,6 +16,7 @@ from graphc.ops.reduction import in_compute_dtype
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
+    from graphc.ir.dims import Dim
     from graphc.ir.graph import Node, Value
 
 
@@ -60,6 +61,10 @@ class Sort(OneOperand):
         gradient: Value = b.scatter_add(b.zeros_like(x), cotangent, *positions, axes=tuple(range(x.ndim)))
         return gradient
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, axis=node.attributes["axis"] + 1, descending=node.attributes["descending"])
+
 
 @register
 class ArgSort(NoGradient):
@@ -76,6 +81,10 @@ class ArgSort(NoGradient):
 
     def evaluate(self, x: Any, *, axis: int, descending: bool) -> Any:
         return stable_order(x, axis, descending).astype(np.int64, copy=False)
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, axis=node.attributes["axis"] + 1, descending=node.attributes["descending"])
 
 
 @register
@@ -114,3 +123,7 @@ class TopK(Primitive):
         x, order = node.inputs[0], node.results[1]
         positions = positions_along(b, order, x.ndim - 1)
         return (b.scatter_add(b.zeros_like(x), cotangents[0], *positions, axes=tuple(range(x.ndim))),)
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, k=node.attributes["k"])

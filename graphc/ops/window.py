@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from graphc.dtypes import as_dtype, int64
-from graphc.ir.primitive import Residuals, register
+from graphc.errors import ArgumentError, ShapeError
+from graphc.ir.primitive import Primitive, Residuals, get_primitive, register
 from graphc.ir.types import TensorType
+from graphc.ops.batching import all_mapped, as_number, counted
 from graphc.ops.checking import (
     NoGradient,
     OneOperand,
@@ -17,13 +20,17 @@ from graphc.ops.checking import (
     check_padding,
     check_per_axis,
     take,
+    wants_gradient,
 )
 from graphc.ops.convolution import Padding, input_gradient_padding, window_count, window_counts, windows_of
 from graphc.ops.movement import pad_array
 from graphc.ops.reduction import highest, in_compute_dtype, lowest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from graphc.ir.builder import Builder
+    from graphc.ir.dims import Dim
     from graphc.ir.graph import Node, Value
 
 ATTRIBUTES = ("window", "strides", "padding", "base_dilation", "window_dilation")
@@ -102,13 +109,23 @@ class ReduceWindowSum(OneOperand):
         )
         return as_shape(b, gradient, x.shape)
 
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, **_behind_examples(node))
+
+
+def _behind_examples(node: Node) -> dict[str, Any]:
+    """The attributes of ``node`` with windows of one example in front."""
+    unit: dict[str, Any] = dict.fromkeys(ATTRIBUTES, 1) | {"padding": (0, 0)}
+    return {name: (unit[name], *node.attributes[name]) for name in ATTRIBUTES}
+
 
 class WindowExtreme(OneOperand):
     """Base of reduce_window_max and reduce_window_min. The first of the elements that tie takes the gradient."""
 
     attributes = ATTRIBUTES
     residuals: ClassVar[Residuals] = Residuals(operands=(0,))
-    position_op: ClassVar[str]
+    select: ClassVar[str]
 
     def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
         (x,) = take(self.name, inputs, 1)
@@ -116,13 +133,12 @@ class WindowExtreme(OneOperand):
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
         x = node.inputs[0]
-        winners = b.emit_one(self.position_op, x, **node.attributes)
-        # Windows of padding alone have the position -1: their cotangents go to a slot in front, which is cut off.
-        slots = b.add(winners, b.full_like(winners, 1))
-        flat = b.scatter_add(b.full((x.type.size + 1,), 0, x.dtype), cotangent, slots, axes=(0,))
-        kept = b.slice(flat, starts=(1,), limits=flat.shape, strides=(1,))
-        gradient: Value = b.reshape(kept, shape=x.shape)
+        gradient: Value = b.select_and_scatter(x, cotangent, select=self.select, **node.attributes)
         return gradient
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        return b.emit(self, x, **_behind_examples(node))
 
 
 @register
@@ -130,7 +146,7 @@ class ReduceWindowMax(WindowExtreme):
     """The greatest element of each window; NaN wins. Padding and gaps count as -inf or the least integer."""
 
     name = "reduce_window_max"
-    position_op = "reduce_window_argmax"
+    select = "max"
 
     def evaluate(self, x: Any, **attributes: Any) -> Any:
         windows = sliding_windows(self.name, in_compute_dtype(x), lowest(as_dtype(x.dtype)), **attributes)
@@ -143,7 +159,7 @@ class ReduceWindowMin(WindowExtreme):
     """The least element of each window; NaN wins. Padding and gaps count as inf or the greatest integer."""
 
     name = "reduce_window_min"
-    position_op = "reduce_window_argmin"
+    select = "min"
 
     def evaluate(self, x: Any, **attributes: Any) -> Any:
         windows = sliding_windows(self.name, in_compute_dtype(x), highest(as_dtype(x.dtype)), **attributes)
@@ -159,6 +175,14 @@ class WindowPosition(NoGradient):
     def infer(self, inputs: tuple[TensorType, ...], /, **attributes: Any) -> tuple[TensorType, ...]:
         (x,) = take(self.name, inputs, 1)
         return (infer_windows(self.name, x, **attributes).with_dtype(int64),)
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        (x,) = operands
+        found = b.emit_one(self, x, **_behind_examples(node))
+        # These are positions in the whole batch; -1 for a window of padding alone stays.
+        each = as_number(b, node.inputs[0].type.size, found.shape)
+        own = b.sub(found, b.mul(counted(b, found.shape), each))
+        return (b.select(b.lt(found, b.zeros_like(found)), found, own),)
 
     def positions(self, x: Any, identity: Any, extreme: np.ufunc, attributes: dict[str, Any]) -> Any:
         """The row-major position in ``x`` of the first winner of each window, -1 where it holds padding alone."""
@@ -198,3 +222,55 @@ class ReduceWindowArgMin(WindowPosition):
 
     def evaluate(self, x: Any, **attributes: Any) -> Any:
         return self.positions(x, highest(as_dtype(x.dtype)), np.minimum, attributes)
+
+
+_POSITIONS = {"max": "reduce_window_argmax", "min": "reduce_window_argmin"}
+
+
+@register
+class SelectAndScatter(Primitive):
+    """Each element of ``source`` at the place of the extreme element of its window in ``x``; 0 at all others.
+
+    ``source`` has an element for each window, and ``select`` is "max" or "min". Windows that choose one element add theirs.
+    Of elements that tie, or are NaN, the first is chosen; what belongs to a window of padding and gaps alone is dropped. This
+    is the gradient of reduce_window_max and _min. 16-bit floats accumulate in float32. As StableHLO's select_and_scatter.
+    """
+
+    name = "select_and_scatter"
+    attributes = ("select", *ATTRIBUTES)
+    residuals: ClassVar[Residuals] = Residuals(operands=(0,))
+
+    def infer(  # type: ignore[override]
+        self, inputs: tuple[TensorType, ...], /, *, select: str, **attributes: Any
+    ) -> tuple[TensorType, ...]:
+        x, source = take(self.name, inputs, 2)
+        if select not in _POSITIONS:
+            raise ArgumentError(f'{self.name}: select must be "max" or "min", not {select!r}')
+        windows = infer_windows(self.name, x, **attributes)
+        if source != windows:
+            raise ShapeError(f"{self.name}: source is {source}, but the windows over {x} need {windows}")
+        return (x,)
+
+    def evaluate(self, x: Any, source: Any, *, select: str, **attributes: Any) -> Any:
+        winners = get_primitive(_POSITIONS[select]).evaluate(x, **attributes).ravel()
+        total = np.zeros(x.size + 1, dtype=as_dtype(x.dtype).compute.numpy)  # what -1 chooses is cut off
+        with np.errstate(all="ignore"):
+            np.add.at(total, winners, in_compute_dtype(source).ravel())
+            return total[:-1].reshape(x.shape).astype(x.dtype, copy=False)
+
+    def vjp(
+        self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
+    ) -> Sequence[Value | None]:
+        (cotangent,) = cotangents
+        if cotangent is None or not wants_gradient(node, needed, 1):
+            return None, None
+        x = node.inputs[0]
+        attributes = {name: node.attributes[name] for name in ATTRIBUTES}
+        winners = b.emit_one(_POSITIONS[node.attributes["select"]], x, **attributes)
+        # Windows of padding alone have the position -1: they read a 0 in front.
+        flat = b.concatenate(b.full((1,), 0, x.dtype), b.reshape(cotangent, shape=(x.type.size,)), axis=0)
+        return None, b.gather(flat, b.add(winners, b.full_like(winners, 1)), axes=(0,))
+
+    def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
+        attributes = {"select": node.attributes["select"], **_behind_examples(node)}
+        return b.emit(self, *all_mapped(b, node, operands, size), **attributes)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from graphc.ir.graph import Graph, Node
+from graphc.ir.graph import Graph, Node, held_graphs
 from graphc.rewrite.driver import Record
 
 
@@ -22,6 +22,10 @@ class Pass(ABC):
 
     name: ClassVar[str]
 
+    def applies(self, graph: Graph) -> bool:
+        """Whether there may be something to do; a pipeline leaves the pass out where not."""
+        return True
+
     def run(self, graph: Graph, record: Record | None = None) -> Graph:
         """``graph`` transformed, with the graphs that its nodes hold; ``record`` is told of each rewrite."""
         return transform_nested(graph, lambda g: self.transform(g, record))
@@ -29,6 +33,28 @@ class Pass(ABC):
     @abstractmethod
     def transform(self, graph: Graph, record: Record | None) -> Graph:
         """``graph`` transformed; the graphs that its nodes hold are done already."""
+
+
+@dataclass(frozen=True)
+class RegionPass(Pass):
+    """A pass for control flow, which a pipeline leaves out for graphs that have none."""
+
+    def applies(self, graph: Graph) -> bool:
+        return has_regions(graph)
+
+
+def has_regions(graph: Graph) -> bool:
+    """Whether ``graph``, or a graph that it holds, has ops with regions."""
+    stack, seen = [graph], {graph}
+    while stack:
+        for node in stack.pop().nodes():
+            if node.op.regions:
+                return True
+            for held in held_graphs(node.attributes):
+                if held not in seen:
+                    seen.add(held)
+                    stack.append(held)
+    return False
 
 
 def transform_nested(graph: Graph, transform: Callable[[Graph], Graph]) -> Graph:
@@ -42,7 +68,7 @@ def transform_nested(graph: Graph, transform: Callable[[Graph], Graph]) -> Graph
         if current in done:
             stack.pop()
             continue
-        missing = [g for node in current.nodes() for g in held_graphs(node) if g not in done]
+        missing = [g for node in current.nodes() for g in held_graphs(node.attributes) if g not in done]
         if missing:
             stack.extend(missing)
             continue
@@ -51,26 +77,15 @@ def transform_nested(graph: Graph, transform: Callable[[Graph], Graph]) -> Graph
     return done[graph]
 
 
-def held_graphs(node: Node) -> list[Graph]:
-    """The graphs among the attributes of ``node``, also within tuples."""
-    return [graph for value in node.attributes.values() for graph in _graphs_in(value)]
-
-
-def _graphs_in(value: object) -> list[Graph]:
-    if isinstance(value, tuple):
-        return [graph for item in value for graph in _graphs_in(item)]
-    return [value] if isinstance(value, Graph) else []
-
-
 def _with_held(graph: Graph, done: dict[Graph, Graph]) -> Graph:
     nodes = graph.nodes()
-    if not any(done[g] is not g for node in nodes for g in held_graphs(node)):
+    if not any(done[g] is not g for node in nodes for g in held_graphs(node.attributes)):
         return graph
     return map_nodes(graph, lambda node: _hold(node, done))
 
 
 def _hold(node: Node, done: dict[Graph, Graph]) -> Node:
-    if not held_graphs(node):
+    if not held_graphs(node.attributes):
         return node
     attributes = {name: _exchange(value, done) for name, value in node.attributes.items()}
     return Node(node.op, node.inputs, attributes, node.types, node.location, node.name)

@@ -25,7 +25,7 @@ from typing import ClassVar
 
 from graphc.ir.graph import Graph, Value
 from graphc.passes import rules
-from graphc.passes.base import Pass
+from graphc.passes.base import Pass, has_regions
 from graphc.passes.fold import FOLDING
 from graphc.rewrite.driver import Record, RuleSet, rewrite
 from graphc.rewrite.pattern import RuleList, Var, op
@@ -37,11 +37,16 @@ class Canonicalize(Pass):
 
     Keeps every bit of every result, with two exceptions: the order of summation inside ``dot_general`` is nobody's
     promise, and ``x ** 2`` and ``x ** -1`` become correctly rounded. With ``fast_math``, rules that change rounding,
-    NaNs, infinities or the sign of zero are used as well.
+    NaNs, infinities or the sign of zero are used as well. With ``again`` it is for graphs with control flow only, which passes
+    for that have changed since the first time.
     """
 
     name: ClassVar[str] = "canonicalize"
     fast_math: bool = False
+    again: bool = False
+
+    def applies(self, graph: Graph) -> bool:
+        return not self.again or has_regions(graph)
 
     def transform(self, graph: Graph, record: Record | None) -> Graph:
         return rewrite(graph, _FAST if self.fast_math else _EXACT, record)

@@ -11,6 +11,7 @@ from graphc.ir.graph import Graph, Guard, Node, Value, uses
 from graphc.ir.types import symbols_in
 from graphc.ops.core import RELATIONS
 from graphc.passes.base import Pass
+from graphc.passes.shrink_regions import shrink_regions
 from graphc.rewrite.driver import Firing, Record
 from graphc.rewrite.interning import has_effect
 from graphc.rewrite.pattern import splat_of
@@ -34,7 +35,7 @@ class Dce(Pass):
             graph = graph.replace(effects=effects, guards=guards)
         if any(node.op.name == "call" for node in graph.nodes()):
             graph = _shrink_calls(graph, record)
-        return graph
+        return shrink_regions(graph, record)
 
 
 def _is_true_check(node: Node, record: Record | None) -> bool:

@@ -40,7 +40,7 @@ def backpropagate(
     for node in reversed(order):
         if node not in depends:
             continue
-        b.location = node.location
+        b.location = node.location.of_gradient()
         cotangents: list[Value | None] = []
         for result in node.results:
             parts = pending.pop(result, [])

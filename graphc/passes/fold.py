@@ -10,9 +10,9 @@ import numpy as np
 
 from graphc.errors import GraphcError
 from graphc.ir.builder import Builder
-from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.graph import Graph, Node, Value, held_graphs
 from graphc.ir.types import TensorType
-from graphc.passes.base import Pass, held_graphs
+from graphc.passes.base import Pass
 from graphc.rewrite.driver import Record, RuleSet, rewrite
 from graphc.rewrite.pattern import CONSTANT_OPS, Const, RuleList, op, splat_of
 
@@ -25,7 +25,7 @@ def _may_fold(root: Node) -> bool:
     """Whether ``root`` is an op without effects; a broadcast of a literal is a literal already."""
     if not root.inputs or root.op.name in CONSTANT_OPS or root.op.effect or not root.types:
         return False
-    return not held_graphs(root)
+    return not held_graphs(root.attributes)
 
 
 @FOLDING.rule(op(None, ...).of(Const("literal")), when=_may_fold)

@@ -12,10 +12,12 @@ from graphc.ops.core import bind_symbols, concrete_attributes
 from graphc.passes.base import Pass
 from graphc.rewrite.driver import Firing, Record
 
+_INLINED = ("call", "checkpoint", "custom_vjp")
+
 
 @dataclass(frozen=True)
 class Inline(Pass):
-    """Replaces every ``call`` by a copy of its callee's nodes, at any depth.
+    """Replaces every ``call``, ``checkpoint`` and ``custom_vjp`` by a copy of its callee's nodes, at any depth.
 
     The copies keep the callee's locations. Symbolic sizes of the callee are replaced by what the operands' shapes
     say. The callee's effects take the call's place in the order of effects, and its guards join the caller's.
@@ -25,7 +27,7 @@ class Inline(Pass):
 
     def transform(self, graph: Graph, record: Record | None) -> Graph:
         # Called innermost first: the callees hold no calls any more.
-        if not any(node.op.name == "call" for node in graph.nodes()):
+        if not any(node.op.name in _INLINED for node in graph.nodes()):
             return graph
         splicer = _Splicer(graph, record)
         return splicer.run()
@@ -45,7 +47,7 @@ class _Splicer:
             if node.op.name == "parameter":
                 continue
             operands = tuple([self.values[v] for v in node.inputs])
-            if node.op.name == "call":
+            if node.op.name in _INLINED:
                 results = self._splice(node, operands)
             else:
                 new = node if operands == node.inputs else node.with_inputs(operands)
@@ -61,7 +63,9 @@ class _Splicer:
         callee: Graph = call.attributes["graph"]
         if self.record is not None:
             self.record(Firing("inline_call", callee.name, call.location))
-        bindings = bind_symbols(callee.parameter_types, [v.type for v in operands], f"call {callee.name}")
+        # A region shares the sizes of the graph around it.
+        is_region = bool(call.op.regions)
+        bindings = {} if is_region else bind_symbols(callee.parameter_types, [v.type for v in operands], f"call {callee.name}")
         for guard in callee.guards:
             self._add_guard(
                 Guard(guard.relation, substitute(guard.lhs, bindings), substitute(guard.rhs, bindings), guard.location)
@@ -74,7 +78,7 @@ class _Splicer:
             new = Node(
                 node.op,
                 tuple([inner[v] for v in node.inputs]),
-                concrete_attributes(node.attributes, bindings) if bindings else node.attributes,
+                concrete_attributes(node.op, node.attributes, bindings) if bindings else node.attributes,
                 tuple([t.substitute(bindings) for t in node.types]) if bindings else node.types,
                 node.location,
                 node.name,

@@ -19,7 +19,10 @@ from graphc.passes.base import Pass
 from graphc.passes.canonicalize import Canonicalize, DropStopGradient
 from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
+from graphc.passes.hoist import Hoist
 from graphc.passes.inline import Inline
+from graphc.passes.merge_regions import MergeRegions
+from graphc.passes.simplify_regions import SimplifyRegions
 from graphc.passes.trace import PassRecord, PassTrace
 from graphc.rewrite.driver import Firing
 
@@ -27,7 +30,11 @@ from graphc.rewrite.driver import Firing
 OPTIMIZE: tuple[Pass, ...] = (
     Inline(),  # first: everything after sees through calls
     DropStopGradient(),  # a graph that is compiled is not differentiated any more
+    MergeRegions(),  # before rules that look at uses make loops that are equal look different
     Canonicalize(),  # folds and merges on the way
+    SimplifyRegions(),  # literals may have become known
+    Hoist(),  # looks for products, in canonical form
+    Canonicalize(again=True),  # of regions that are new, and what came out of them
     Dce(),  # folding may have made checks true
     Cse(),  # dropping checks and guards makes nothing equal, but stays cheap, and holds without canonicalize too
 )
@@ -57,6 +64,8 @@ class Pipeline:
 
     def _run(self, graph: Graph, trace: PassTrace | None, checked: bool) -> Graph:
         for each in self.passes:
+            if not each.applies(graph):
+                continue
             firings: list[Firing] = []
             before = len(graph.nodes()) if trace is not None else 0
             start = perf_counter()
@@ -77,9 +86,10 @@ def pipeline(target: str, *, fast_math: bool = False) -> Pipeline:
 
     Raises ArgumentError for an unknown target.
     """
-    if target not in PIPELINES:
+    name = target.partition(":")[0]  # "cuda:sm_90" is for a certain machine
+    if name not in PIPELINES:
         raise ArgumentError(f"there is no pipeline for {target!r}", hint=f"targets: {', '.join(sorted(PIPELINES))}")
-    return Pipeline(target, with_options(PIPELINES[target], fast_math=fast_math))
+    return Pipeline(target, with_options(PIPELINES[name], fast_math=fast_math))
 
 
 def with_options(passes: Sequence[Pass], **options: object) -> tuple[Pass, ...]:

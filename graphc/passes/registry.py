@@ -15,10 +15,19 @@ from graphc.passes.canonicalize import Canonicalize, DropStopGradient
 from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
 from graphc.passes.fold import Fold
+from graphc.passes.hoist import Hoist
 from graphc.passes.inline import Inline
+from graphc.passes.merge_regions import MergeRegions
+from graphc.passes.simplify_regions import SimplifyRegions
+from graphc.passes.vectorize import Vectorize
 
 PASSES = MappingProxyType(
-    {cls.name: cls for cls in (Inline, DropStopGradient, Canonicalize, Fold, Cse, Dce)}
+    {
+        cls.name: cls
+        for cls in (
+            Inline, DropStopGradient, MergeRegions, Canonicalize, SimplifyRegions, Hoist, Fold, Cse, Dce, Vectorize,
+        )
+    }
 )  # fmt: skip
 
 _PASS = re.compile(r"\s*(?P<name>[\w-]+)\s*(?:\{(?P<options>[^{}]*)\})?\s*")

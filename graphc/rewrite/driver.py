@@ -36,7 +36,8 @@ class Firing(NamedTuple):
         return f"{self.rule} on {self.op} at {self.location}"
 
 
-Record = Callable[[Firing], None]
+#: Told of each firing before it takes effect; what returns False does not let it.
+Record = Callable[[Firing], bool | None]
 
 
 class RuleSet:
@@ -198,9 +199,9 @@ class _Sweep:
             if values is None or values == node.results:
                 continue
             self._check(rule, node, values)
+            if self.record is not None and self.record(Firing(rule.name, node.op.name, node.location)) is False:
+                continue
             self.fired[rule.name] += 1
-            if self.record is not None:
-                self.record(Firing(rule.name, node.op.name, node.location))
             return _Pending(values, rule)
         return None
 

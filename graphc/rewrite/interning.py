@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 
-from graphc.ir.graph import Graph, Node
+from graphc.ir.graph import Graph, Node, held_graphs
 
 
 class Interner:
@@ -36,22 +36,14 @@ def has_effect(node: Node) -> bool:
         return True
     if not node.attributes:
         return False
-    stack = list(_graphs_in(node.attributes.values()))
+    stack = held_graphs(node.attributes)
     while stack:
         graph = stack.pop()
         if graph.effects:
             return True
         for inner in graph.nodes():
-            stack.extend(_graphs_in(inner.attributes.values()))
+            stack.extend(held_graphs(inner.attributes))
     return False
-
-
-def _graphs_in(values: Iterable[object]) -> Iterator[Graph]:
-    for value in values:
-        if isinstance(value, Graph):
-            yield value
-        elif isinstance(value, tuple):
-            yield from _graphs_in(value)
 
 
 def freeze(value: Any) -> Hashable:

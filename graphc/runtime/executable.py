@@ -15,12 +15,13 @@ from graphc.errors import (
     DTypeError,
     GraphcError,
 )
-from graphc.ir.graph import Graph, Node
+from graphc.ir.graph import Graph, Node, held_graphs
 from graphc.ir.types import Bindings, bind_shape, check_shape, solve_sizes
 from graphc.ops.core import check_guards, concrete_attributes
-from graphc.runtime.frame import Frame, Run
-from graphc.runtime.program import NativeKernel, Program, RunKernels
-from graphc.runtime.storage import assign_storage
+from graphc.runtime.frame import AnyFrame, Frame, Run
+from graphc.runtime.memory import MemoryPlan, plan_memory
+from graphc.runtime.program import AnyKernel, Permissions, Program, RunKernels
+from graphc.runtime.storage import assign_storage, describe_storage
 
 #: How many combinations of input shapes an executable remembers the sizes of.
 MAX_FRAMES = 64
@@ -53,16 +54,21 @@ class Executable:
     CheckError, with the line of the user's that made the op, for what fails while running.
     """
 
-    def __init__(self, graph: Graph, program: Program, *, in_place: bool = False) -> None:
+    def __init__(self, graph: Graph, program: Program, remake: Callable[[Permissions], Program] | None = None) -> None:
         self.graph = graph
         self.program = program
+        self._remake = remake
         self._names = [p.node.name or f"input {i}" for i, p in enumerate(graph.parameters)]
         self._types = graph.parameter_types
-        self._sized = [node for node in graph.nodes() if _depends_on_sizes(node)]
-        self._storage = assign_storage(program, in_place=in_place)
-        self._frames: OrderedDict[tuple[tuple[int, ...], ...], Frame] = OrderedDict()
-        self._latest: Frame | None = None
+        self._sized = [node for node in _all_nodes(graph) if _depends_on_sizes(node)]
+        regions = [region for node in _all_nodes(graph) for region in held_graphs(node.attributes)]
+        self._guards = [*graph.guards, *(guard for region in regions for guard in region.guards)]
+        self._storage = assign_storage(program)
+        self._frames: OrderedDict[tuple[tuple[int, ...], ...], AnyFrame] = OrderedDict()
+        self._latest: AnyFrame | None = None
         self._run: Run | None = None  # of the latest frame
+        #: What runs each combination of input shapes that a frame is remembered for.
+        self.known_runs: dict[tuple[tuple[int, ...], ...], Run] = {}
 
     def __call__(self, *arrays: Any) -> list[np.ndarray]:
         run = self._run
@@ -71,37 +77,65 @@ class Executable:
             if outputs is not None:
                 return outputs
         inputs = self._check(arrays)
-        self._latest = self._frame(inputs)
+        key = tuple([array.shape for array in inputs])
+        self._latest = self._frame(inputs, key)
         self._run = run = self._latest.runner()
+        self.known_runs[key] = run
         outputs = run(inputs)
         assert outputs is not None, "inputs that were checked do not fit the frame made for them"
         return outputs
 
-    def in_place(self) -> Executable:
-        """An executable of the same program that may write an output straight into the parameter that it is the new
-        contents of (:attr:`Graph.aliases`); such an output *is* the input array, or the copy made of one with another
-        layout. Inputs that are :meth:`written` must be writable and share no memory with other inputs. What fails, fails
-        before anything is written."""
-        return Executable(self.graph, self.program, in_place=True)
+    def permitted(self, permissions: Permissions) -> Executable:
+        """An executable of the same graph that may do to its inputs what ``permissions`` say.
+
+        An output that is in the memory of an input *is* the input array, or the copy made of one with another layout. Inputs
+        that are :attr:`written` must be writable and share no memory with other inputs. Unless an input was donated, what
+        fails, fails before anything is written.
+        """
+        program = self.program if self._remake is None else self._remake(permissions)
+        return Executable(self.graph, program, self._remake)
 
     @property
     def written(self) -> Collection[int]:
         """The positions of the inputs that a call writes to."""
-        return self._storage.in_place.values()
+        return self._storage.written
+
+    @property
+    def replaced(self) -> Mapping[int, int]:
+        """Output → the position of the input in whose memory it is."""
+        return self._storage.in_place
 
     def again(self) -> Run | None:
         """What runs a call like the latest one: from the inputs to the outputs, or to None, with nothing done, where an
         input differs in dtype, shape or layout from what that call had. None before the first call."""
         return self._run
 
+    def memory(self, sizes: Mapping[str, int] | None = None) -> MemoryPlan:
+        """The bytes that a call needs, where ``sizes`` gives the symbolic sizes; without, those of the latest call.
+
+        Raises ShapeError where a size is not known.
+        """
+        if sizes is None and isinstance(self._latest, Frame):
+            sizes = self._latest.bindings
+        return plan_memory(self.program, self._storage, dict(sizes or {}))
+
     def stages(self) -> Mapping[str, str]:
-        """Stage → text: "kernels" (the kernel IR), "source", "llvm" and "asm"; each is made when it is looked at."""
+        """Stage → text: "kernels" (the kernel IR), "plan" (what is in whose memory), "source", "llvm" and "asm"; each is made
+        when it is looked at."""
         makers = dict(self.program.texts)
         for stage in ("source", "llvm", "asm"):
             makers.setdefault(stage, partial(self._kernel_texts, stage))
+        makers["plan"] = self._plan_text
         return Stages(makers)
 
-    def kernels(self) -> list[NativeKernel]:
+    def _plan_text(self) -> str:
+        program, storage = self.program, self._storage
+        lines = describe_storage(program, storage)
+        if all(type_.is_concrete for type_ in program.slots):
+            lines += ["", *self.memory({}).describe().splitlines()]
+        return "\n".join(lines) + "\n"
+
+    def kernels(self) -> list[AnyKernel]:
         """The compiled kernels, in the order in which they run, each step's followed by what they call."""
         return [k for i in self.program.instructions if isinstance(i, RunKernels) for k in (*i.kernels, *i.called)]
 
@@ -129,18 +163,22 @@ class Executable:
             checked.append(array)
         return checked
 
-    def _frame(self, inputs: Sequence[np.ndarray]) -> Frame:
-        key = tuple([array.shape for array in inputs])
+    def _frame(self, inputs: Sequence[np.ndarray], key: tuple[tuple[int, ...], ...]) -> AnyFrame:
         frame = self._frames.get(key)
         if frame is None:
             bindings = self._bind(inputs)
             for node in self._sized:
                 _check_node(node, bindings)
-            frame = Frame(self.program, self._storage, bindings)
+            frame = self._make_frame(bindings)
             self._frames[key] = frame
             while len(self._frames) > MAX_FRAMES:
-                self._frames.popitem(last=False)
+                oldest, _ = self._frames.popitem(last=False)
+                self.known_runs.pop(oldest, None)
         return frame
+
+    def _make_frame(self, bindings: Bindings) -> AnyFrame:
+        """The program for one set of sizes. A backend with a run time of its own makes its own kind."""
+        return Frame(self.program, self._storage, bindings)
 
     def _bind(self, inputs: Sequence[np.ndarray]) -> Bindings:
         bindings: Bindings = {}
@@ -149,16 +187,24 @@ class Executable:
         solve_sizes(self._types, [array.shape for array in inputs], bindings, self._names)
         for name, type_, array in zip(self._names, self._types, inputs, strict=True):
             check_shape(type_, array.shape, bindings, name)
-        check_guards(self.graph.guards, bindings)
+        check_guards(self._guards, bindings)
         return bindings
 
     def __repr__(self) -> str:
         return f"<Executable of {self.graph!r}>"
 
 
+def _all_nodes(graph: Graph) -> Iterator[Node]:
+    """The nodes of ``graph`` and of its regions."""
+    for node in graph.nodes():
+        yield node
+        for region in held_graphs(node.attributes):
+            yield from _all_nodes(region)
+
+
 def _depends_on_sizes(node: Node) -> bool:
     """Whether sizes that only a call knows may be wrong for ``node``: a slice out of bounds, the argmax of nothing."""
-    if node.op.elementwise or node.op.name in ("parameter", "constant", "reshape"):
+    if node.op.elementwise or node.op.regions or node.op.name in ("parameter", "constant", "reshape"):
         return False
     return not all(t.is_concrete for t in (*node.types, *(v.type for v in node.inputs)))
 
@@ -167,7 +213,7 @@ def _check_node(node: Node, bindings: Bindings) -> None:
     """Infer the types of ``node`` again, with the sizes of this call."""
     operands = tuple([v.type.substitute(bindings) for v in node.inputs])
     try:
-        node.op.infer(operands, **concrete_attributes(node.attributes, bindings))
+        node.op.infer(operands, **concrete_attributes(node.op, node.attributes, bindings))
     except GraphcError as error:
         error.location = node.location if node.location.line else error.location
         raise

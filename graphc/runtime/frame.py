@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 import numpy as np
 
@@ -13,35 +13,29 @@ from graphc.errors import BackendError, CheckError, OutOfBoundsError, ShapeError
 from graphc.ir.dims import evaluate_dim
 from graphc.ir.types import Bindings, TensorType
 from graphc.locations import UNKNOWN
-from graphc.runtime.arena import ALIGNMENT, ARENAS, Arena, Lifetime, plan_arena
-from graphc.runtime.program import NativeKernel, Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.runtime.arena import ALIGNMENT, ARENAS, Arena, plan_arena
+from graphc.runtime.memory import lifetimes_of
+from graphc.runtime.program import Program, RunCheck, RunKernels, RunLibrary, View
 from graphc.runtime.result_pool import RESULTS, SMALLEST
 from graphc.runtime.storage import Storage
-from graphc.runtime.tape import MOST_PIECES, PROCESS, STATUS_WORDS, Failure, Field, Word, guard_words
+from graphc.runtime.tape import INTERRUPTS, MOST_PIECES, PROCESS, SEGMENT_BYTES, STATUS_WORDS, Failure, Word, guard_words
+from graphc.runtime.tape_words import make_tape
 
-#: What a piece of a parallel range reads and writes at least: some times what it costs to hand it to a thread.
-PIECE_BYTES: Final = 1 << 17
-#: Ranges of at least twice as many steps for each piece are divided at multiples of it: at whole vectors and cache lines.
-ALIGNED_STEPS: Final = 64
 #: Temporaries of at most so many bytes belong to the workspace; more of them are borrowed from the arenas for each call.
 OWN_BYTES: Final = 4096
 #: A run through which at most so many bytes pass, a kernel counting for some, keeps the GIL: it takes microseconds.
 BRIEF_BYTES: Final = 1 << 12
-_KERNEL_BYTES: Final = 1 << 8
-#: How many bytes pass through kernels before Python may look for Ctrl-C: about a tenth of a second.
-SEGMENT_BYTES: Final = 1 << 30
 _MOST_IDLE: Final = 4  # workspaces kept for the next calls
 _WORD: Final = 8
 
 Run = Callable[[Sequence[Any]], "list[np.ndarray] | None"]
 
 
-class _Segment(NamedTuple):
-    """What runs natively from ``begin`` to ``end`` (words of the tape), and the library call that follows."""
+class AnyFrame(Protocol):
+    """A program with every size known, of whatever run time."""
 
-    begin: int
-    end: int
-    library: RunLibrary | None
+    def runner(self) -> Run:
+        """A function from inputs to outputs; it gives None, and nothing has run, where they are not arrays for this frame."""
 
 
 class _Workspace:
@@ -68,6 +62,7 @@ class _Workspace:
         block[Word.RESULTS] = len(frame.results)
         block[Word.PROCESS] = ctypes.addressof(PROCESS)
         block[Word.BRIEF] = frame.is_brief
+        block[Word.BUDGET] = SEGMENT_BYTES
         self.memory = self.words.data
         self.base = 0
         if not frame.borrows:
@@ -89,6 +84,7 @@ class Frame:
     def __init__(self, program: Program, storage: Storage, bindings: Bindings) -> None:
         self.program = program
         self.storage = storage
+        self.bindings = dict(bindings)
         self.shapes = [_concrete(type_, bindings) for type_ in program.slots]
         self.dtypes: list[np.dtype[Any]] = [type_.dtype.numpy for type_ in program.slots]
         _check_views(program, self.shapes)
@@ -112,9 +108,10 @@ class Frame:
         words += storage.results
         self.guard = (ctypes.c_int64 * max(1, len(words)))(*words)
         self._make_tape(bindings)
+        assert program.walk is not None, "a tape needs what walks it"
         self._walk = program.walk
         self._idle: list[_Workspace] = []
-        is_one = len(self._segments) == 1 and self._segments[0].library is None
+        is_one = len(self._segments) == 1 and self._segments[0].library is None and not program.registers
         self._is_simple = is_one and None not in storage.outputs and not self.borrows
 
     def runner(self) -> Run:
@@ -174,24 +171,36 @@ class Frame:
                 workspace.place(self, arena.address)
             entered: tuple[Any, ...] | None = arrays
             for begin, end, library in self._segments:
-                failed = self._walk(workspace.address, self._tape_address + begin, self._tape_address + end, entered)
-                if failed:
-                    return failed
+                at = self._tape_address + begin
+                while failed := self._walk(workspace.address, at, self._tape_address + end, entered):
+                    if failed not in (Failure.PAUSE, Failure.LIBRARY):
+                        return failed
+                    entered = None
+                    workspace.memory[workspace.status] = 0
+                    at = workspace.memory[Word.RESUME]
+                    if failed == Failure.LIBRARY:
+                        self._call(self.program.instructions[workspace.memory[Word.FAILED]], arrays, workspace, arena)
                 entered = None
                 if library is not None:
-                    library.function(
-                        [self._array(slot, arrays, workspace, arena) for slot in library.operands],
-                        [self._array(slot, arrays, workspace, arena) for slot in library.results],
-                    )
+                    self._call(library, arrays, workspace, arena)
             return 0
         finally:
             if arena is not None:
                 ARENAS.check_in(arena)
 
+    def _call(self, library: Any, arrays: tuple[Any, ...], workspace: _Workspace, arena: Arena | None) -> None:
+        assert isinstance(library, RunLibrary)
+        library.function(
+            [self._array(slot, arrays, workspace, arena) for slot in library.operands],
+            [self._array(slot, arrays, workspace, arena) for slot in library.results],
+        )
+
     def _array(self, slot: int, arrays: tuple[Any, ...], workspace: _Workspace, arena: Arena | None) -> np.ndarray:
         """The buffer of ``slot`` as an array, for a library function. ``arrays``: inputs, then results."""
         root, shape = self.storage.root[slot], self.shapes[slot]
         place = self._places.get(root)
+        if root in self.program.registers:
+            return _array_at(int(workspace.table[root]), shape, self.dtypes[slot])
         if place is not None:
             array: np.ndarray = arrays[place]
         elif root in self.program.literals:
@@ -223,6 +232,8 @@ class Frame:
         return outputs
 
     def _raise(self, workspace: _Workspace) -> NoReturn:
+        if workspace.memory[workspace.status] == Failure.INTERRUPTED:
+            raise INTERRUPTS.pop(workspace.address + _WORD * Word.TASK)
         kind, first, second, third = workspace.memory[workspace.status : workspace.status + STATUS_WORDS]
         step = self.program.instructions[workspace.memory[Word.FAILED]]
         if isinstance(step, RunCheck):
@@ -238,10 +249,7 @@ class Frame:
 
     def _plan_memory(self, bindings: Bindings) -> None:
         """Offsets of temporaries, and the table of addresses with those of constants filled in."""
-        lifetimes = [
-            Lifetime(_bytes(_concrete(t.type, bindings), t.type.dtype.numpy), t.first, t.last) for t in self.storage.temporaries
-        ]
-        plan = plan_arena(lifetimes)
+        plan = plan_arena(lifetimes_of(self.storage.temporaries, bindings))
         self.arena_bytes = plan.size
         self.borrows = plan.size > OWN_BYTES
         self.offsets = np.array(plan.offsets, np.int64)
@@ -251,67 +259,28 @@ class Frame:
             self.table[slot] = array.ctypes.data
 
     def _make_tape(self, bindings: Bindings) -> None:
-        words: list[int] = []
-        segments: list[_Segment] = []
-        begin = passed = total = 0
-        kept: list[Any] = []
-        self.most_operands = 1
-        for number, step in enumerate(self.program.instructions):
-            if isinstance(step, RunLibrary):
-                segments.append(_Segment(begin, _WORD * len(words), step))
-                begin, passed = _WORD * len(words), 0
-            elif isinstance(step, RunCheck):
-                words += [0, 0, 1, 1, 1, number, 1, self.storage.root[step.operand]]
-            elif isinstance(step, RunKernels):
-                slots = [self.storage.root[slot] for slot in (*step.operands, *step.results)]
-                work = sum(self._bytes[slot] for slot in slots)
-                slots += self.storage.scratch[number]
-                self.most_operands = max(self.most_operands, len(slots))
-                for kernel in step.kernels:
-                    words += _kernel_words(kernel, bindings, work, kept, number, slots)
-                passed += work * len(step.kernels)
-                total += (work + _KERNEL_BYTES) * len(step.kernels)
-                if passed > SEGMENT_BYTES:
-                    segments.append(_Segment(begin, _WORD * len(words), None))
-                    begin, passed = _WORD * len(words), 0
-        if not segments or begin < _WORD * len(words):
-            segments.append(_Segment(begin, _WORD * len(words), None))
-        self.is_brief = total <= BRIEF_BYTES
-        self._segments = tuple(segments)
-        self._tape = (ctypes.c_int64 * max(1, len(words)))(*words)
+        tape = make_tape(self.program, self.storage, self._bytes, bindings)
+        self.most_operands = tape.most_operands
+        self.is_brief = tape.work <= BRIEF_BYTES
+        self._segments = tuple(tape.segments)
+        self._tape = (ctypes.c_int64 * max(1, len(tape.words)))(*tape.words)
         self._tape_address = ctypes.addressof(self._tape)
-        self._begin = self._tape_address + segments[0].begin
-        self._end = self._tape_address + segments[0].end
-        self._kept = kept  # the arrays of sizes that the tape points to
+        self._begin = self._tape_address + tape.segments[0].begin
+        self._end = self._tape_address + tape.segments[0].end
+        self._kept = tape.kept  # the arrays of sizes that the tape points to
+
+
+def _array_at(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """The memory at ``address`` as an array, which does not own it."""
+    size = _bytes(shape, dtype)
+    memory: Any = (ctypes.c_char * size).from_address(address) if size else b""
+    return np.ndarray(shape, dtype, memory)
 
 
 def _make_results(wanted: Sequence[tuple[tuple[int, ...], np.dtype[Any], int]]) -> list[np.ndarray]:
     return [
         np.empty(shape, dtype) if nbytes < SMALLEST else RESULTS.take(shape, dtype, nbytes) for shape, dtype, nbytes in wanted
     ]
-
-
-def _kernel_words(
-    kernel: NativeKernel, bindings: Bindings, work: int, kept: list[Any], number: int, slots: Sequence[int]
-) -> list[int]:
-    extent = evaluate_dim(kernel.extent, bindings)
-    if extent <= 0:
-        return []
-    sizes = [evaluate_dim(size, bindings) for size in kernel.sizes]
-    array = (ctypes.c_int64 * max(1, len(sizes)))(*sizes)
-    kept.append(array)
-    pieces = max(1, min(MOST_PIECES, extent, work // PIECE_BYTES))
-    align = ALIGNED_STEPS if extent >= 2 * ALIGNED_STEPS * pieces else 1
-    head = {
-        Field.KERNEL: kernel.address,
-        Field.SIZES: ctypes.addressof(array),
-        Field.EXTENT: extent,
-        Field.PIECES: pieces,
-        Field.ALIGN: align,
-        Field.NUMBER: number,
-        Field.BUFFERS: len(slots),
-    }
-    return [*[head[field] for field in Field if field is not Field.COUNT], *slots]
 
 
 def _check_views(program: Program, shapes: Sequence[tuple[int, ...]]) -> None:

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 import numpy as np
 
 from graphc.ir.dims import Dim
 from graphc.ir.types import Shape, TensorType
 from graphc.locations import Location
+from graphc.loops.overwrite import Overwrite
 from graphc.runtime.tape import Walk
 
 #: ``call(buffers, sizes, lo, hi, status)`` with addresses of i64 arrays as plain integers; releases the GIL.
 NativeCall = Callable[[int, int, int, int, int], int]
+
+
+class AnyKernel(Protocol):
+    """What all backends' kernels have. ``text(stage)`` gives the "source" and what was made of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sizes(self) -> tuple[Dim, ...]: ...
+
+    @property
+    def extent(self) -> Dim: ...
+
+    @property
+    def text(self) -> Callable[[str], str]: ...
 
 
 @dataclass(frozen=True)
@@ -37,11 +55,13 @@ class RunKernels:
     """Call ``kernels`` in order, each with the buffers of operands, results and scratch.
 
     ``checks``: the kernels may report an index out of range in ``status``. ``op`` and ``location`` are for that error.
-    ``updates``: the result may be in the memory of the first operand, whose contents it then replaces. ``called``: compiled
-    functions that the kernels call by their address.
+    ``updates``: the result may be in the memory of the first operand, whose contents it then replaces. ``overwrites``:
+    results that are in the memory of an operand, and that the kernels have no buffers of their own for; before the kernels
+    are made, those that could be. ``operations``: arithmetic that takes longer than reading and writing the buffers.
+    ``called``: compiled functions that the kernels call by their address.
     """
 
-    kernels: tuple[NativeKernel, ...]
+    kernels: tuple[AnyKernel, ...]
     operands: tuple[int, ...]
     results: tuple[int, ...]
     scratch: tuple[TensorType, ...] = ()
@@ -49,7 +69,9 @@ class RunKernels:
     op: str = ""
     location: Location | None = None
     updates: bool = False
-    called: tuple[NativeKernel, ...] = ()
+    overwrites: tuple[Overwrite, ...] = ()
+    operations: Dim = 0
+    called: tuple[AnyKernel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,14 +103,88 @@ class RunCheck:
     location: Location | None = None
 
 
-Instruction = RunKernels | RunLibrary | View | RunCheck
+@dataclass(frozen=True)
+class Copy:
+    """The contents of ``operand`` are copied to ``result``; nothing is done where both are one buffer."""
+
+    operand: int
+    result: int
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Go on at the instruction ``targets[selector]``; the scalar ``selector`` (a bool or an integer) is clamped."""
+
+    selector: int
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class GoTo:
+    """Go on at the instruction ``target``."""
+
+    target: int
+
+
+@dataclass(frozen=True)
+class BeginLoop:
+    """Set registers to addresses, and ``counter`` to 0. Go on at ``exit`` if ``length`` is 0.
+
+    ``pointers``: pairs (register, buffer). ``slices``: triples (register, buffer, whether from the end): the register gets the
+    address of the buffer's first (last) slice, which has the register's type. ``writes``: buffers that the loop writes.
+    """
+
+    counter: int
+    length: Dim | None
+    exit: int
+    pointers: tuple[tuple[int, int], ...]
+    slices: tuple[tuple[int, int, bool], ...]
+    writes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EndLoop:
+    """Count a step, and go on at the instruction ``start`` unless that was step number ``length``.
+
+    Before that ``moves`` (register, register): the first gets the other's address; ``swaps``: two registers change addresses;
+    ``advances`` (register, whether backwards): to the next slice. ``reads``: what must be as it is until the last step.
+    """
+
+    counter: int
+    length: Dim | None
+    start: int
+    moves: tuple[tuple[int, int], ...]
+    swaps: tuple[tuple[int, int], ...]
+    advances: tuple[tuple[int, bool], ...]
+    reads: tuple[int, ...]
+
+
+Jump = Choose | GoTo | BeginLoop | EndLoop
+Instruction = RunKernels | RunLibrary | View | RunCheck | Copy | Jump
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """What a program may do to the memory of its parameters: by default nothing.
+
+    ``in_place``: outputs may be written into the memory of the parameters whose new contents they are, where nothing that is
+    still needed is lost and nothing can fail once that has begun. ``donated``: the positions of parameters whose contents
+    nobody needs after the call, or after its failure.
+    """
+
+    in_place: bool = False
+    donated: frozenset[int] = frozenset()
+
+
+NOTHING: Final = Permissions()
 
 
 @dataclass(frozen=True)
 class Program:
     """``slots``: the type of each buffer; ``literals``: slot → constant array; parameters and outputs are slots.
 
-    ``aliases``: output → the parameter whose new contents it is, both by position.
+    ``aliases``: output → the parameter whose new contents it is, both by position. ``registers``: slots without memory, which
+    hold an address (or a count) that instructions change; ``fixed``: slots whose memory several instructions write.
     """
 
     slots: tuple[TensorType, ...]
@@ -97,7 +193,11 @@ class Program:
     literals: dict[int, np.ndarray]
     instructions: tuple[Instruction, ...]
     aliases: dict[int, int]
-    #: The native loop that runs the kernels.
-    walk: Walk = field(repr=False)
+    #: The native loop that runs the kernels, where they are native.
+    walk: Walk | None = field(repr=False, default=None)
     #: Text of the whole program by stage ("kernels"), besides what each kernel has.
     texts: dict[str, Callable[[], str]] = field(default_factory=dict)
+    #: What the program may do to the memory of its parameters.
+    permissions: Permissions = NOTHING
+    registers: frozenset[int] = frozenset()
+    fixed: frozenset[int] = frozenset()

@@ -30,7 +30,7 @@ def _references(arrays: Sequence[Any], index: int) -> int:
 
 
 _ALONE: Final = _references([object()], 0)  # what is counted where only the list holds the object
-_COUNTS: Final = getattr(sys, "_is_gil_enabled", lambda: True)()  # without the GIL, counts are not exact
+COUNTS_ARE_EXACT: Final = getattr(sys, "_is_gil_enabled", lambda: True)()  # without the GIL, counts are not exact
 
 
 def _default_limit() -> int:
@@ -52,7 +52,7 @@ class ResultPool:
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> np.ndarray:
         """A C-contiguous, writable array that owns its memory and that nobody else holds; contents unspecified."""
-        if nbytes < SMALLEST or nbytes > self.limit or not _COUNTS:
+        if nbytes < SMALLEST or nbytes > self.limit or not COUNTS_ARE_EXACT:
             return np.empty(shape, dtype)
         key = (shape, dtype)
         with self._lock:
@@ -73,6 +73,11 @@ class ResultPool:
             while self.tracked_bytes > self.limit or len(self._arrays) > MOST_KINDS:
                 self._forget_one()
             return array
+
+    def keeps(self, array: np.ndarray) -> bool:
+        """Whether the pool holds a reference to ``array``."""
+        with self._lock:
+            return any(kept is array for kept in self._arrays.get((array.shape, array.dtype), ()))
 
     def clear(self) -> None:
         """Forget all arrays: memory that nobody else holds goes back to the system."""

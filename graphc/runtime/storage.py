@@ -8,7 +8,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from graphc.ir.types import TensorType
-from graphc.runtime.program import Instruction, Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.loops.overwrite import Overwrite
+from graphc.runtime.program import (
+    BeginLoop,
+    Choose,
+    Copy,
+    EndLoop,
+    GoTo,
+    Instruction,
+    Permissions,
+    Program,
+    RunCheck,
+    RunKernels,
+    RunLibrary,
+    View,
+)
 
 
 class Temporary(NamedTuple):
@@ -22,39 +36,69 @@ class Temporary(NamedTuple):
 
 @dataclass(frozen=True)
 class Storage:
-    """``root``: for each slot the slot whose memory it has, another one where it is a view or an update in place.
+    """``root``: for each slot the slot whose memory it has, another one where it is a view or in the memory of an operand.
 
     ``results``: the slots that are written straight into an output; ``outputs``: for each output its place in
     ``results``, or None where it is a copy (of an input, a constant or another output). ``in_place``: output → parameter, of
-    those that are written into the parameter's memory. ``scratch``: for each instruction the places of its scratch buffers,
-    which follow the slots.
+    those that are in the parameter's memory. ``written``: the positions of parameters whose memory is written.
+    ``scratch``: for each instruction the places of its scratch buffers, which follow the slots.
     """
 
     root: tuple[int, ...]
     results: tuple[int, ...]
     outputs: tuple[int | None, ...]
     in_place: dict[int, int]
+    written: tuple[int, ...]
     temporaries: tuple[Temporary, ...]
     scratch: tuple[tuple[int, ...], ...]
     places: int
 
 
 def reads(instruction: Instruction) -> tuple[int, ...]:
-    return (instruction.operand,) if isinstance(instruction, (View, RunCheck)) else instruction.operands
+    """The slots that an instruction reads, or that have to last until then."""
+    match instruction:
+        case View() | RunCheck() | Copy():
+            return (instruction.operand,)
+        case RunKernels() | RunLibrary():
+            return instruction.operands
+        case Choose():
+            return (instruction.selector,)
+        case BeginLoop():
+            return tuple([base for _, base in instruction.pointers] + [base for _, base, _ in instruction.slices])
+        case EndLoop():
+            return instruction.reads
+        case GoTo():
+            return ()
 
 
 def writes(instruction: Instruction) -> tuple[int, ...]:
-    return () if isinstance(instruction, (View, RunCheck)) else instruction.results
+    """The slots that an instruction writes, or whose memory is needed from then on."""
+    match instruction:
+        case RunKernels() | RunLibrary():
+            return instruction.results
+        case Copy():
+            return (instruction.result,)
+        case BeginLoop():
+            return instruction.writes
+        case _:
+            return ()
 
 
-def assign_storage(program: Program, *, in_place: bool = False) -> Storage:
+def choose_overwrites(program: Program) -> list[tuple[Overwrite, ...]]:
+    """For each instruction, which of the results that could be in the memory of an operand are."""
+    return _Memory(program, program.permissions).overwrites
+
+
+def assign_storage(program: Program) -> Storage:
     """Find out what is a view, what is updated in place, what is an output, and how long the rest is needed.
 
-    ``in_place``: outputs may be written into the memory of the parameters whose new contents they are, where nothing that
-    is still needed is lost and nothing can fail once that has begun.
+    All that could be overwritten must be, as chosen by :func:`choose_overwrites`.
     """
-    chains = _update_chains(program) if in_place else {}
-    root = _roots(program, chains)
+    permissions = program.permissions
+    memory = _Memory(program, permissions)
+    root = memory.root
+    made = [step.overwrites if isinstance(step, RunKernels) else () for step in program.instructions]
+    assert memory.overwrites == made, "kernels were made for another storage"
     results: list[int] = []
     outputs: list[int | None] = []
     given = {root[slot] for slot in (*program.parameters, *program.literals)}
@@ -64,13 +108,17 @@ def assign_storage(program: Program, *, in_place: bool = False) -> Storage:
         else:
             outputs.append(len(results))
             results.append(root[slot])
-    replaced = {
-        output: parameter
-        for output, parameter in program.aliases.items()
-        if output in chains and root[program.outputs[output]] == program.parameters[parameter]
-    }
-    first, last = _lifetimes(program, root)
-    kept = given.union(results)
+    written_roots = {root[slot] for step in program.instructions for slot in writes(step)}
+    written = tuple([place for place, slot in enumerate(program.parameters) if slot in written_roots])
+    given_up = permissions.donated - set(program.aliases.values())
+    in_place: dict[int, int] = {}
+    for output, slot in enumerate(program.outputs):
+        for place in written:
+            is_meant = program.aliases[output] == place if output in program.aliases else place in given_up
+            if root[slot] == program.parameters[place] and is_meant and place not in in_place.values():
+                in_place[output] = place
+    first, last = memory.lifetimes()
+    kept = given.union(results, program.registers)
     temporaries = [Temporary(slot, program.slots[slot], first[slot], last[slot]) for slot in first if slot not in kept]
     places = len(program.slots)
     scratch: list[tuple[int, ...]] = []
@@ -79,74 +127,189 @@ def assign_storage(program: Program, *, in_place: bool = False) -> Storage:
         scratch.append(tuple(range(places, places + len(types))))
         temporaries += [Temporary(places + i, type_, number, number) for i, type_ in enumerate(types)]
         places += len(types)
-    return Storage(tuple(root), tuple(results), tuple(outputs), replaced, tuple(temporaries), tuple(scratch), places)
+    return Storage(tuple(root), tuple(results), tuple(outputs), in_place, written, tuple(temporaries), tuple(scratch), places)
 
 
-def _roots(program: Program, chains: Mapping[int, frozenset[int]]) -> list[int]:
-    """For each slot the slot whose memory it has.
+class _Memory:
+    """For each slot the slot whose memory it has (``root``), and the chosen ``overwrites`` of each instruction.
 
-    An update takes the memory of what it updates if nobody reads that any more. A parameter's memory is taken by the updates
-    in ``chains`` only (by output), and if no instruction from there on can fail.
+    A result takes the memory of an operand that it may replace if nobody reads that any more. A parameter's memory is taken
+    only if it was donated, or by what leads to its new contents, and if no instruction from there on can fail.
     """
-    root = list(range(len(program.slots)))
-    last: dict[int, float] = {}  # by root, the last instruction that reads its memory
-    for number, instruction in enumerate(program.instructions):
-        last.update(dict.fromkeys(reads(instruction), number))
-    last.update(dict.fromkeys(program.outputs, math.inf))
-    permitted = {
-        program.parameters[program.aliases[output]]: updates for output, updates in chains.items()
-    }
-    safe_from = max((number + 1 for number, step in enumerate(program.instructions) if _may_fail(step)), default=0)
-    kept = {*program.parameters, *program.literals}
-    for number, instruction in enumerate(program.instructions):
-        if isinstance(instruction, View):
-            root[instruction.result] = memory = root[instruction.operand]
-            last[memory] = max(last.get(memory, -1), last.get(instruction.result, -1))
-        elif isinstance(instruction, RunKernels) and instruction.updates:
-            memory = root[instruction.operands[0]]
-            is_permitted = memory not in kept or (number in permitted.get(memory, ()) and number >= safe_from)
-            is_read_once = [root[slot] for slot in instruction.operands].count(memory) == 1
-            if is_permitted and is_read_once and last[memory] <= number:
-                root[instruction.results[0]] = memory
-                last[memory] = last.get(instruction.results[0], number)
-    return root
+
+    def __init__(self, program: Program, permissions: Permissions) -> None:
+        self.program = program
+        self.root = list(range(len(program.slots)))
+        self.overwrites: list[tuple[Overwrite, ...]] = []
+        self.donated = {program.parameters[place] for place in permissions.donated}
+        self.kept = {*program.parameters, *program.literals} - self.donated
+        self.last: dict[int, float] = {}  # by root, the last instruction that reads its memory
+        for number, instruction in enumerate(program.instructions):
+            self.last.update(dict.fromkeys(reads(instruction), number))
+        self.last.update(dict.fromkeys(program.outputs, math.inf))
+        self.makers = {slot: number for number, step in enumerate(program.instructions) for slot in writes(step)}
+        self.makers |= {step.result: number for number, step in enumerate(program.instructions) if isinstance(step, View)}
+        aliases = program.aliases if permissions.in_place else {}
+        self.permitted = {program.parameters[parameter]: self._steps_to(output) for output, parameter in aliases.items()}
+        self.safe_from = max((number + 1 for number, step in enumerate(program.instructions) if _may_fail(step)), default=0)
+        for number, instruction in enumerate(program.instructions):
+            chosen: tuple[Overwrite, ...] = ()
+            if isinstance(instruction, View):
+                memory = self.root[instruction.operand]
+                self.root[instruction.result] = memory
+                self.last[memory] = max(self.last.get(memory, -1), self.last.get(instruction.result, -1))
+            elif isinstance(instruction, RunKernels):
+                chosen = self._place(number, instruction)
+            self.overwrites.append(chosen)
+        self._place_outputs(aliases)
+
+    def _place(self, number: int, instruction: RunKernels) -> tuple[Overwrite, ...]:
+        """Results into the memory of operands."""
+        if instruction.updates:
+            memory = self.root[instruction.operands[0]]
+            if self._is_free(memory, number, instruction, 0):
+                self._take(memory, number, instruction.results[0])
+            return ()
+        chosen: list[Overwrite] = []
+        taken: set[int] = set()
+        candidates = [(pair, self.root[instruction.operands[pair.operand]]) for pair in instruction.overwrites]
+        # What a register points to is not known here: it may be a slice of an input.
+        candidates = [c for c in candidates if c[1] not in self.program.registers]
+        # A parameter's memory is for its new contents; other results find another place.
+        candidates.sort(key=lambda c: (number, instruction.results[c[0].result]) not in self.permitted.get(c[1], ()))
+        for pair, memory in candidates:
+            is_placed = any(pair.result == other.result for other in chosen)
+            if not is_placed and memory not in taken and self._is_free(memory, number, instruction, pair.result):
+                chosen.append(pair)
+                taken.add(memory)
+        for pair in chosen:
+            self._take(self.root[instruction.operands[pair.operand]], number, instruction.results[pair.result])
+        return tuple(sorted(chosen))
+
+    def _is_free(self, memory: int, number: int, instruction: RunKernels, result: int) -> bool:
+        """Whether ``result`` of the instruction may be written into ``memory``, which is that of an operand."""
+        slot = instruction.results[result]
+        if self.root[slot] != slot or slot in self.program.fixed:  # what a region gives has its memory already
+            return False
+        is_permitted = memory not in self.kept or (
+            (number, slot) in self.permitted.get(memory, ()) and number >= self.safe_from
+        )
+        is_read_once = [self.root[slot] for slot in instruction.operands].count(memory) == 1
+        return is_permitted and is_read_once and self.last[memory] <= number
+
+    def _take(self, memory: int, number: int, slot: int) -> None:
+        self.root[slot] = memory
+        self.last[memory] = self.last.get(slot, number)
+
+    def _steps_to(self, output: int) -> frozenset[tuple[int, int]]:
+        """The instructions, each with a result, by which the parameter whose new contents the output is becomes it, each
+        in the memory of the one before; empty where there is no such way."""
+        program, makers = self.program, self.makers
+        parameter = program.parameters[program.aliases[output]]
+        readers: dict[int, int] = {}  # operand → the slot that it was reached from
+        pending = [program.outputs[output]]
+        while pending and parameter not in readers:
+            slot = pending.pop()
+            step = program.instructions[makers[slot]] if slot in makers else None
+            for operand in _replaceable(step, slot):
+                if operand not in readers:
+                    readers[operand] = slot
+                    pending.append(operand)
+        found: list[tuple[int, int]] = []
+        slot = parameter
+        while slot in readers:
+            slot = readers[slot]
+            found.append((makers[slot], slot))
+            if slot == program.outputs[output]:
+                break
+        return frozenset(found)
+
+    def _place_outputs(self, aliases: Mapping[int, int]) -> None:
+        """Outputs into the memory of parameters that is not needed any more when they are begun: of the one whose new
+        contents they are, or of a donated one."""
+        program = self.program
+        first, last = self.lifetimes()
+        busy = {self.root[slot] for slot in program.outputs}
+        for output, slot in enumerate(program.outputs):
+            root = self.root[slot]
+            if root not in first or root in program.parameters:
+                continue
+            wanted = [program.parameters[aliases[output]]] if output in aliases else []
+            wanted += [memory for memory in program.parameters if memory in self.donated]
+            for memory in wanted:
+                is_idle = memory not in busy and last.get(memory, -1) < first[root]
+                is_safe = memory in self.donated or first[root] >= self.safe_from
+                if is_idle and is_safe and program.slots[memory] == program.slots[root]:
+                    self.root = [memory if place == root else place for place in self.root]
+                    busy.add(memory)
+                    break
+
+    def lifetimes(self) -> tuple[dict[int, int], dict[int, int]]:
+        """For each slot that an instruction writes, the first and the last instruction that uses its memory; for what is
+        only read, the last."""
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for number, instruction in enumerate(self.program.instructions):
+            for slot in writes(instruction):
+                first.setdefault(self.root[slot], number)
+                last[self.root[slot]] = number
+            for slot in reads(instruction):
+                last[self.root[slot]] = number
+        return first, last
+
+
+def _replaceable(step: Instruction | None, slot: int) -> list[int]:
+    """The operands of ``step`` in whose memory its result ``slot`` could be."""
+    if isinstance(step, View):
+        return [step.operand]
+    if isinstance(step, RunKernels):
+        if step.updates:
+            return [step.operands[0]]
+        return [step.operands[pair.operand] for pair in step.overwrites if step.results[pair.result] == slot]
+    return []
 
 
 def _may_fail(instruction: Instruction) -> bool:
     return isinstance(instruction, (RunCheck, RunLibrary)) or (isinstance(instruction, RunKernels) and instruction.checks)
 
 
-def _update_chains(program: Program) -> dict[int, frozenset[int]]:
-    """Output → the instructions that update, one after the other, the parameter whose new contents the output is. Outputs
-    that are made in another way are left out."""
-    makers = {slot: number for number, step in enumerate(program.instructions) for slot in writes(step)}
-    makers |= {step.result: number for number, step in enumerate(program.instructions) if isinstance(step, View)}
-    chains: dict[int, frozenset[int]] = {}
-    for output, parameter in program.aliases.items():
-        slot = program.outputs[output]
-        updates: list[int] = []
-        while slot != program.parameters[parameter]:
-            step = program.instructions[makers[slot]] if slot in makers else None
-            if isinstance(step, View):
-                slot = step.operand
-            elif isinstance(step, RunKernels) and step.updates:
-                updates.append(makers[slot])
-                slot = step.operands[0]
-            else:
-                break
+def describe_storage(program: Program, storage: Storage) -> list[str]:
+    """A line for each instruction: what it runs, and the memory that it reads and writes."""
+    names = {slot: f"parameter {place}" for place, slot in enumerate(program.parameters)}
+    names |= dict.fromkeys(program.literals, "constant")
+    names |= {slot: f"result {place}" for place, slot in enumerate(storage.results)}
+    names |= {t.place: f"t{number}" for number, t in enumerate(storage.temporaries)}
+    names |= {slot: f"r{number}" for number, slot in enumerate(sorted(program.registers))}
+    lines: list[str] = []
+    for number, step in enumerate(program.instructions):
+        read = ", ".join(dict.fromkeys(names[storage.root[slot]] for slot in reads(step)))
+        made = ", ".join(f"{names[storage.root[slot]]}: {program.slots[slot]}" for slot in writes(step))
+        if isinstance(step, RunKernels):
+            what = " + ".join(kernel.name for kernel in step.kernels)
+            rooms = zip(storage.scratch[number], step.scratch, strict=True)
+            made += "".join(f" (scratch {names[place]}: {type_})" for place, type_ in rooms)
+        elif isinstance(step, RunLibrary):
+            what = step.name
+        elif isinstance(step, View):
+            what, made = "view", str(program.slots[step.result])
         else:
-            chains[output] = frozenset(updates)
-    return chains
+            what = _describe_control(step)
+        lines.append(f"{number:>4}  {what}({read})" + (f" -> {made}" if made else ""))
+    return lines
 
 
-def _lifetimes(program: Program, root: list[int]) -> tuple[dict[int, int], dict[int, int]]:
-    """For each slot that an instruction writes, the first and the last instruction that uses its memory."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for number, instruction in enumerate(program.instructions):
-        for slot in writes(instruction):
-            first.setdefault(root[slot], number)
-            last[root[slot]] = number
-        for slot in reads(instruction):
-            last[root[slot]] = number
-    return first, last
+def _describe_control(step: Instruction) -> str:
+    match step:
+        case Copy():
+            return "copy"
+        case Choose():
+            return f"go to {' or '.join(map(str, step.targets))} by "
+        case GoTo():
+            return f"go to {step.target} "
+        case BeginLoop():
+            steps = "some" if step.length is None else step.length
+            return f"loop of {steps} steps, then go to {step.exit}: "
+        case EndLoop():
+            return f"next step from {step.start}: "
+        case _:
+            return "check"

@@ -24,6 +24,9 @@ Walk = Callable[[int, int, int, tuple[Any, ...] | None], int]
 
 MOST_PIECES: Final = 64
 STATUS_WORDS: Final = 4  # for each piece of a parallel range
+#: How many bytes pass through kernels before Python may look for Ctrl-C: about a tenth of a second. As long take about as many
+#: operations of matrix products.
+SEGMENT_BYTES: Final = 1 << 30
 
 
 class Word(enum.IntEnum):
@@ -39,8 +42,10 @@ class Word(enum.IntEnum):
     PROCESS = 7  # of PROCESS
     BRIEF = 8  # whether the work is so little that the GIL is kept
     TASK = 9  # room for what the pieces of a parallel range share: see Task
-    RANGE = 16  # room for the arguments of a parallel loop
-    COUNT = 20
+    RANGE = 18  # room for the arguments of a parallel loop
+    RESUME = 21  # where to go on after a pause
+    BUDGET = 22  # how many bytes may pass through loops before the next pause
+    COUNT = 23
 
 
 class Task(enum.IntEnum):
@@ -53,12 +58,14 @@ class Task(enum.IntEnum):
     OPERANDS = 4
     STATUS = 5
     FUNCTION = 6  # what is called with a range of pieces
+    STARTED = 7  # whether it was
+    INTERRUPTED = 8  # whether a signal's handler raised meanwhile, what INTERRUPTS has under the address of the task
 
 
 class Field(enum.IntEnum):
     """The words of an instruction, before the numbers of its buffers."""
 
-    KERNEL = 0  # address; 0 is a check of the one buffer, a bool
+    KERNEL = 0  # address; or an Operation, and then the other fields are as that says
     SIZES = 1
     EXTENT = 2
     PIECES = 3  # the most pieces that the range is worth
@@ -66,6 +73,26 @@ class Field(enum.IntEnum):
     NUMBER = 5  # of the program's instruction
     BUFFERS = 6  # how many
     COUNT = 7
+
+
+class Operation(enum.IntEnum):
+    """What an instruction does that calls no kernel. Distances are in bytes, from the next instruction.
+
+    The words after the fields are: CHECK: a bool. COPY: source, target (SIZES: bytes). CHOOSE: the selector, then distances
+    (SIZES: its bytes; PIECES: whether it has a sign). GOTO: none (EXTENT: distance). BEGIN: the counter, then for each pointer
+    a register, a buffer and an offset (SIZES: how many; EXTENT: steps, or -1; ALIGN: distance of the exit). END: the counter,
+    the cost of a step, the number of advances; then pairs that swap (SIZES: how many), that move (PIECES: how many), and of a
+    register and its stride (EXTENT: steps, or -1; ALIGN: distance of the start). STOP: none.
+    """
+
+    CHECK = 0
+    COPY = 1
+    CHOOSE = 2
+    GOTO = 3
+    BEGIN = 4
+    END = 5
+    STOP = 6
+    COUNT = 7  # no kernel lies at an address so low
 
 
 class Failure(enum.IntEnum):
@@ -76,6 +103,9 @@ class Failure(enum.IntEnum):
     CHECK = 2
     KERNEL = 3  # then what the kernel returned
     MISMATCH = 4
+    PAUSE = 5  # nothing is wrong: Python may look for Ctrl-C, and goes on at RESUME
+    LIBRARY = 6  # nothing is wrong: Python calls the function of the instruction FAILED, and goes on at RESUME
+    INTERRUPTED = 7
 
 
 class Shared(enum.IntEnum):
@@ -91,6 +121,10 @@ class Shared(enum.IntEnum):
 
 PROCESS: Final = (ctypes.c_int64 * Shared.COUNT)()
 PROCESS[Shared.NDARRAY] = id(np.ndarray)
+
+
+#: What was raised while Python divided a range among threads (see :attr:`Task.INTERRUPTED`).
+INTERRUPTS: Final[dict[int, BaseException]] = {}
 
 
 class ArrayLayout:

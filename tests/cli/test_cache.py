@@ -135,7 +135,7 @@ def test_a_folder_that_is_not_used(cli: Cli, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
     result = cli("cache", "clear")
     assert (result.code, result.out) == (2, "")
-    error, fix = result.err.splitlines()
+    error, fix, _ = result.err.splitlines()
     assert error == f"graphc: error: {tmp_path / 'kernels'} is not used: it is not a folder"
     assert fix == "  fix: name another folder in GRAPHC_CACHE_DIR"
 

@@ -75,22 +75,3 @@ def test_a_cache_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GRAPHC_CACHE_SIZE", "some")
     report = doctor._cache()
     assert (report["enabled"], report["summary"]) == (False, "not used: GRAPHC_CACHE_SIZE is 'SOME'")
-
-
-@pytest.mark.parametrize(
-    ("devices", "compiler", "summary", "hint"),
-    [
-        (None, False, "not available: there is no NVIDIA driver", None),
-        (1, False, "1 device, numba-cuda is missing", "pip install 'graphc[cuda]'"),
-        (2, True, "2 devices, numba-cuda is installed", None),
-    ],
-)
-def test_cuda(monkeypatch: pytest.MonkeyPatch, devices: int | None, compiler: bool, summary: str, hint: str | None) -> None:
-    monkeypatch.setattr(doctor, "_cuda_devices", lambda: devices)
-    monkeypatch.setattr(doctor, "find_spec", lambda name: object() if compiler else None)
-    monkeypatch.setattr(doctor, "TARGETS", {"cpu": "", "cuda": ""})
-    found = doctor._cuda()
-    assert (found["summary"], found["hint"]) == (summary, hint)
-    monkeypatch.setattr(doctor, "TARGETS", {"cpu": "", "reference": ""})
-    without = doctor._cuda()
-    assert without["summary"] == f"{summary}; graphc {__version__} compiles for cpu, reference only"

@@ -21,12 +21,12 @@ def dump(cli: Cli, *words: str) -> str:
     return result.out
 
 
-@pytest.mark.parametrize("stage", ["traced", "optimized", "gradient", "kernels", "source"])
+@pytest.mark.parametrize("stage", ["traced", "optimized", "gradient", "kernels", "plan", "source"])
 def test_stages_of_a_file(cli: Cli, golden: Golden, stage: str) -> None:
     golden(f"golden/loss_{stage}.txt", dump(cli, "loss.gir", "--stage", stage))
 
 
-@pytest.mark.parametrize("stage", ["traced", "optimized", "gradient", "kernels", "source"])
+@pytest.mark.parametrize("stage", ["traced", "optimized", "gradient", "kernels", "plan", "source"])
 def test_stages_of_a_function(cli: Cli, golden: Golden, stage: str) -> None:
     golden(f"golden/function_{stage}.txt", dump(cli, "model.py:loss", *INPUTS, "--stage", stage))
 

@@ -98,7 +98,9 @@ def test_the_installed_command() -> None:
     command = Path(sys.executable).parent / "graphc"
     done = subprocess.run([command, "dump", "none.gir"], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "graphc: error: cannot read none.gir: No such file or directory\n"
+    error, code = done.stderr.splitlines()
+    assert error == "graphc: error: cannot read none.gir: No such file or directory"
+    assert code == "  code: GC701 (graphc explain GC701)"
 
 
 def test_help_loads_no_command() -> None:

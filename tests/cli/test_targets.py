@@ -175,3 +175,10 @@ def test_names_come_last_and_once() -> None:
         parse_inputs(["a=1", "2"])
     with pytest.raises(ArgumentError, match="a=… is given twice"):
         parse_inputs(["a=1", "a=2"])
+
+
+def test_a_target_that_there_is_not_is_refused_with_those_that_there_are(cli: Cli) -> None:
+    result = cli("dump", "loss.gir", "--target", "tpu")
+    assert result.code == 2
+    assert "there is no target 'tpu' (known targets: cpu, reference, cuda)" in result.err
+    assert cli("run", "loss.gir", "--target", "tpu").code == 2

@@ -28,7 +28,7 @@ def graph_of(function: Callable[..., Any], *types: TensorType) -> Graph:
 
 
 def plan_of(function: Callable[..., Any], *types: TensorType) -> Plan:
-    return make_plan(graph_of(function, *types))
+    return make_plan(graph_of(function, *types), epilogues=True)
 
 
 def product(b: Builder, x: Value, y: Value) -> Value:
@@ -66,7 +66,7 @@ def test_the_sums_are_kept_where_others_read_them() -> None:
         return [b.tanh(sums), sums, b.reduce_sum(sums, axes=(0,))]
 
     graph = graph_of(function, A, B)
-    step = next(step for step in make_plan(graph).steps if isinstance(step, OpStep | ProductStep))
+    step = next(step for step in make_plan(graph, epilogues=True).steps if isinstance(step, OpStep | ProductStep))
     assert isinstance(step, ProductStep) and step.keeps
     assert [str(v.node.op.name) for v in step.results] == ["tanh", "dot_general"]
     agree(graph, (5, 3), (3, 7))
@@ -80,7 +80,7 @@ def test_what_leads_out_of_a_product_is_not_stored_by_a_reduction() -> None:
         return [b.reduce_sum(b.mul(total, total), axes=(1,)), b.transpose(total, permutation=(1, 0)), total]
 
     graph = graph_of(function, A, B, C)
-    step = make_plan(graph).steps[0]
+    step = make_plan(graph, epilogues=True).steps[0]
     assert isinstance(step, ProductStep) and not step.keeps
     assert [v.node.op.name for v in step.written] == ["add"]
     agree(graph, (5, 3), (3, 7), (5, 7))
@@ -100,7 +100,7 @@ def test_of_two_products_one_has_the_map_that_adds_them() -> None:
         return b.tanh(b.add(product(b, x, y), product(b, b.neg(x), y)))
 
     graph = graph_of(function, A, B)
-    plan = make_plan(graph)
+    plan = make_plan(graph, epilogues=True)
     assert [type(s) for s in plan.steps] == [OpStep, KernelStep, ProductStep] or [type(s) for s in plan.steps] == [
         KernelStep, OpStep, ProductStep
     ]  # fmt: skip
@@ -116,7 +116,7 @@ def test_no_cycle_where_the_map_depends_on_the_whole_result() -> None:
         return b.mul(sums, b.broadcast_in_dim(total, shape=sums.shape, dims=()))
 
     graph = graph_of(function, A, B)
-    steps = make_plan(graph).steps
+    steps = make_plan(graph, epilogues=True).steps
     assert not any(isinstance(step, ProductStep) for step in steps)
     (alone,) = [step for step in steps if isinstance(step, OpStep)]
     assert alone.why == ("has no epilogue: others read its result before the map that does it point by point",)
@@ -128,7 +128,7 @@ def test_no_epilogue_that_reads_across_rows() -> None:
         return b.mul(product(b, x, y), b.transpose(z, permutation=(1, 0)))
 
     graph = graph_of(function, A, B, TensorType(float32, (N, M)))
-    plan = make_plan(graph)
+    plan = make_plan(graph, epilogues=True)
     assert [type(s) for s in plan.steps] == [OpStep, KernelStep]
     assert "why has no epilogue: in the map after it b1 is read across its rows" in plan.describe()
     assert "why is apart from dot_general (line 3): b1 is read across its rows" in plan.describe()
@@ -141,7 +141,8 @@ def test_no_epilogue_whose_columns_are_several_loops() -> None:
         return b.add(sums, b.broadcast_in_dim(bias, shape=sums.shape, dims=(2,)))
 
     graph = graph_of(function, A, TensorType(float32, (K, N, 4)), TensorType(float32, (4,)))
-    assert "has no epilogue: in the map after it several loops run over the columns" in make_plan(graph).describe()
+    text = make_plan(graph, epilogues=True).describe()
+    assert "has no epilogue: in the map after it several loops run over the columns" in text
     agree(graph, (5, 3), (3, 7, 4), (4,))
 
 
@@ -156,14 +157,14 @@ def test_a_batch_with_rows_of_two_axes() -> None:
         TensorType(float32, (symbol("p"), K, N)),
         TensorType(float32, (symbol("p"), M)),
     )
-    (step,) = make_plan(graph).steps
+    (step,) = make_plan(graph, epilogues=True).steps
     assert isinstance(step, ProductStep) and step.epilogue.grid == (1, 2, 1)
     agree(graph, (2, 3, 5, 4), (2, 4, 7), (2, 5))
 
 
 def test_products_that_the_backend_has_no_kernels_for_stay_apart() -> None:
     graph = graph_of(dense, A, B, BIAS)
-    plan = make_plan(graph, frozenset(["dot_general"]))
+    plan = make_plan(graph, frozenset(["dot_general"]), epilogues=True)
     assert [type(s) for s in plan.steps] == [OpStep, KernelStep]
 
 
@@ -179,7 +180,7 @@ def test_masks() -> None:
         return b.gt(sums, b.broadcast_in_dim(b.constant(np.float32(0)), shape=sums.shape, dims=()))
 
     graph = graph_of(function, A, B)
-    (step,) = make_plan(graph).steps
+    (step,) = make_plan(graph, epilogues=True).steps
     assert isinstance(step, ProductStep) and step.written[0].dtype is bool_
     agree(graph, (5, 3), (3, 7))
 
@@ -197,7 +198,7 @@ def test_a_mask_is_stored_for_a_later_reader_in_place_of_the_sums() -> None:
         return [b.select(mask, zero, back)]
 
     graph = graph_of(function, A, B, BIAS, TensorType(float32, (N, 5)))
-    first = make_plan(graph).steps[0]
+    first = make_plan(graph, epilogues=True).steps[0]
     assert isinstance(first, ProductStep) and not first.keeps
     assert [v.dtype for v in first.written] == [float32, bool_]
     assert "stores le (line 3): others read it, and it is smaller than what dot_general (line 3) gives" in first.epilogue.why

@@ -21,6 +21,7 @@ from graphc.ops.core import evaluate_graph
 from graphc.passes.differentiate import differentiate
 from tests.op_db import NOT_APPLIED, RECORDS
 from tests.op_db_contraction import convolution
+from tests.op_db_control_flow import branch, counting, step, with_gradient
 from tests.op_db_core import callee
 from tests.op_db_reduction import windows
 from tests.op_record import assert_same, random_array
@@ -60,7 +61,28 @@ STRUCTURAL: dict[str, Case] = {
     "conv_general": (("f32[n, 2, m]", "f32[3, 2, 3]"), convolution((1,), ((1, 1),))),
     **dict.fromkeys(("reduce_window_sum", "reduce_window_max", "reduce_window_min"), POOL),
     **dict.fromkeys(("reduce_window_argmax", "reduce_window_argmin"), POOL),
+    "select_and_scatter": (("f32[n, m]", "f32[n, m]"), {"select": "max", **windows((2, 2), None, ((1, 0), (0, 1)))}),
+    "attention": (("f32[n, m, 3]", "f32[n, 5, 3]", "f32[n, 5, 2]"), {"causal": True}),
+    "attention_gradient": (
+        ("f32[n, m, 3]", "f32[n, 5, 3]", "f32[n, 5, 2]", "f32[n, m, 2]", "f32[n, m]", "f32[n, m]"),
+        {"causal": True},
+    ),
     "random_bits": (("f32[n, m]", "u64[]", "u64[]"), {"shape": (N, M), "dtype": parse_type("u32[]").dtype}),
+}
+F64 = parse_type("f64[]").dtype
+STRUCTURAL |= {
+    "cond": (("i64[]", "f64[n]", "f64[n]"), {"branches": (branch(0, F64, N), branch(1, F64, N))}),
+    "while_loop": (
+        ("i64[]", "f64[n]", "i64[]", "f64[n]"),
+        dict(zip(("cond", "body"), counting(F64, N), strict=True)) | {"constants": 2, "max_steps": 3},
+    ),
+    "scan": (
+        ("f64[n]", "f64[n]", "f64[m, n]"),
+        {"body": step(F64, N), "constants": 1, "carries": 1, "length": M, "reverse": True},
+    ),
+    "optimization_barrier": (("f64[n]", "f64[n, m]"), {}),
+    "checkpoint": (("f64[n]", "f64[n]"), {"graph": branch(2, F64, N), "saved": ()}),
+    "custom_vjp": (("f64[n]", "f64[n]", "f64[n]"), with_gradient(F64, N)),
 }
 ELEMENTWISE = sorted(name for name, op in primitives().items() if op.elementwise)
 # Ops whose only sizes are those of a constant, or that have no results.

@@ -141,6 +141,12 @@ SLICING = [
     E("gather_at_literal", "f32[3, 4, 5]", lambda b, x: b.gather(x, *at(b, 2, 1), axes=(0, 2))),
     E("gather_in_order", X, lambda b, x: b.gather(x, b.iota(dtype=int64, shape=(4,), axis=0), axes=(1,))),
     E("dynamic_slice_at_literal", X, lambda b, x: b.dynamic_slice(x, *at(b, 1, 2), sizes=(2, 2))),
+    E(
+        "dynamic_slice_at_literal",
+        "f32[n, 4]",
+        lambda b, x: b.dynamic_slice(x, *at(b, 1, 2), sizes=(x.shape[0] - 2, 2)),
+        sizes=(("n", 5),),
+    ),
     E("dynamic_update_of_everything", f"{X}; {X}", lambda b, x, y: b.dynamic_update_slice(x, y, *at(b, 0, 0))),
     E(
         "scatter_nothing",

@@ -35,7 +35,7 @@ COPYING = frozenset((
 ))  # fmt: skip
 ACCUMULATING = frozenset((
     "reduce_sum", "reduce_prod", "dot_general", "conv_general", "cumulative_sum", "cumulative_prod", "reduce_window_sum",
-    "scatter_add", "call",
+    "scatter_add", "select_and_scatter", "attention", "attention_gradient", "call",
 ))  # fmt: skip
 ARITHMETIC = frozenset(("add", "sub", "mul", "div", "sqrt", "convert_element_type", "remainder", "floor_divide"))
 EXACTLY = frozenset(("add", "sub", "mul"))  # without any error where operands and result are such numbers as 1 and 0.5
@@ -77,7 +77,7 @@ class Evaluation:
 
     def run(self, node: Node) -> None:
         name = node.op.name
-        attributes = concrete_attributes(node.attributes, self.bindings)
+        attributes = concrete_attributes(node.op, node.attributes, self.bindings)
         operands = [self.values[v] for v in node.inputs]
         copying = name in COPYING
         rounds = [not copying and r.dtype.is_floating and r not in self.exact for r in node.results]

@@ -9,6 +9,7 @@ the gradients as well: with respect to the weights the images are the taps.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -35,22 +36,63 @@ FEW_FEATURES: Final = 4
 """Groups of fewer result channels than this are not worth packing a panel for."""
 PARTIAL: Final = SUMS + 1
 
-_PACK_PLACES: Final = '''@noalias
-def pack_places(target, source, step, table, places, runs, p, outputs, count, full, depth):
-    """Pack `depth` rows of `count` columns, of which each run is contiguous, from the place `p` of an image on; the next
-    image is `step` further."""
-    j = 0
+_FIND_PIECES: Final = '''@noalias
+def find_pieces(froms, tos, step, places, runs, p, outputs, count, longest):
+    """Where the pieces of one row of a panel come from and go to, each at most `longest` neighbours; how many there are.
+
+    The row has `count` columns, from the place `p` of an image on; the next image is `step` further.
+    """
+    pieces = j = base = 0
     while j < count:
         run = min(runs[p], count - j)
-        for t in range(0, run, {lanes}):
-            for k in range(depth):
-                part = offset_pointer(source, table[k] + places[p] + t)
-                copy_{held}(offset_pointer(target, k * full + j + t), part, run - t)
+        for t in range(0, run, longest):
+            froms[pieces] = base + places[p] + t
+            tos[pieces] = j + t
+            pieces += 1
         j += run
         p += run
         if p == outputs:
             p = 0
-            source = offset_pointer(source, step)'''
+            base += step
+    return pieces'''
+
+_OVER_TILE: Final = '''
+    for r in range(height):
+        at, s, room = to + r * outputs + p, 0, outputs - p
+        while s < count:
+            part = min(room, count - s)
+            {lines}
+            s += part
+            at += room + apart - outputs
+            room = outputs'''
+
+
+def _over_tile(head: str, *lines: str) -> str:
+    """The function ``head`` that runs ``lines`` for each part of a row of a tile that lies in one image.
+
+    The part has ``part`` elements from column ``s`` of row ``r`` on, which belong at ``at``.
+    """
+    return f"@noalias\ndef {head}:" + _OVER_TILE.format(lines="\n            ".join(lines))
+
+
+_PACK_PIECES: Final = '''
+        for k in range(depth):
+            row, to = offset_pointer(source, table[k]), offset_pointer(target, k * full)
+            for q in range(pieces):
+                part, place = offset_pointer(row, froms[q]), offset_pointer(to, tos[q])
+                for t in range({longest}):
+                    place[t] = part[t]'''
+
+
+def _pack_pieces(lengths: Sequence[int]) -> str:
+    """The function that packs the rows of a panel, with a loop for pieces of each of ``lengths`` elements.
+
+    Rows and pieces are in ascending order and copied whole: what is beyond the end of one is overwritten by the next.
+    """
+    text = "@noalias\ndef pack_pieces(target, source, table, froms, tos, pieces, full, depth, longest):"
+    for length in lengths:
+        text += f"\n    if longest == {length}:{_PACK_PIECES.format(longest=length)}"
+    return text
 
 
 class _ImplicitProduct:
@@ -62,6 +104,7 @@ class _ImplicitProduct:
         self.held = self.element.held.short
         self.rows, self.columns = HOST.tile(self.held)
         self.lanes = HOST.lanes(self.held)
+        self.lengths = sorted({1, max(1, self.lanes // 2), self.lanes}, reverse=True)
         self.depth = block_sizes(geometry.x.dtype).depth
         self.blocks = (geometry.taps + (self.depth - 1)) // self.depth
         self.panels = (geometry.result.shape[0] * geometry.outputs + (self.columns - 1)) // self.columns
@@ -142,7 +185,17 @@ class _ImplicitProduct:
                             begun += run
         """
         text = KernelText("conv_product", f"Convolve {self.element.dtype} as a product of matrices.")
-        text.helper(_PACK_PLACES.format(lanes=self.lanes, held=self.held))
+        text.helper(_FIND_PIECES)
+        text.helper(_pack_pieces(self.lengths))
+        tile = f"tile[r * {self.columns} + s + t]"
+        parts = "for t in range(part):"
+        add = ["if done:", f"    {parts}", f"        sums[at + t] = sums[at + t] + {tile}"]
+        put = ["else:", f"    {parts}", f"        sums[at + t] = {tile}"]
+        text.helper(_over_tile("add_tile(sums, tile, to, height, outputs, p, count, apart, done)", *add, *put))
+        if self.element.is_half:
+            store = self.element.store("result", "at + t", "sums[at + t]")
+            head = f"{self.element.dtype.short}_tile(result, sums, to, height, outputs, p, count, apart)"
+            text.helper(_over_tile(head, parts, f"    {store}"))
         text.buffer_at("result", self.geometry.result_at, self.element.dtype)
         text.buffer_at("padded", self.geometry.scratch_at + PADDED, self.element.held)
         text.buffer_at("packed", self.geometry.scratch_at + SUMS, self.element.held)
@@ -155,7 +208,8 @@ class _ImplicitProduct:
         text.size("images", self.geometry.result.shape[0])
         text.size("panels", self.panels)
         text.epilogue(self.geometry.epilogue)
-        text.line(f"panel = stack_{self.held}({self.columns * self.depth})")
+        text.line(f"panel = stack_{self.held}({self.columns * self.depth + self.lanes})")
+        text.line(f"froms = stack_i64({self.columns})", f"tos = stack_i64({self.columns})")
         text.line(f"tile = stack_{self.held}({self.rows * self.columns})")
         text.line("group = channels * plane", "apart = features * outputs", "begun = np.int64(0)")
         with text.block("for task in range(lo, hi):"):
@@ -167,11 +221,12 @@ class _ImplicitProduct:
             text.line("image = first // outputs", "p = first - image * outputs")
             text.line("source = offset_pointer(padded, (image * groups + g) * group)")
             text.line("is_whole = count == full and p + count <= outputs")
+            text.line("longest = " + self._longest())
+            text.line("pieces = find_pieces(froms, tos, groups * group, places, runs, p, outputs, count, longest)")
             text.line("done = np.int64(0)")
             with text.block("while True:"):
                 text.line(f"depth = min(taps - done, {self.depth})", "rest = offset_pointer(table, done)")
-                places = "rest, places, runs, p, outputs, count, full, depth"
-                text.line(f"pack_places(panel, source, groups * group, {places})")
+                text.line("pack_pieces(panel, source, rest, froms, tos, pieces, full, depth, longest)")
                 text.line(f"slack = (g * blocks + done // {self.depth}) * {SLACK}")
                 text.line("part = offset_pointer(packed, (g * taps + done) * rows + slack)")
                 text.line("i = 0")
@@ -194,20 +249,24 @@ class _ImplicitProduct:
             text.line("call_epilogue(epilogue, buffers, epilogue_sizes, image, g * rows, (g + 1) * rows, p, p + run)")
             text.line("begun += run")
 
+    def _longest(self) -> str:
+        """The text of how long pieces are, by the longest run: runs within a row of the result are all alike."""
+        text = str(self.lengths[-1])
+        for length, shorter in reversed(list(itertools.pairwise(self.lengths))):
+            text = f"{length} if runs[0] > {shorter} else {text}"
+        return text
+
     def _multiply(self) -> list[str]:
         """Multiply into the result where the tile is whole, else into ``tile``, which is then added to it."""
         lines = [f"target, step, adds = tile, np.int64({self.columns}), np.int64(0)"]
         if not self.element.is_half:
             lines += nested("if is_whole:", ["target, step, adds = offset_pointer(result, to + p), outputs, done"])
         lines.append(f"multiply_{self.held}(height, width, part, height, panel, full, depth, target, step, adds)")
-        value, sums = f"tile[r * {self.columns} + s]", "partial" if self.element.is_half else "result"
-        store = nested("if done:", [f"{sums}[at + q] = {sums}[at + q] + {value}"])
-        store += nested("else:", [f"{sums}[at + q] = {value}"])
         if self.element.is_half:
-            store += nested("if done + depth >= taps:", [self.element.store("result", "at + q", "partial[at + q]")])
-        store += ["q += 1", *nested("if q == outputs:", ["q = np.int64(0)", "at += apart"])]
-        each = nested("for r in range(height):", ["at, q = to + r * outputs, p", *nested("for s in range(count):", store)])
-        return lines + (each if self.element.is_half else nested("if not is_whole:", each))
+            sums = "add_tile(partial, tile, to, height, outputs, p, count, apart, done)"
+            rounds = f"{self.element.dtype.short}_tile(result, partial, to, height, outputs, p, count, apart)"
+            return [*lines, sums, *nested("if done + depth >= taps:", [rounds])]
+        return lines + nested("if not is_whole:", ["add_tile(result, tile, to, height, outputs, p, count, apart, done)"])
 
     def kernels(self) -> tuple[KernelSource, ...]:
         tables, padding = table_kernel(self.geometry, self.scratch), padding_kernel(self.geometry, self.scratch)

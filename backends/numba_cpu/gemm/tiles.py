@@ -89,14 +89,14 @@ def _copy(short: str) -> Any:
     return intrinsic(function)
 
 
-def _stack(short: str) -> Any:
+def _stack(short: str, number: Any, element: Any) -> Any:
     """``stack_f32(1024)``: room for so many elements, a literal, in the frame of the function that asks."""
-    pointer = cast(Any, types).CPointer(ELEMENTS[short])
+    pointer = cast(Any, types).CPointer(number)
 
     def function(context: Any, count: Any) -> Any:
         if not isinstance(count, types.IntegerLiteral):
             return None
-        array = ir.ArrayType(FLOATS[short][0], count.literal_value)
+        array = ir.ArrayType(element, count.literal_value)
 
         def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
             with builder.goto_entry_block():
@@ -112,15 +112,16 @@ def _stack(short: str) -> Any:
 
 def _functions() -> dict[str, Any]:
     functions: dict[str, Any] = {"tile_height": _height(True), "short_tile_height": _height(False)}
+    functions["stack_i64"] = _stack("i64", types.int64, I64)
     for short in ELEMENTS:
         functions[f"multiply_{short}"] = _multiply(short, True)
         functions[f"multiply_rows_{short}"] = _multiply(short, False)
         functions[f"transpose_{short}"] = _transpose(short)
         functions[f"copy_{short}"] = _copy(short)
-        functions[f"stack_{short}"] = _stack(short)
+        functions[f"stack_{short}"] = _stack(short, ELEMENTS[short], FLOATS[short][0])
     return functions
 
 
 TILE_FUNCTIONS: Final[dict[str, Any]] = _functions()
 """``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``copy_f32`` and ``stack_f32``, and the same
-for f64; ``tile_height`` and ``short_tile_height``."""
+for f64; ``stack_i64``, ``tile_height`` and ``short_tile_height``."""

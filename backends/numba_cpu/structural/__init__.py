@@ -11,6 +11,7 @@ from graphc.backends.numba_cpu.structural.cumulative import CUMULATIVE
 from graphc.backends.numba_cpu.structural.indexing import INDEXING
 from graphc.backends.numba_cpu.structural.movement import MOVEMENT
 from graphc.backends.numba_cpu.structural.random_bits import RANDOM_BITS
+from graphc.backends.numba_cpu.structural.select_and_scatter import SELECT_AND_SCATTER
 from graphc.backends.numba_cpu.structural.sorting import SORTING
 from graphc.backends.numba_cpu.structural.window import WINDOW
 from graphc.loops.source import Lowering
@@ -21,6 +22,7 @@ LOWERINGS: Final[dict[str, Lowering]] = {
     **SORTING,
     **CUMULATIVE,
     **WINDOW,
+    **SELECT_AND_SCATTER,
     **RANDOM_BITS,
 }
 """Primitive name → lowering. Every kernel of one lowering declares the same scratch buffers."""

@@ -20,6 +20,8 @@ from graphc.dtypes import float32, int64
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node
 from graphc.ir.types import TensorType
+from graphc.loops.expand import Placement
+from graphc.loops.placement import literal_starts
 from graphc.loops.source import KernelSource, Lowering
 
 
@@ -316,13 +318,49 @@ UPDATES: Final = frozenset({*(name for name in INDEXING if name.startswith("scat
 
 def starts_inside(node: Node) -> bool:
     """Whether ``node`` is a slice whose starts are literals and that lies within the array, so its checks cannot fail."""
-    if not node.op.name.startswith("dynamic_"):
-        return False
-    is_update = node.op.name == "dynamic_update_slice"
-    whole, part = node.inputs[0].shape, node.inputs[1].shape if is_update else node.types[0].shape
-    for start, size, taken in zip(node.inputs[1 + is_update :], whole, part, strict=True):
-        if start.node.op.name != "constant" or not isinstance(size, int) or not isinstance(taken, int):
-            return False
-        if not 0 <= start.node.attributes["value"] <= size - taken:
-            return False
-    return True
+    return node.op.name.startswith("dynamic_") and literal_starts(node) is not None
+
+
+def copy_outside(placement: Placement, source: int, target: int) -> KernelSource:
+    """A kernel that copies what is outside of the region of ``placement``, in parallel over rows. For a matrix::
+
+        def copy_outside(buffers, sizes, lo, hi, status):
+            ...
+            for line in range(lo, hi):
+                i0 = line
+                begin = line * row
+                if i0 >= start0 and i0 < end0:
+                    for j in range(before):
+                        result[begin + j] = x[begin + j]
+                    for j in range(after, row):
+                        result[begin + j] = x[begin + j]
+                else:
+                    for j in range(row):
+                        result[begin + j] = x[begin + j]
+    """
+    whole, part = placement.whole.type, placement.part.type
+    last = whole.ndim - 1
+    while last > 0 and whole.shape[last] == part.shape[last]:
+        last -= 1
+    inner = product(whole.shape[last + 1 :])
+    text = KernelText("copy_outside", f"Copy what lies around a region, rank {last + 1}, {carrier(whole.dtype).bits} bits.")
+    text.buffer("x", source, carrier(whole.dtype))
+    text.buffer("result", target, carrier(whole.dtype))
+    for axis in range(last):
+        text.size(f"whole{axis}", whole.shape[axis])
+        text.size(f"start{axis}", placement.starts[axis])
+        text.size(f"end{axis}", placement.starts[axis] + part.shape[axis])
+    text.size("row", product(whole.shape[last:]))
+    text.size("before", placement.starts[last] * inner)
+    text.size("after", (placement.starts[last] + part.shape[last]) * inner)
+    with text.block("for line in range(lo, hi):"):
+        text.unravel("line", [f"whole{a}" for a in range(last)], [f"i{a}" for a in range(last)])
+        text.line("begin = line * row")
+        is_inside = " and ".join(f"i{a} >= start{a} and i{a} < end{a}" for a in range(last)) or "True"
+        copied = [("range(before)", True), ("range(after, row)", True), ("range(row)", False)]
+        for header, inside in ((f"if {is_inside}:", True), ("else:", False)):
+            with text.block(header):
+                for rows in [rows for rows, where in copied if where is inside]:
+                    with text.block(f"for j in {rows}:"):
+                        text.line("result[begin + j] = x[begin + j]")
+    return text.finish(product(whole.shape[:last]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from graphc.ir.dims import bounds
 from graphc.passes.rules.movement import bounds_are_known, is_splat
 from graphc.rewrite.interning import freeze
 from graphc.rewrite.pattern import RuleList, Var, op, splat_of
@@ -267,8 +268,8 @@ def _literal_starts(starts: Sequence[Value], sizes: Sequence[Dim], shape: Sequen
         number = splat_of(start)
         if number is None:
             return None
-        known = isinstance(length, int) and isinstance(size, int) and 0 <= int(number) <= size - length
-        if not known and not (number == 0 and length == size):
+        room = bounds(size - length)[0]  # at least; of n and n - 2 it is 2
+        if room is None or not 0 <= int(number) <= room:
             return None
         found.append(int(number))
     return tuple(found)

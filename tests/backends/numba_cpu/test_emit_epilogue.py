@@ -30,7 +30,7 @@ def epilogue(
     sums = b.dot_general(x, y, contract=((3,), (1,)), batch=((0,), (0,)))
     operand = b.parameter(TensorType(float32, tuple(sums.shape[axis] for axis in bias_axes)))
     spread = b.broadcast_in_dim(operand, shape=sums.shape, dims=bias_axes)
-    (step,) = make_plan(b.finish([after(b, sums, spread)])).steps
+    (step,) = make_plan(b.finish([after(b, sums, spread)]), epilogues=True).steps
     assert isinstance(step, ProductStep)
     return step.epilogue
 

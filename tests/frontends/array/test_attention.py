@@ -1,11 +1,15 @@
 """linear, bilinear, embedding and attention against NumPy; gradients; errors."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.special
 
+import graphc as gc
 import graphc.frontends.array as gnp
 from graphc.errors import DTypeError, OutOfBoundsError, ShapeError
+from graphc.frontends.array import attention
 from graphc.frontends.array.creation import asarray
 from tests.frontends.array.checking import assert_close, assert_same, check_gradients
 
@@ -92,6 +96,55 @@ def test_attention_with_shared_heads() -> None:
 
 def test_gradients_of_attention() -> None:
     check_gradients(lambda q, k, v: gnp.scaled_dot_product_attention(q, k, v, is_causal=True), Q[:1, :1], K[:1, :1], V[:1, :1])
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_in_blocks_is_the_composition(monkeypatch: pytest.MonkeyPatch, is_causal: bool) -> None:
+    q, k, v, weights = (RNG.standard_normal((2, 100, 4)) for _ in range(4))
+
+    def both(q: Any, k: Any, v: Any) -> Any:
+        def loss(q: Any, k: Any, v: Any) -> Any:
+            return gc.sum(gnp.scaled_dot_product_attention(q, k, v, is_causal=is_causal) * weights)
+
+        return gc.value_and_grad(loss, argnums=(0, 1, 2))(q, k, v)
+
+    def names() -> set[str]:
+        graph = gc.jit(both).graph(*[gc.spec("f64[2, 100, 4]")] * 3)
+        return {node.op.name for node in graph.nodes()}
+
+    monkeypatch.setattr(attention, "MANY_SCORES", 1)
+    got = gc.jit(both)(q, k, v)
+    eager = both(*map(asarray, (q, k, v)))
+    assert {"attention", "attention_gradient"} <= names()
+    monkeypatch.setattr(attention, "MANY_SCORES", 1 << 60)
+    monkeypatch.setattr(attention, "SKIPPED_FROM", 1 << 60)
+    want = gc.jit(both)(q, k, v)
+    assert "attention" not in names()
+    for found in (got, eager):
+        assert_close(found[0], want[0].numpy(), rtol=1e-12)
+        for g, w in zip(found[1], want[1], strict=True):
+            assert_close(g, w.numpy(), rtol=1e-11, atol=1e-12)
+
+
+def test_attention_is_in_blocks_where_that_is_faster() -> None:
+    def is_in_blocks(queries: int, keys: int, is_causal: bool) -> bool:
+        types = [gc.spec(f"f32[2, {queries}, 8]"), *[gc.spec(f"f32[2, {keys}, 8]")] * 2]
+        f = gc.jit(lambda q, k, v: gnp.scaled_dot_product_attention(q, k, v, is_causal=is_causal))
+        return any(node.op.name == "attention" for node in f.graph(*types).nodes())
+
+    assert is_in_blocks(128, 128, is_causal=True)
+    assert not is_in_blocks(128, 128, is_causal=False)
+    assert not is_in_blocks(1, 128, is_causal=True)
+    assert is_in_blocks(2048, 1024, is_causal=False)
+
+
+def test_second_derivatives_of_attention_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "MANY_SCORES", 1)
+    arrays = [asarray(x[0, 0]) for x in (Q, K, V)]
+    for is_causal in (False, True):
+        gc.testing.check_gradients(
+            lambda q, k, v, c=is_causal: gnp.scaled_dot_product_attention(q, k, v, is_causal=c), arrays, order=2
+        )
 
 
 def test_attention_errors_name_all_shapes() -> None:

@@ -67,6 +67,7 @@ def test_keyword_order_and_defaults_do_not_retrace() -> None:
     assert f(vector(1.0), scale=2.0).tolist() == [3.0]
 
 
+@pytest.mark.filterwarnings("ignore::graphc.errors.RetraceWarning")
 def test_what_retraces() -> None:
     @gc.jit
     def f(x: Any, flag: Any = True) -> Any:

@@ -81,6 +81,7 @@ def test_weak_results_stay_weak() -> None:
     assert (gc.tensor([1.0], dtype="f16") + f(2)).dtype is gc.float16
 
 
+@pytest.mark.filterwarnings("ignore::graphc.errors.RetraceWarning")
 def test_other_types_go_the_general_way() -> None:
     f = gc.jit(lambda x: x * 2 + 1)
     x = gc.tensor([1.0, 2.0])
@@ -312,4 +313,4 @@ def test_threads_call_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    assert f.trace_count == 4
+    assert f.trace_count == 2

@@ -485,3 +485,18 @@ def test_what_no_gradient_reads_may_be_overwritten() -> None:
     first.backward()
     np.testing.assert_array_equal(w.grad.numpy(), [3, 4])
     np.testing.assert_array_equal(count.numpy(), [2])
+
+
+def test_memory_that_is_met_through_a_view_first_is_one_memory() -> None:
+    base = gc.zeros(4)
+    head = base[:2]
+
+    @gc.jit
+    def write(x: Any) -> Any:
+        head[0] = x
+        return base.sum()
+
+    assert write(gc.tensor(3.0)).item() == 3.0
+    assert base.tolist() == [3.0, 0.0, 0.0, 0.0]
+    assert write(gc.tensor(5.0)).item() == 5.0
+

@@ -11,9 +11,10 @@ from graphc.backends.numba_cpu.structural import (
     convolution,
     cumulative,
     indexing,
+    select_and_scatter,
     template,
 )
-from graphc.backends.numba_cpu.structural.window import _Windows
+from graphc.backends.numba_cpu.structural.window import Windows
 from graphc.dtypes import float16, float32, int32, int64, uint64
 from graphc.dtypes import uint32 as u32
 from graphc.ir.primitive import get_primitive
@@ -74,7 +75,19 @@ EXAMPLES = {
         LOWERINGS["reduce_window_argmax"],
         lambda: lowered("reduce_window_argmax", [MATRIX], **POOLING),
     ),
-    "windows written out": (_Windows.walk_unrolled, lambda: lowered("reduce_window_max", [MATRIX], **INSIDE)),
+    "windows written out": (
+        Windows.walk_unrolled,
+        lambda: lowered("reduce_window_max", [MATRIX], **{**INSIDE, "strides": (2, 3)}),
+    ),
+    "windows side by side": (Windows.walk_side_by_side, lambda: lowered("reduce_window_max", [MATRIX], **INSIDE)),
+    "select_and_scatter side by side": (
+        LOWERINGS["select_and_scatter"],
+        lambda: lowered("select_and_scatter", [MATRIX, TensorType(float32, (3, 2))], select="max", **INSIDE),
+    ),
+    "select_and_scatter in turn": (
+        select_and_scatter._in_turn,
+        lambda: lowered("select_and_scatter", [MATRIX, TensorType(float32, (3, 3))], select="max", **POOLING),
+    ),
     "conv table": (convolution.table_kernel, convolved),
     "conv padding": (convolution.padding_kernel, convolved),
     "conv weights": (_ImplicitProduct.weights_kernel, convolved),

@@ -1,0 +1,1 @@
+"""The pages of the error codes, installed as ``graphc.error_pages``: what ``graphc explain`` prints."""
