@@ -7,28 +7,27 @@ each run, never constants.
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype
-from graphc.errors import ConcretizationError, GradientError, GraphcError, InPlaceError, LeakedTracerError
+from graphc.errors import ConcretizationError, GradientError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype, show_shape
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.grad_mode import mode
+from graphc.frontends.reshaping import reshapes_in_place
 from graphc.frontends.sizes import Size, Sizes, plain_size
 from graphc.frontends.storage import VIEW_OPS, Chain, Storage, ViewStep, apply_chain, write_through
 from graphc.ir.builder import complete_attributes
-from graphc.ir.dims import Dim, evaluate_dim, symbol, symbols_of
+from graphc.ir.dims import Dim
 from graphc.ir.graph import Value
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location, is_internal_code
-from graphc.ops.core import concrete_attributes
 from graphc.passes.differentiate import backpropagate, gradient_builder
 from graphc.passes.push_forward import push_forward
 
@@ -74,11 +73,11 @@ class Tracer(ArrayMethods):
     def shape(self) -> tuple[Any, ...]:
         """The sizes. A size that may differ from call to call is a :class:`~graphc.frontends.sizes.Size` to the user's code,
         whose questions about it become guards, and an expression to graphc's own, which asks none that it does not mean."""
-        shape = self.type.shape
         sizes = self.context.sizes
-        if sizes is None or self._type.is_concrete or is_internal_code(sys._getframe(1).f_code):
-            return shape
-        return sizes.shown(shape)
+        if sizes is None:
+            return self._type.shape
+        shape = sizes.type(self._type).shape
+        return shape if is_internal_code(sys._getframe(1).f_code) else sizes.shown(shape)
 
     @property
     def size(self) -> Any:
@@ -100,8 +99,9 @@ class Tracer(ArrayMethods):
         if self._storage.written != self._seen:
             self._seen = self._storage.written
             self._value = apply_chain(self._storage.value, self._chain, self.context.emit)
-        if self.context.sizes is not None and self._value.type != (type_ := self.type):  # sizes that a guard says are equal
-            self._value = self.context.emit("reshape", self._value, shape=type_.shape)
+        sizes = self.context.sizes
+        if sizes is not None and sizes.equal and self._value.type != (type_ := sizes.type(self._type)):
+            self._value = self.context.emit("reshape", self._value, shape=type_.shape)  # the same sizes, by a guard
         return self._value
 
     @property
@@ -378,7 +378,7 @@ class GraphContext:
     def view(self, x: Any, op: Primitive, attributes: dict[str, Any]) -> Tracer:
         value = self.builder.emit_one(op, x.value, **attributes)
         step = ViewStep.of(op.name, complete_attributes(op, attributes), x.type)
-        if op.name == "reshape" and not _reshapes_in_place(x, value.shape):
+        if op.name == "reshape" and not reshapes_in_place(x, value.shape):
             result = self.array_class(self, value)
         else:
             result = self.array_class(self, value, x._storage, (*x._chain, step))
@@ -539,54 +539,3 @@ class GraphContext:
             f"an array of type {tracer.type} belongs to the graph {tracer.context.name}, and was used in {self.name}",
             hint="pass it as an argument",
         )
-
-
-def _reshapes_in_place(x: Tracer, shape: Sequence[Dim]) -> bool:
-    """Whether eager execution would make this reshape a view, given the views that ``x`` is seen through.
-
-    An axis of size 1 makes more reshapes views. Where that decides, which size it was is a guard.
-    """
-    if all(step.op in ("reshape", "stop_gradient") for step in x._chain):
-        return True
-    if [d for d in x.shape if d != 1] == [d for d in shape if d != 1]:  # axes of size 1 come and go, as for x[0]
-        return True
-    sizes = x.context.sizes
-    examples = {} if sizes is None else sizes.examples
-    symbols = set(symbols_of((*x._storage.base_type.shape, *x.shape, *shape)))
-    if not symbols <= examples.keys():
-        return False
-    answer = _has_strides(x, shape, examples)
-    for name in sorted(symbols):
-        for other in (2, 3) if examples[name] == 1 else (1,):
-            if sizes is not None and _has_strides(x, shape, {**examples, name: other}) not in (answer, None):
-                sizes.decide("==", symbol(name), 1)
-    return bool(answer)
-
-
-def _has_strides(x: Tracer, shape: Sequence[Dim], sizes: Mapping[str, int]) -> bool | None:
-    """Whether strides can express ``x`` under ``shape``; None where ``sizes`` do not fit the views."""
-    try:
-        base = [evaluate_dim(d, sizes) for d in x._storage.base_type.shape]
-        strides: list[int] = []
-        step = 1
-        for size in reversed(base):
-            strides.insert(0, step)
-            step *= max(size, 1)
-        array: Any = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), base, strides)
-        for view in x._chain:
-            attributes = concrete_attributes(get_primitive(view.op), dict(view.attributes), sizes)
-            array = (
-                array.reshape(attributes["shape"])
-                if view.op == "reshape"
-                else get_primitive(view.op).evaluate(array, **attributes)
-            )
-        wanted = tuple([evaluate_dim(d, sizes) for d in shape])
-        if array.size != math.prod(wanted):
-            return None
-    except (ValueError, GraphcError):
-        return None
-    try:
-        np.reshape(array, wanted, copy=False)
-    except ValueError:
-        return False
-    return True

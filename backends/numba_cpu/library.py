@@ -8,6 +8,8 @@ import numpy as np
 
 from graphc.dtypes import float32
 from graphc.ir.graph import Node
+from graphc.ir.types import Bindings, bind_shape
+from graphc.ops.core import concrete_attributes
 from graphc.ops.quiet import quietly
 
 LibraryFunction = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], None]
@@ -83,6 +85,23 @@ def evaluated(node: Node) -> LibraryFunction:
     return run
 
 
+def on_host(node: Node) -> LibraryFunction:
+    """The primitive's own NumPy rule, with several results and the sizes of this call: for control flow on a device."""
+
+    def run(operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
+        types = [value.type for value in node.inputs]
+        bindings: Bindings = {}
+        for position, (type_, array) in enumerate(zip(types, operands, strict=True)):
+            bind_shape(type_, array.shape, bindings, f"{node.op.name}: operand {position}")
+        found = node.op.evaluate(*operands, **concrete_attributes(node.op, node.attributes, bindings))
+        for result, array in zip(results, found if isinstance(found, tuple) else (found,), strict=True):
+            result[...] = array
+
+    return run
+
+
 LIBRARY: dict[str, LibraryMaker] = {"polygamma": evaluated}
 BLAS: dict[str, LibraryMaker] = {"dot_general": dot_general}
 """Matrix products by ``np.matmul``, as alternatives to kernels."""
+CONTROL: dict[str, LibraryMaker] = dict.fromkeys(("cond", "while_loop", "scan", "optimization_barrier"), on_host)
+"""Control flow node by node, for targets whose tape has no jumps."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphc.backends.numba_cpu.library import LIBRARY
+from graphc.backends.numba_cpu.library import CONTROL
+from graphc.backends.numba_cpu.library import LIBRARY as ON_HOST
 from graphc.dtypes import bool_
 from graphc.errors import ArgumentError, BackendError
 from graphc.ir.dims import Dim
@@ -26,6 +27,9 @@ from .machine import present_machine
 from .occupancy import Architecture, architecture
 from .source import DeviceLowering, DeviceText
 from .structural import LOWERINGS
+
+#: What runs on the host, between launches: rare functions, and control flow, as the list of launches has no jumps yet.
+LIBRARY = {**ON_HOST, **CONTROL}
 
 
 def compile(graph: Graph, *, fast_math: bool = False) -> Executable:

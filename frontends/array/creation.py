@@ -174,7 +174,12 @@ def linspace(start: float, stop: float, num: int, *, dtype: Any = None, endpoint
 
 def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None) -> Array:
     """Ones on the ``k``-th diagonal, zeros elsewhere."""
-    return context_of(()).literal(np.eye(rows, columns, k=k), default_float if dtype is None else as_dtype(dtype))
+    wanted = default_float if dtype is None else as_dtype(dtype)
+    shape = (plain_size(rows), plain_size(rows if columns is None else columns))
+    if not any(isinstance(size, DimExpr) for size in shape):
+        return context_of(()).literal(np.eye(rows, columns, k=k), wanted)
+    row, column = (bind("iota", dtype=int64, shape=shape, axis=axis) for axis in (0, 1))
+    return astype(bind("eq", add(row, k), column), wanted)
 
 
 def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> tuple[Array, ...]:

@@ -22,7 +22,7 @@ from graphc.frontends.array.core import (
     with_shape,
 )  # fmt: skip
 from graphc.frontends.dispatch import Array, bind, bind_view, context_of
-from graphc.frontends.sizes import plain_size
+from graphc.frontends.sizes import plain_size, plain_sizes
 from graphc.ir.dims import Dim, DimExpr, product, same_size
 from graphc.ir.types import Shape
 
@@ -339,7 +339,8 @@ def pad(
     for axis, (before, after) in enumerate(widths):
         if before == 0 and after == 0:
             continue
-        index = np.pad(np.arange(array.shape[axis].__index__()), (before, after), mode=mode)  # type: ignore[call-overload]
+        around = (before.__index__(), after.__index__())
+        index = np.pad(np.arange(array.shape[axis].__index__()), around, mode=mode)  # type: ignore[call-overload]
         array = bind_take(array, index, axis)
     return array
 
@@ -353,15 +354,19 @@ def bind_take(x: Array, index: np.ndarray, axis: int) -> Array:
     return permute_dims(gathered, order)
 
 
-def _pad_widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
-    widths = np.asarray(pad_width)
+def _pad_widths(pad_width: Any, ndim: int) -> list[tuple[Dim, Dim]]:
+    widths = np.asarray(plain_sizes(pad_width))
     if widths.ndim == 1 and widths.size == 1:
         widths = widths[0]
     try:
         pairs = np.broadcast_to(widths, (ndim, 2))
     except ValueError:
         raise ShapeError(f"pad: pad_width {pad_width!r} does not fit {ndim} dimensions") from None
-    return [(int(a), int(b)) for a, b in pairs]
+    return [(_width(a), _width(b)) for a, b in pairs]
+
+
+def _width(value: Any) -> Dim:
+    return value if isinstance(value, DimExpr) else int(value)
 
 
 def hstack(arrays: Sequence[ArrayLike]) -> Array:

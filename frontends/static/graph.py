@@ -25,7 +25,7 @@ from graphc.frontends.symbolic import GraphContext, Tracer
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph as IRGraph
-from graphc.ir.graph import Guard, Node, Value
+from graphc.ir.graph import Guard, Node, Value, held_graphs
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import Location
@@ -168,7 +168,7 @@ class Graph(GraphContext):
         self._serials[node] = len(self._serials)
         if self._controls:
             self.dependencies[node] = self.control_inputs()
-        if node.op.effect:
+        if node.op.effect or any(held.effects for held in held_graphs(node.attributes)):
             self.state_version += 1
 
     def serial(self, value: Value) -> int:

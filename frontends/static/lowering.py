@@ -63,9 +63,12 @@ def lower(
     effects, effect_nodes = _effects(graph, needed, fed)
     values = [f for f in fetches if not isinstance(f, Operation)]
     roots = [*values, *(a.result for a in final.values()), *(value for _, value in written)]
-    outputs = cut([*roots, *(v for e in effects for v in e.inputs)], cuts)
-    rest = iter(outputs[len(roots) :])
-    new_effects = [e.with_inputs(tuple([next(rest) for _ in e.inputs])) for e in effects]
+    # An effect with results (a branch with a check) is the very node that gives them.
+    giving = [e.results[0] for e in effects if e.types]
+    outputs = cut([*roots, *giving, *(v for e in effects for v in e.inputs if not e.types)], cuts)
+    made = {e.node: value.node for e, value in zip(giving, outputs[len(roots) :], strict=False)}
+    rest = iter(outputs[len(roots) + len(giving) :])
+    new_effects = [made[e] if e.types else e.with_inputs(tuple([next(rest) for _ in e.inputs])) for e in effects]
     outputs = outputs[: len(roots)]
     body = IRGraph((), outputs, effects=new_effects)
     guards = list(dict.fromkeys(g for n in (*needed, *effect_nodes) if isinstance(n, Node) for g in graph.guards_of.get(n, ())))

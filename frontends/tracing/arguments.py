@@ -60,7 +60,7 @@ def donated_leaves(function: Any, tree: Any, donated: Collection[str | int]) -> 
     names = names_of_parameters(function)
     args, kwargs = tree.children
     wanted = {place + len(names) if isinstance(place, int) and place < 0 else place for place in donated}
-    leaf_names = labels(function, tree)
+    leaf_names = labels(names_of_arguments(function), tree)
     given = [(names[index] if index < len(names) else "", index, child) for index, child in enumerate(args.children)]
     for key, child in zip(kwargs.keys, kwargs.children, strict=True):
         given.append((key, names.index(key) if key in names else -1, child))
@@ -73,10 +73,14 @@ def donated_leaves(function: Any, tree: Any, donated: Collection[str | int]) -> 
     return found
 
 
-def labels(function: Any, tree: Any) -> list[str]:
-    """What the user calls each leaf of the arguments: ``x``, ``params['w']``."""
+def names_of_arguments(function: Any) -> list[str]:
+    """The names that positional arguments can have."""
+    return [p.name for p in parameters_of(function) if p.kind is not p.VAR_POSITIONAL]
+
+
+def labels(names: Sequence[str], tree: Any) -> list[str]:
+    """What the user calls each leaf of the arguments, whose positional ones have ``names``: ``x``, ``params['w']``."""
     args, kwargs = tree.children
-    names = [p.name for p in parameters_of(function) if p.kind is not p.VAR_POSITIONAL]
     result: list[str] = []
     for index, child in enumerate(args.children):
         result += paths(child, names[index] if index < len(names) else f"arg{index}")

@@ -27,6 +27,7 @@ from graphc.frontends.tracing.arguments import (
     donated_leaves,
     identifier,
     labels,
+    names_of_arguments,
     names_of_parameters,
     static_positions,
 )
@@ -83,6 +84,7 @@ class JitFunction(Generic[P, R]):
         check_donated(function, self._donated, self._static_positions, self._static_names)
         if static_shapes and dynamic:
             raise ArgumentError("static_shapes=True fixes all sizes, and dynamic= says that some vary", hint="give one of them")
+        self._argument_names = names_of_arguments(function)
         self._declared = Declared(dynamic, names_of_parameters(function))
         self._fixed_shapes = static_shapes
         self._history = History(self.name, max_traces)
@@ -138,7 +140,7 @@ class JitFunction(Generic[P, R]):
         """The graph of a call with these arguments; arrays may be given as specs: ``f.graph(gc.spec("f32[batch, 784]"))``."""
         leaves, tree = flatten(self._wrap_static(args, kwargs))
         with self._lock:
-            varying = Varying(self._declared.axes(leaves, labels(self.function, tree)))
+            varying = Varying(self._declared.axes(leaves, labels(self._argument_names, tree)))
             return self._trace(tree, leaves, varying, whole=True).graph
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
@@ -149,7 +151,7 @@ class JitFunction(Generic[P, R]):
         """The graph of a call with these arguments, and what its parameters are in that call, captured tensors included."""
         leaves, tree = flatten(self._wrap_static(args, kwargs))
         with self._lock:
-            varying = Varying(self._declared.axes(leaves, labels(self.function, tree)))
+            varying = Varying(self._declared.axes(leaves, labels(self._argument_names, tree)))
             program = self._trace(tree, leaves, varying, whole=True)
         return program.graph, program.arrays(leaves)
 
@@ -187,7 +189,7 @@ class JitFunction(Generic[P, R]):
         self, key: Signature, family: Family | None, tree: Any, leaves: list[Any]
     ) -> tuple[TracedProgram, list[Any]]:
         """A new program for a call that no program is for."""
-        names = labels(self.function, tree)
+        names = labels(self._argument_names, tree)
         declared = self._declared.axes(leaves, names)
         if family is None:
             causes = self._history.causes_of(key, names, reversed(self._families.values()))
@@ -252,7 +254,7 @@ class JitFunction(Generic[P, R]):
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]
         try:
             with tracing(context), consulting(context.symbols):
-                names = labels(self.function, tree)
+                names = labels(self._argument_names, tree)
                 inputs = context.arguments(leaves, [identifier(name) for name in names], names)
                 inputs = [
                     value if isinstance(leaf, StaticArgument) else tracer

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
-from graphc.errors import GraphcError, InPlaceError, TraceError
+from graphc.errors import GraphcError, TraceError
 from graphc.frontends.call_pattern import CallPattern, Captured, Constant, Number
 from graphc.frontends.dispatch import Array, bind_view, eager_context
 from graphc.frontends.grad_mode import set_grad_enabled
@@ -22,6 +22,7 @@ from graphc.frontends.tracing.captures import Getter, describe, function_roots, 
 from graphc.frontends.tracing.causes import Cause, guard_cause, size_cause
 from graphc.frontends.tracing.context import Input, TraceContext
 from graphc.frontends.tracing.fitting import bind_sizes, violated_guard
+from graphc.frontends.tracing.overlap import check_overlap, memory_of
 from graphc.frontends.tracing.signature import Static, describe_leaf, is_dynamic
 from graphc.ir.dims import DimExpr
 from graphc.ir.graph import Graph, Value, topological_order
@@ -289,13 +290,13 @@ class TracedProgram:
         if not self._written:
             return []
         first: dict[int, int] = {}
-        return [first.setdefault(_memory(source), position) for position, source in enumerate(sources)]
+        return [first.setdefault(memory_of(source), position) for position, source in enumerate(sources)]
 
     def run(self, sources: Sequence[Any]) -> Any:
         """Run the graph on ``sources`` (from :meth:`match`), write back what it changed, and build the result."""
         eager: Any = eager_context()
         if self._written:
-            _check_overlap([sources[position] for position, _, _ in self._written], sources)
+            check_overlap([sources[position] for position, _, _ in self._written], sources)
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
         for position in self._donated_inputs:
             arguments[position] = eager.donation(sources[position])
@@ -552,39 +553,6 @@ def _find_captured_arguments(
         return []
     found = locate(function_roots(function), {id(leaves[leaf]) for leaf in captured})
     return [(_guarded(found.get(id(leaves[leaf])), leaves[leaf]), leaf) for leaf in sorted(captured)]
-
-
-def _memory(source: Any) -> int:
-    storage = getattr(source, "_storage", None)
-    return id(source if storage is None else storage)
-
-
-def _check_overlap(written: Sequence[Any], sources: Sequence[Any]) -> None:
-    """Raise InPlaceError where memory that is written back is read as another array too, which no view chain tells.
-
-    Tensors that are views of each other share a storage and were traced as such; this is about NumPy's views.
-    """
-    plain = [(s, s, _owner(s)) for s in sources if isinstance(s, np.ndarray)]
-    if not plain:
-        return
-    tensors = [(s, s._array, _owner(s._array)) for s in sources if hasattr(s, "_array")]
-    for target in written:
-        array = target if isinstance(target, np.ndarray) else target._array
-        owner = _owner(array)
-        for source, other, its_owner in [*plain, *tensors] if array is target else plain:
-            if its_owner is owner and source is not target and np.shares_memory(array, other):
-                raise InPlaceError(
-                    f"a traced function writes to an argument of shape {array.shape}, which shares memory with another "
-                    f"one, of shape {other.shape}, that is not the same array or a view of the same tensor",
-                    hint="pass a copy() of one, or tensors: x = gc.from_numpy(array), and its views x[...]",
-                )
-
-
-def _owner(array: Any) -> Any:
-    """The object that holds the memory of ``array``."""
-    while (base := getattr(array, "base", None)) is not None:
-        array = base
-    return array
 
 
 def _guarded(getter: Getter | None, source: Any) -> Getter:

@@ -156,6 +156,28 @@ class AttentionGradient(Primitive):
         return b.emit(self, *all_mapped(b, node, operands, size), **node.attributes)
 
 
+def attention_graph(types: Sequence[TensorType], causal: bool) -> Graph:
+    """What attention computes on operands of ``types``, as a graph of ordinary ops."""
+    b = Builder("attention")
+    parameters = [b.parameter(t, name) for t, name in zip(types, OPERANDS, strict=False)]
+    q, k, v = (_wide(b, x) for x in parameters)
+    last = q.ndim - 1
+    scores = _product(b, q, k, last, last)
+    every_row = {"shape": scores.shape, "dims": tuple(range(last))}
+    if causal:
+        rows, columns = (b.iota(dtype=int64, shape=scores.shape, axis=axis) for axis in (last - 1, last))
+        scores = b.select(b.le(columns, rows), scores, b.full_like(scores, -np.inf))
+    largest = b.reduce_max(scores, axes=(last,))
+    is_infinite = b.eq(b.abs(largest), b.full_like(largest, np.inf))
+    shift = b.select(is_infinite, b.zeros_like(largest), largest)
+    powers = b.exp(b.sub(scores, b.broadcast_in_dim(shift, **every_row)))
+    total = b.reduce_sum(powers, axes=(last,))
+    divisor = b.select(b.eq(total, b.zeros_like(total)), b.full_like(total, 1), total)
+    weights = b.div(powers, b.broadcast_in_dim(divisor, **every_row))
+    result = b.convert_element_type(_product(b, weights, v, last, last - 1), dtype=types[0].dtype)
+    return b.finish([result, b.add(shift, b.log(total))])
+
+
 def gradient_graph(types: Sequence[TensorType], causal: bool) -> Graph:
     """What attention_gradient computes on operands of ``types``, as a graph of ordinary ops."""
     b = Builder("attention_gradient")

@@ -274,3 +274,17 @@ class SelectAndScatter(Primitive):
     def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
         attributes = {"select": node.attributes["select"], **_behind_examples(node)}
         return b.emit(self, *all_mapped(b, node, operands, size), **attributes)
+
+
+def scattered_positions(b: Builder, node: Node, x: Value, source: Value) -> Value:
+    """What the select_and_scatter ``node`` computes of ``x`` and ``source``, with a scatter at the winners' positions."""
+    attributes = {name: node.attributes[name] for name in ATTRIBUTES}
+    winners = b.emit_one(_POSITIONS[node.attributes["select"]], x, **attributes)
+    wide = as_dtype(x.dtype).compute
+    # Windows of padding alone have the position -1: theirs go to a slot in front, which is cut off.
+    slots = b.add(winners, b.full_like(winners, 1))
+    given = b.convert_element_type(source, dtype=wide)
+    flat = b.emit_one("scatter_add", b.full((x.type.size + 1,), 0, wide), given, slots, axes=(0,))
+    kept = b.slice(flat, starts=(1,), limits=flat.shape, strides=(1,))
+    result: Value = b.convert_element_type(b.reshape(kept, shape=x.shape), dtype=x.dtype)
+    return result

@@ -19,6 +19,7 @@ from graphc.passes.base import Pass
 from graphc.passes.canonicalize import Canonicalize, DropStopGradient
 from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
+from graphc.passes.decompose import Decompose
 from graphc.passes.hoist import Hoist
 from graphc.passes.inline import Inline
 from graphc.passes.merge_regions import MergeRegions
@@ -40,7 +41,7 @@ OPTIMIZE: tuple[Pass, ...] = (
 )
 
 # The oracle runs the graph as it was written: a bug of a pass must not reach it.
-PIPELINES = MappingProxyType({"cpu": OPTIMIZE, "cuda": OPTIMIZE, "reference": ()})
+PIPELINES = MappingProxyType({"cpu": OPTIMIZE, "cuda": (Decompose(), *OPTIMIZE), "reference": ()})
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from graphc.passes.base import Pass
 from graphc.passes.canonicalize import Canonicalize, DropStopGradient
 from graphc.passes.cse import Cse
 from graphc.passes.dce import Dce
+from graphc.passes.decompose import Decompose
 from graphc.passes.fold import Fold
 from graphc.passes.hoist import Hoist
 from graphc.passes.inline import Inline
@@ -25,7 +26,8 @@ PASSES = MappingProxyType(
     {
         cls.name: cls
         for cls in (
-            Inline, DropStopGradient, MergeRegions, Canonicalize, SimplifyRegions, Hoist, Fold, Cse, Dce, Vectorize,
+            Inline, DropStopGradient, MergeRegions, Canonicalize, SimplifyRegions, Hoist, Fold, Cse, Dce, Decompose,
+            Vectorize,
         )
     }
 )  # fmt: skip

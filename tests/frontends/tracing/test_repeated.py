@@ -103,6 +103,22 @@ def test_other_types_go_the_general_way() -> None:
     same(f(swapped), [3, 5])
 
 
+def test_other_sizes_that_were_seen_go_the_short_way() -> None:
+    f = gc.jit(lambda x, y, n: (x * 2 + y.sum(), x * n), dynamic=True)
+    calls = [(gc.full((n,), 3.0), np.full(m, 2.0, np.float32), n) for n in (1, 4, 0) for m in (2, 5)]
+    for _ in range(2):
+        for x, y, n in calls:
+            f(x, y, n)
+    for x, y, n in calls * 2:
+        assert is_short(lambda: f(x, y, n))  # noqa: B023 - called at once
+        first, second = f(x, y, n)
+        same(first, np.full(x.shape, 6 + 2 * len(y)))
+        same(second, np.full(x.shape, 3 * n))
+    assert f.trace_count == 1
+    assert not is_short(lambda: f(gc.ones(7), y, 1))
+    same(f(gc.ones(7), y, 1)[1], np.ones(7))
+
+
 def test_gradients_are_recorded() -> None:
     f = gc.jit(lambda x: (x * x).sum())
     x = gc.tensor([1.0, 2.0])

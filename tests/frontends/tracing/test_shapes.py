@@ -201,6 +201,8 @@ def test_sizes_in_reshape_slicing_and_ranges() -> None:
     agree(lambda x: x[x.shape[0] // 2 :] - x[: x.shape[0] // 2], *calls, traces=2)
     agree(lambda x: x[x.shape[0] - 1] + x[-1], *calls, traces=2)
     agree(lambda x: gc.arange(x.shape[0]) * 2 + gc.arange(1, x.shape[0] + 1), *calls, traces=2)
+    agree(lambda x: gc.eye(x.shape[0], 4, k=1) @ x.T + gc.eye(x.shape[0]), *calls, traces=2)
+    agree(lambda x: gc.pad(x, [(0, 8 - x.shape[0]), (1, 0)]).reshape(4, -1), *calls, traces=2)
     agree(lambda x: gc.arange(x.shape[0], 0, -1) + gc.arange(0, 2 * x.shape[0], 2), *calls, traces=2)
 
 
@@ -449,6 +451,17 @@ def test_writes_through_reshapes_that_depend_on_sizes() -> None:
     jitted = gc.jit(write)
     for shape in ((2, 3), (3, 4), (1, 4), (4, 1), (1, 5), (6, 2)):
         same(jitted(random(*shape)), write(random(*shape)))
+
+
+def test_writes_through_reshapes_of_sizes_that_met() -> None:
+    def write(x: Any, y: Any) -> Any:
+        z = x + y
+        z.T.reshape(-1)[:] = 7.0
+        return z
+
+    jitted = gc.jit(write)
+    for shape in ((2, 3), (3, 4), (1, 4), (5, 1), (1, 5), (6, 2)):
+        same(jitted(random(*shape), random(*shape)), write(random(*shape), random(*shape)))
 
 
 def test_arguments_that_are_one_object_vary() -> None:
