@@ -203,3 +203,9 @@ def test_a_mask_is_stored_for_a_later_reader_in_place_of_the_sums() -> None:
     assert [v.dtype for v in first.written] == [float32, bool_]
     assert "stores le (line 3): others read it, and it is smaller than what dot_general (line 3) gives" in first.epilogue.why
     agree(graph, (4, 3), (3, 7), (7,), (7, 5))
+
+
+def test_only_who_asks_gets_epilogues() -> None:
+    graph = graph_of(dense, A, B, BIAS)
+    assert [type(step) for step in make_plan(graph).steps] == [OpStep, KernelStep]
+    assert [type(step) for step in make_plan(graph, epilogues=True).steps] == [ProductStep]
