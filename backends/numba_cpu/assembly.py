@@ -21,7 +21,7 @@ from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.types import TensorType
 from graphc.loops.overwrite import Overwrite, overwritable
-from graphc.loops.plan import KernelStep, OpStep, Plan, Step, ViewStep, make_plan
+from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
 from graphc.runtime.compile_log import CompileLog, logging_into, phase
 from graphc.runtime.program import (
@@ -43,6 +43,7 @@ from graphc.runtime.program import (
 from graphc.runtime.storage import choose_overwrites
 
 from .emit import emit
+from .fused_product import FusedProduct
 from .library import LibraryMaker
 from .structural.indexing import CHECKED, UPDATES, copy_outside, starts_inside
 from .walker import walk
@@ -54,8 +55,11 @@ Slots = dict[Value, int]
 class Compiler(Protocol):
     """What compiles kernels."""
 
-    def prepare(self, sources: Sequence[KernelSource]) -> None:
+    def prepare(self, sources: Sequence[KernelSource], epilogues: Sequence[KernelSource] = ()) -> None:
         """Compile what will be asked for, several at a time."""
+
+    def epilogue(self, source: KernelSource, shown: str) -> NativeKernel:
+        """What the kernels of a product call; ``shown`` as for :meth:`kernel`."""
 
     def kernel(self, source: KernelSource, shown: str | None = None) -> NativeKernel:
         """``shown``: the text that dumps show, with comments that the compiled one lacks."""
@@ -103,17 +107,28 @@ class Assembly:
         steps = [list(plan.steps) for plan in self.plans]
         instructions = list(outline.instructions)
         sources: dict[int, tuple[KernelSource, ...]] = {}
+        products: dict[int, FusedProduct] = {}
         with phase("kernels"):
             for number, (plan, place) in self.steps.items():
                 step = steps[plan][place]
                 if isinstance(step, KernelStep):
                     steps[plan][place] = step = replace(step, kernel=replace(step.kernel, overwrites=chosen[number]))
-                sources[number] = self._sources(step)
-            self.compiler.prepare([source for several in sources.values() for source in several])
+                if isinstance(step, ProductStep):
+                    products[number] = FusedProduct(step)
+                    sources[number] = products[number].kernels(0)
+                else:
+                    sources[number] = self._sources(step)
+            self.compiler.prepare(
+                [source for several in sources.values() for source in several],
+                [product.epilogue for product in products.values()],
+            )
             for number, (plan, place) in self.steps.items():
                 made = instructions[number]
                 assert isinstance(made, RunKernels)
-                instructions[number] = self._with_kernels(steps[plan][place], made, sources[number])
+                if number in products:
+                    instructions[number] = self._with_epilogue(products[number], made)
+                else:
+                    instructions[number] = self._with_kernels(steps[plan][place], made, sources[number])
         plans = [replace(plan, steps=tuple(new)) for plan, new in zip(self.plans, steps, strict=True)]
         texts = {"kernels": lambda: "\n\n".join(plan.describe() for plan in plans)}
         return replace(outline, instructions=tuple(instructions), texts=texts)
@@ -141,7 +156,7 @@ class Assembly:
     def block(self, graph: Graph, parameters: Sequence[int], destinations: Sequence[int] | None = None) -> list[int]:
         """The instructions of ``graph``; gives the slots of its outputs, which are ``destinations`` where they are given."""
         # Fused updates of slices write to other memory than they read; a loop's carries stay where they are.
-        plan = make_plan(graph, self.separate, place_updates=not self.plans)
+        plan = make_plan(graph, self.separate, place_updates=not self.plans, epilogues=True)
         self.plans.append(plan)
         number = len(self.plans) - 1
         slots: Slots = dict(zip(graph.parameters, parameters, strict=True))
@@ -204,6 +219,8 @@ class Assembly:
         if isinstance(step, KernelStep):
             return RunKernels((), operands, results, overwrites=overwritable(step.kernel, _updated(step)))
         node = step.node
+        if isinstance(step, ProductStep):
+            return RunKernels((), operands, results, operations=_operations(node))
         if isinstance(step, ViewStep):
             return View(operands[0], results[0], node.types[0].shape, node.location)
         if node.op.name == "check":
@@ -223,7 +240,7 @@ class Assembly:
             operations=_operations(node),
         )
 
-    def _sources(self, step: Step) -> tuple[KernelSource, ...]:
+    def _sources(self, step: KernelStep | OpStep | ViewStep) -> tuple[KernelSource, ...]:
         """The kernels of a step, in order."""
         if isinstance(step, KernelStep):
             sources = emit(step.kernel)
@@ -243,6 +260,11 @@ class Assembly:
             chosen = tuple([Overwrite(*pair) for pair in step.kernel.overwrites])
         kernels = tuple([self.compiler.kernel(source, shown.get(source.name)) for source in sources])
         return replace(made, kernels=kernels, scratch=sources[-1].scratch, overwrites=chosen)
+
+    def _with_epilogue(self, product: FusedProduct, made: RunKernels) -> RunKernels:
+        called = self.compiler.epilogue(product.epilogue, product.shown)
+        kernels = tuple([self.compiler.kernel(source) for source in product.kernels(called.address)])
+        return replace(made, kernels=kernels, scratch=product.scratch, called=(called,))
 
     # Jumps, whose targets are known once what lies between is there
 
@@ -323,7 +345,7 @@ def _updated(step: KernelStep) -> int | None:
     return None if step.placement is None else step.operands.index(step.placement.whole)
 
 
-def _is_view(step: KernelStep | OpStep | ViewStep) -> bool:
+def _is_view(step: Step) -> bool:
     """Whether the results are the operands' buffers."""
     return isinstance(step, ViewStep) or (isinstance(step, OpStep) and step.node.op.name == "optimization_barrier")
 

@@ -15,6 +15,7 @@ from graphc.runtime.program import NOTHING, NativeKernel, Permissions
 
 from .assembly import Assembly
 from .compile_pool import Request
+from .emit_epilogue import SIGNATURE as EPILOGUE_SIGNATURE
 from .gemm.attention import ATTENTION
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
@@ -64,15 +65,17 @@ def _blas_is_chosen() -> bool:
     return chosen == "blas"
 
 
-def _request(source: KernelSource, fast_math: bool) -> Request:
+def _request(source: KernelSource, fast_math: bool, signature: tuple[str, ...] = SIGNATURE) -> Request:
     return Request(
-        source.source, source.name, SIGNATURE, f"<graphc kernel {source.name}>", fast_math, NAMESPACE.module
+        source.source, source.name, signature, f"<graphc kernel {source.name}>", fast_math, NAMESPACE.module
     )
 
 
-def native_kernel(source: KernelSource, *, fast_math: bool = False, shown: str | None = None) -> NativeKernel:
+def native_kernel(
+    source: KernelSource, *, fast_math: bool = False, shown: str | None = None, signature: tuple[str, ...] = SIGNATURE
+) -> NativeKernel:
     """Compile one kernel. ``shown`` is the text that dumps show, with comments that the compiled one lacks."""
-    text, name, signature, filename, fast_math, _ = _request(source, fast_math)
+    text, name, signature, filename, fast_math, _ = _request(source, fast_math, signature)
     compiled = compile_kernel(text, name, signature, filename=filename, fast_math=fast_math, namespace=NAMESPACE)
     texts: dict[str, Callable[[], str]] = {
         "source": lambda: shown or source.source,
@@ -90,8 +93,13 @@ class _Compiler:
     def __init__(self, fast_math: bool) -> None:
         self.fast_math = fast_math
 
-    def prepare(self, sources: Sequence[KernelSource]) -> None:
-        compile_several([_request(source, self.fast_math) for source in sources])
+    def prepare(self, sources: Sequence[KernelSource], epilogues: Sequence[KernelSource] = ()) -> None:
+        requests = [_request(source, self.fast_math) for source in sources]
+        requests += [_request(source, self.fast_math, EPILOGUE_SIGNATURE) for source in epilogues]
+        compile_several(requests)
+
+    def epilogue(self, source: KernelSource, shown: str) -> NativeKernel:
+        return native_kernel(source, fast_math=self.fast_math, shown=shown, signature=EPILOGUE_SIGNATURE)
 
     def kernel(self, source: KernelSource, shown: str | None = None) -> NativeKernel:
         return native_kernel(source, fast_math=self.fast_math, shown=shown)

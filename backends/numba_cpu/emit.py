@@ -46,7 +46,7 @@ from graphc.loops.kernel import Kernel, Reduction
 from graphc.loops.source import KernelSource
 
 from .emit_scalar import combine, combine_keys, has_key, identity, key, literal, load, store, takes
-from .emit_text import Region, Text, affine_text
+from .emit_text import Region, Text, affine_text, unravel
 
 CHUNK: Final = 1024
 COLUMNS: Final = 512
@@ -103,17 +103,6 @@ def _extent(kernel: Kernel, loops: Sequence[int]) -> Dim:
     return product(values[str(kernel.loops[i].extent)] for i in loops)
 
 
-def _unravel(text: Text, loops: Sequence[int], flat: str) -> None:
-    """Set the index of each of ``loops`` from the row-major position ``flat``."""
-    extents = [text.kernel.loops[i].extent for i in loops]
-    rest = flat
-    for number in range(len(loops) - 1, 0, -1):
-        text.line(f"i{loops[number]} = {rest} % {extents[number]}")
-        name = f"i{loops[0]}" if number == 1 else f"{flat}{number}"
-        text.line(f"{name} = {rest} // {extents[number]}")
-        rest = name
-
-
 @contextmanager
 def _parallel(text: Text, loops: Sequence[int]) -> Iterator[None]:
     if len(loops) == 1:
@@ -121,7 +110,7 @@ def _parallel(text: Text, loops: Sequence[int]) -> Iterator[None]:
             yield
         return
     with text.block("for p in range(lo, hi):"):
-        _unravel(text, loops, "p")
+        unravel(text, loops, "p")
         yield
 
 
@@ -154,10 +143,7 @@ def _emit_tiled(kernel: Kernel, across: int, annotate: bool) -> KernelSource:
         text.line(f"first = p % bands * {TILE_ROWS}")
         if others:
             text.line("rest = p // bands")
-            if len(others) == 1:
-                text.line(f"i{others[0]} = rest")
-            else:
-                _unravel(text, others, "rest")
+            unravel(text, others, "rest")
         body.write(1)
         with text.block(f"for start in range(0, {columns}, {TILE_COLUMNS}):"):
             text.line(f"end = min(start + {TILE_COLUMNS}, {columns})")
@@ -423,7 +409,7 @@ def _emit_columns(kernel: Kernel, inner: int, annotate: bool) -> KernelSource:
             if len(outer) == 1:
                 text.line(f"i{outer[0]} = row")
             else:
-                _unravel(text, outer, "row")
+                unravel(text, outer, "row")
         text.line(f"last = min(first + {COLUMNS}, {extent}, first + hi - start)")
         text.line("slot = start - first")
         body.write(1)

@@ -172,6 +172,19 @@ def _used(instructions: Sequence[Instruction], roots: Sequence[int]) -> set[int]
     return used
 
 
+def unravel(text: Text, loops: Sequence[int], flat: str) -> None:
+    """Set the index of each of ``loops`` from the row-major position ``flat``."""
+    if len(loops) == 1:
+        text.line(f"i{loops[0]} = {flat}")
+    extents = [text.kernel.loops[i].extent for i in loops]
+    rest = flat
+    for number in range(len(loops) - 1, 0, -1):
+        text.line(f"i{loops[number]} = {rest} % {extents[number]}")
+        name = f"i{loops[0]}" if number == 1 else f"{flat}{number}"
+        text.line(f"{name} = {rest} // {extents[number]}")
+        rest = name
+
+
 def affine_text(function: Affine) -> str:
     parts: list[str] = []
     for loop, coefficient in function.terms:

@@ -9,6 +9,7 @@ from graphc.dtypes import ALL, float32, float64
 from .adapter import noalias
 from .arithmetic import ARITHMETIC
 from .gemm.functions import GEMM_FUNCTIONS
+from .native_calls import CALL_EPILOGUE
 from .pointers import POINTERS
 from .scalar_namespace import namespace
 from .window_rows import WINDOW_FUNCTIONS
@@ -20,6 +21,7 @@ NAMES: Final[dict[str, object]] = {
     **GEMM_FUNCTIONS,
     **WINDOW_FUNCTIONS,
     "noalias": noalias,
+    "call_epilogue": CALL_EPILOGUE,
     **{dtype.short: dtype.numpy.type for dtype in ALL if dtype.kind in ("int", "uint") or dtype in (float32, float64)},
     "inf": float("inf"),
     "nan": float("nan"),

@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 from graphc.runtime.tape import Task
 
 from .adapter import noalias, numba_type
+from .native_calls import CALL_KERNEL, call_compiled, call_native
 from .pointers import POINTERS
 
 _WORDS: Final[Any] = numba_type("i64*")
@@ -18,28 +19,9 @@ _i32, _i64 = ir.IntType(32), ir.IntType(64)
 _i64_pointer = _i64.as_pointer()
 
 
-def _call_native(builder: Any, address: Any, result: Any, operands: list[Any]) -> Any:
-    function = ir.FunctionType(result, [operand.type for operand in operands])
-    return builder.call(builder.inttoptr(address, function.as_pointer()), operands)
-
-
-def _call_kernel(builder: Any, address: Any, arguments: list[Any]) -> Any:
-    """Call a function of :func:`compile_kernel`: the slots of its result and its exception come first."""
-    with builder.goto_entry_block():
-        slots = builder.alloca(_i64_pointer, size=2)
-    return _call_native(builder, address, _i32, [slots, builder.gep(slots, [_i32(1)]), *arguments])
-
-
-def call_kernel_type(context: Any, kernel: Any, operands: Any, sizes: Any, low: Any, high: Any, status: Any) -> Any:
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.sext(_call_kernel(builder, arguments[0], list(arguments[1:])), _i64)
-
-    return types.int64(types.int64, _WORDS, _WORDS, types.int64, types.int64, _WORDS), generate
-
-
 def call_pieces_type(context: Any, address: Any, arguments: Any, counts: Any, task: Any) -> Any:
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _call_kernel(builder, arguments[0], list(arguments[1:]))
+        call_compiled(builder, arguments[0], list(arguments[1:]))
         return target.get_dummy_value()
 
     return types.void(types.int64, _WORDS, _WORDS, _WORDS), generate
@@ -52,7 +34,7 @@ def call_parallel_for_type(context: Any, function: Any, bounds: Any, task: Any, 
         callback = builder.bitcast(_callback(builder.module), _i64_pointer)
         threads = builder.trunc(threads, _i32)
         operands = [callback, start, count, step, task, _i64(0), _i64(1), threads]
-        _call_native(builder, function, ir.VoidType(), operands)
+        call_native(builder, function, ir.VoidType(), operands)
         return target.get_dummy_value()
 
     return types.void(types.int64, _WORDS, _WORDS, types.int64), generate
@@ -68,7 +50,7 @@ def _callback(module: Any) -> Any:
     builder = ir.IRBuilder(function.append_basic_block())
     arguments, counts, _, task = function.args
     address = builder.load(builder.gep(task, [_i32(int(Task.FUNCTION))]))
-    _call_kernel(builder, address, [arguments, counts, task])
+    call_compiled(builder, address, [arguments, counts, task])
     builder.ret_void()
     return function
 
@@ -76,7 +58,7 @@ def _callback(module: Any) -> Any:
 NAMES: Final[dict[str, object]] = {
     **{name: POINTERS[name] for name in ("pointer_i64", "pointer_i32", "pointer_u8")},
     "noalias": noalias,
-    "call_kernel": intrinsic(call_kernel_type),
+    "call_kernel": CALL_KERNEL,
     "call_pieces": intrinsic(call_pieces_type),
     "call_parallel_for": intrinsic(call_parallel_for_type),
 }

@@ -49,6 +49,18 @@ def expand(
     return expansion.kernel(), list(expansion.buffers), expansion.results
 
 
+def expand_epilogue(
+    cluster: Cluster, grid: tuple[int, int], in_memory: Callable[[Value], bool], is_read_outside: Callable[[Value], bool]
+) -> tuple[Kernel, list[Value], list[Value]]:
+    """The kernel of a product's epilogue, and the values that it reads, the product's result first, and writes.
+
+    ``grid``: how many axes of the result are matrices, and how many of them and the rows. No loop is over axes of two kinds.
+    """
+    assert cluster.product is not None
+    expansion = _Expansion([[cluster]], in_memory, is_read_outside, first=cluster.product)
+    return expansion.kernel(grid), list(expansion.buffers), expansion.results
+
+
 def loads(cluster: Cluster, in_memory: Callable[[Value], bool]) -> tuple[tuple[Value, Index], ...]:
     """What ``cluster`` loads, and at which index: loop *i* runs over axis *i* of the space of the cluster."""
     return tuple(_Expansion([[cluster]], in_memory, in_memory).loaded)
@@ -88,20 +100,21 @@ class _Expansion:
         in_memory: Callable[[Value], bool],
         is_read_outside: Callable[[Value], bool],
         placement: Placement | None = None,
+        first: Value | None = None,
     ) -> None:
         self.in_memory = in_memory
         self.placement = placement
         self.clusters = [cluster for clusters in stages for cluster in clusters]
-        first = next((c for c in self.clusters if c.body_shape is not None), self.clusters[0])
-        self.space: Shape = first.shape if first.body_shape is None else first.body_shape
-        self.reduced = first.axes if first.body_shape is not None else ()
-        self.is_map = first.body_shape is None
+        typical = next((c for c in self.clusters if c.body_shape is not None), self.clusters[0])
+        self.space: Shape = typical.shape if typical.body_shape is None else typical.body_shape
+        self.reduced = typical.axes if typical.body_shape is not None else ()
+        self.is_map = typical.body_shape is None
         # Every size has a name of its own while the kernel is made: n0, n1, … are the loops' extents.
         self.sizes: dict[str, Dim] = {f"n{i}": size for i, size in enumerate(self.space) if size != 1}
         self._named: dict[object, Dim] = {}
         self._loops = [i for i, size in enumerate(self.space) if size != 1]
         self._kept = [i for i in self._loops if i not in self.reduced]
-        self.buffers: dict[Value, int] = {}
+        self.buffers: dict[Value, int] = {} if first is None else {first: 0}
         self.loaded: dict[tuple[Value, Index], None] = {}
         self.op_names: dict[str, None] = {}
         #: What one stage makes and another reads: the stage, or the buffer of a whole row (numbered from -1 down).
@@ -153,7 +166,7 @@ class _Expansion:
         is_rounded = name in ("sum", "prod")
         stage.at_point[value, index] = stage.point.rounded(result, value.dtype) if is_rounded else result
 
-    def kernel(self) -> Kernel:
+    def kernel(self, grid: tuple[int, int] | None = None) -> Kernel:
         if self.placement is not None:
             self.buffers.setdefault(self.placement.whole, len(self.buffers))
             self.results = [self.placement.update.results[0]]
@@ -185,7 +198,7 @@ class _Expansion:
                 epilogue_stores=tuple(stores[False]),
             )
             stages.append(_map_instructions(stage, place))
-        kind = "map" if self.is_map else "reduce" if len(stages) == 1 else "rows"
+        kind = "epilogue" if grid else "map" if self.is_map else "reduce" if len(stages) == 1 else "rows"
         kernel = Kernel(
             name="_".join([kind, *list(self.op_names)[:_NAME_PARTS]]),
             loops=tuple(Loop(1 if size == 1 else symbol(f"n{i}"), i in self.reduced) for i, size in enumerate(self.space)),
@@ -195,7 +208,7 @@ class _Expansion:
             why=tuple(reason for cluster in self.clusters for reason in self._why(cluster)),
             rows=tuple(v.dtype for v in kept_rows),
         )
-        return _name_sizes(_merge_loops(kernel), self.sizes)
+        return _name_sizes(_merge_loops(kernel, grid), self.sizes)
 
     def _why(self, cluster: Cluster) -> list[str]:
         """The reasons of a cluster; what it makes for later stages only is not stored."""
@@ -302,8 +315,11 @@ class _Expansion:
 _SHORT = {"convert_element_type": "convert"}
 
 
-def _merge_loops(kernel: Kernel) -> Kernel:
-    """Drop loops of one iteration, and make one loop of neighbours that every access runs through as one."""
+def _merge_loops(kernel: Kernel, grid: tuple[int, int] | None = None) -> Kernel:
+    """Drop loops of one iteration, and make one loop of neighbours that every access runs through as one.
+
+    With a ``grid``, see :func:`expand_epilogue`, only of neighbours of one kind.
+    """
     functions = _functions(kernel)
     loops = list(kernel.loops)
     mapping: dict[int, int | None] = {i: None for i, loop in enumerate(loops) if loop.extent == 1}
@@ -311,7 +327,8 @@ def _merge_loops(kernel: Kernel) -> Kernel:
     groups: list[list[int]] = []
     for loop in kept:
         inner = loops[loop]
-        if groups and loops[groups[-1][-1]].reduced == inner.reduced:
+        is_apart = groups and grid is not None and any(groups[-1][-1] < edge <= loop for edge in grid)
+        if groups and not is_apart and loops[groups[-1][-1]].reduced == inner.reduced:
             outer = groups[-1][-1]
             if all(f.coefficient(outer) == f.coefficient(loop) * inner.extent for f in functions):
                 groups[-1].append(loop)
@@ -327,6 +344,9 @@ def _merge_loops(kernel: Kernel) -> Kernel:
         terms = [(mapping[loop], c) for loop, c in function.terms]
         return Affine(function.offset, tuple((loop, c) for loop, c in terms if loop is not None))
 
+    if grid is not None:
+        kinds = [sum(group[0] >= edge for edge in grid) for group in groups]
+        kernel = replace(kernel, grid=(kinds.count(0), kinds.count(1), kinds.count(2)))
     return replace(_map_functions(kernel, renumber), loops=merged)
 
 

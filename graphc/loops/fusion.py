@@ -10,6 +10,8 @@ already.
   its own.
 * What is cheap (:func:`_is_cheap`) is computed again by each reader instead of being stored.
 * A reduction whose result one cluster reads point by point takes that cluster as its epilogue.
+* A product of matrices does too, if the cluster is a map (:mod:`.products`). What leads out of a product and must be in
+  memory gets a map of its own for that, rather than being stored by a reduction that reads it.
 
 Cycles cannot arise: every cluster and op has a *level*, one more than the highest level of what reads it, and a value
 joins a cluster only if all its other readers are below that cluster's level. The walk is linear in the size of the
@@ -18,12 +20,14 @@ graph.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.types import Shape
 from graphc.loops.affine import INDEX_MAPS, split_groups
+from graphc.loops.products import find_followers
 
 #: At most this many elementwise ops in a kernel: what LLVM compiles in a fraction of a second, in registers for the
 #: most part.
@@ -86,7 +90,8 @@ _POINT, _BODY = 0, 1
 class Cluster:
     """A kernel to be. ``shape`` is its points' space; with reductions, ``body_shape`` is the space they run over.
 
-    ``stored``: the values it writes, and from where; ``reductions``: the reductions that it does.
+    ``stored``: the values it writes, and from where; ``reductions``: the reductions that it does; ``product``: the result
+    of the matrix product whose epilogue it is.
     """
 
     level: int
@@ -97,6 +102,8 @@ class Cluster:
     reductions: dict[Value, None] = field(default_factory=dict)
     ops: int = 0
     why: list[str] = field(default_factory=list)
+    product: Value | None = None
+    follows: Value | None = None
 
 
 @dataclass(eq=False)
@@ -106,6 +113,7 @@ class Single:
     level: int
     node: Node
     is_view: bool = False
+    why: list[str] = field(default_factory=list)
 
 
 Unit = Cluster | Single
@@ -127,17 +135,21 @@ def is_literal(value: Value) -> bool:
     return value.node.op.name == "constant" and value.type.shape == ()
 
 
-def partition(graph: Graph, separate: frozenset[str] = frozenset()) -> Partition:
-    """Group the nodes of ``graph``; see the module. ``separate`` names elementwise ops that no kernel can hold."""
-    return _Partitioner(graph, separate).run()
+def partition(
+    graph: Graph, separate: frozenset[str] = frozenset(), products: frozenset[str] = frozenset()
+) -> Partition:
+    """Group the nodes of ``graph``; see the module. ``separate`` names elementwise ops that no kernel can hold; ``products``
+    those of :data:`.products.PRODUCTS` that may have epilogues."""
+    return _Partitioner(graph, separate, products).run()
 
 
 class _Partitioner:
-    def __init__(self, graph: Graph, separate: frozenset[str]) -> None:
+    def __init__(self, graph: Graph, separate: frozenset[str], products: frozenset[str]) -> None:
         self.graph = graph
         self.separate = separate
         self.nodes = graph.nodes()
         self.readers: dict[Value, dict[Cluster, set[int]]] = {}
+        self._reads_of: dict[Cluster, list[Value]] = {}
         self.demanded: dict[Value, tuple[int, str]] = {}  # must be in memory for a reader of that level, because …
         self.home: dict[Value, Unit | None] = {}
         self.effects = set(graph.effects)
@@ -146,6 +158,8 @@ class _Partitioner:
         self._open: dict[tuple[object, ...], Cluster] = {}
         self._cost: dict[Value, int] = {}
         self._loads: dict[Value, frozenset[Value]] = {}
+        self._products = products
+        self._followers = find_followers(graph, self.nodes, self._products, self._is_elementwise)
 
     def run(self) -> Partition:
         self._weigh()
@@ -165,7 +179,7 @@ class _Partitioner:
                 self._place_reduction(node)
             elif name in _GENERATORS or (name in INDEX_MAPS and not self._is_view(node)):
                 self._place_index_map(node)
-            else:
+            elif name not in self._products or not self._take_in_product(node):
                 self._place_single(node, singles)
         reads = self._reads(singles)
         return Partition(self._schedule(singles, reads), self.home, reads)
@@ -206,6 +220,7 @@ class _Partitioner:
 
     def _read(self, value: Value, cluster: Cluster, path: int) -> None:
         self.readers.setdefault(value, {}).setdefault(cluster, set()).add(path)
+        self._reads_of.setdefault(cluster, []).append(value)
 
     def _through(self, path: int, node: Node) -> int:
         """The path that reads the operand of ``node``, an index map, where its result is read by ``path``."""
@@ -228,7 +243,9 @@ class _Partitioner:
     def _place_elementwise(self, node: Node) -> None:
         value = Value(node, 0)
         readers = self.readers.get(value, {})
-        if value not in self.demanded:
+        leads = value in self._followers.leads
+        is_smaller = self._is_smaller(value, readers)
+        if value not in self.demanded and not is_smaller:
             if len(readers) == 1:
                 ((cluster, paths),) = readers.items()
                 if len(paths) == 1 and not self._repeats[next(iter(paths))] and cluster.ops < MAX_OPS:
@@ -239,14 +256,25 @@ class _Partitioner:
                     self._inline(node, cluster, paths)
                     cluster.why.append(f"computes {label(node)} again: cheaper than reading it")
                 return
-        host, region = self._host(value) or self._sibling(node) or (None, "point")
+        host, region = self._host(value, leads or is_smaller) or self._sibling(node) or (None, "point")
         if host is None:
-            host = Cluster(self._level(value), node.types[0].shape)
+            host = Cluster(self._level(value), node.types[0].shape, follows=self._followers.follows.get(value))
         host.stored[value] = region  # type: ignore[assignment]
         host.why.append(f"stores {label(node)}: {self._reason(value)}")
         self.home[value] = host
         self._inline(node, host, {_POINT if region == "point" else _BODY})
         self._offer(node, host, region)
+
+    def _is_smaller(self, value: Value, readers: Mapping[Cluster, set[int]]) -> bool:
+        """Whether to store ``value`` because it is smaller than the result of the product before it, as a mask is: others
+        than the epilogue then need not read that result."""
+        product = self._followers.follows.get(value)
+        if product is None or value.dtype.itemsize >= product.dtype.itemsize:
+            return False
+        if len(readers) > 1 and self._host(value, True) is not None:
+            return True
+        is_read_apart = any(cluster.body_shape is not None or paths != {_POINT} for cluster, paths in readers.items())
+        return is_read_apart and value in self._followers.leads
 
     def _inline(self, node: Node, cluster: Cluster, paths: set[int]) -> None:
         cluster.ops += 1
@@ -254,9 +282,11 @@ class _Partitioner:
             for path in paths:
                 self._read(operand, cluster, path)
 
-    def _host(self, value: Value) -> tuple[Cluster, str] | None:
-        """A reader of ``value`` that computes it point by point and may store it for the others."""
+    def _host(self, value: Value, is_map: bool) -> tuple[Cluster, str] | None:
+        """A reader of ``value`` that computes it point by point and may store it for the others; ``is_map``: a map."""
         for cluster, paths in self.readers.get(value, {}).items():
+            if is_map and cluster.body_shape is not None:
+                continue
             if len(paths) != 1 or cluster.ops >= MAX_OPS or self._level(value, cluster) > cluster.level:
                 continue
             path = next(iter(paths))
@@ -269,11 +299,14 @@ class _Partitioner:
     def _sibling(self, node: Node) -> tuple[Cluster, str] | None:
         """A cluster over the same points that reads one of the operands too: one pass over memory instead of two."""
         value = Value(node, 0)
+        product = self._followers.follows.get(value)
         for operand in node.inputs:
             for region in ("point", "body"):
                 cluster = self._open.get((operand, region, value.shape))
                 if cluster is None or cluster in self.readers.get(value, ()) or cluster.ops >= MAX_OPS:
                     continue
+                if product is not None and (cluster.body_shape is not None or cluster.follows not in (product, None)):
+                    continue  # or the product would lose its epilogue
                 if cluster.level >= self._level(value):
                     cluster.why.append(f"takes in {label(node)}: it reads the same operand over the same points")
                     return cluster, region
@@ -343,12 +376,49 @@ class _Partitioner:
         single = singles[node] = Single(level, node, is_view)
         for value in node.results:
             self.home[value] = single
+        if node.op.name in self._products:
+            single.why.append(f"has no epilogue: {self._no_epilogue(Value(node, 0))}")
         for operand in node.inputs:
             self._demand(operand, level, f"{label(node)} reads it")
+
+    def _take_in_product(self, node: Node) -> bool:
+        """Give the product ``node`` to a map that reads its result point by point; whether there is one."""
+        value = Value(node, 0)
+        for cluster, paths in self.readers.get(value, {}).items():
+            is_map = cluster.body_shape is None and paths == {_POINT} and cluster.shape == value.shape
+            if is_map and cluster.product is None and self._raise(cluster, self._level(value, cluster)):
+                cluster.product = value
+                self.home[value] = cluster
+                for operand in node.inputs:
+                    self._demand(operand, cluster.level, f"{label(node)} reads it")
+                return True
+        return False
+
+    def _raise(self, cluster: Cluster, level: int) -> bool:
+        """Let ``cluster`` have at least ``level``, unless what it reads has a place below that already."""
+        if level > cluster.level:
+            makers = (self.home.get(value) for value in self._reads_of[cluster])
+            if any(maker is not None and maker is not cluster and maker.level <= level for maker in makers):
+                return False
+            cluster.level = level
+        return True
+
+    def _no_epilogue(self, value: Value) -> str:
+        """Why a product is a step of its own."""
+        readers = self.readers.get(value, {})
+        maps = [c for c, paths in readers.items() if c.body_shape is None and paths == {_POINT} and c.shape == value.shape]
+        if not maps:
+            return "no map reads its result point by point"
+        if all(cluster.product is not None for cluster in maps):
+            return f"{label(maps[0].product.node)} has the map that reads its result"  # type: ignore[union-attr]
+        return "others read its result before the map that does it point by point"
 
     def _reason(self, value: Value) -> str:
         if value in self.demanded:
             return self.demanded[value][1]
+        readers = self.readers.get(value, {})
+        if self._is_smaller(value, readers):
+            return f"others read it, and it is smaller than what {label(self._followers.follows[value].node)} gives"
         return f"{len(self.readers.get(value, ()))} kernels read it, and it is not cheap"
 
     # Order of execution.
@@ -360,6 +430,10 @@ class _Partitioner:
                 for cluster in clusters:
                     if self.home[value] is not cluster:
                         reads.setdefault(cluster, []).append(value)
+        for maker in dict.fromkeys(self.home.values()):
+            if isinstance(maker, Cluster) and maker.product is not None:
+                known = reads.setdefault(maker, [])
+                known += [v for v in dict.fromkeys(maker.product.node.inputs) if v not in known]
         for node, single in singles.items():
             reads[single] = list(node.inputs)
         return reads

@@ -75,6 +75,9 @@ class Kernel:
     Buffers are numbered: operands first, then results, then ``rows``: temporaries for one point of the kept loops
     each, which stages of that point share. ``why`` says for each fusion decision what was decided and the reason.
     ``overwrites``: (result, operand), by position, of those that are one buffer.
+
+    ``grid``, of the epilogue of a product of matrices: how many loops are over the matrices, their rows, their columns (at
+    most one). Buffer 0 is the product's result then.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Kernel:
     why: tuple[str, ...] = ()
     rows: tuple[DType, ...] = ()
     overwrites: tuple[tuple[int, int], ...] = ()
+    grid: tuple[int, int, int] | None = None
 
     @property
     def only(self) -> Stage:

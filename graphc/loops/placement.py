@@ -47,6 +47,8 @@ def find_placements(
         maker = parts.home[part]
         if not isinstance(maker, Cluster) or maker not in clusters or maker.reductions or list(maker.stored) != [part]:
             continue
+        if maker.product is not None:
+            continue  # the epilogue of a product, which stores whole results
         starts = literal_starts(unit.node)
         if starts is None or readers[part] != 1:
             continue

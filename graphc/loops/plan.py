@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.ir.graph import Graph, Node, Value
-from graphc.loops.expand import Placement, expand
-from graphc.loops.fusion import Partition, Single, Unit, partition
+from graphc.loops.expand import Placement, expand, expand_epilogue
+from graphc.loops.fusion import Cluster, Partition, Single, Unit, label, partition
 from graphc.loops.kernel import Kernel
 from graphc.loops.placement import find_placements
+from graphc.loops.products import PRODUCTS, grid, objection
 from graphc.loops.rows import RowKernel, group_rows
 
 
@@ -25,10 +26,35 @@ class KernelStep:
 
 
 @dataclass(frozen=True)
+class ProductStep:
+    """Run ``epilogue`` on each part of the result of ``node``, a product of matrices, when that part is done.
+
+    The epilogue's buffers are ``read``, the product's result first, and ``written``. ``keeps``: others read the result too.
+    """
+
+    node: Node
+    epilogue: Kernel
+    read: tuple[Value, ...]
+    written: tuple[Value, ...]
+    keeps: bool
+
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        """Those of the product first, then what else the epilogue reads."""
+        return (*self.node.inputs, *self.read[1:])
+
+    @property
+    def results(self) -> tuple[Value, ...]:
+        """Those of the epilogue, then that of the product if it is kept."""
+        return (*self.written, self.read[0]) if self.keeps else self.written
+
+
+@dataclass(frozen=True)
 class OpStep:
     """Apply one op that no kernel holds: a structural op, a library call, or (an effect) a check."""
 
     node: Node
+    why: tuple[str, ...] = ()
 
     @property
     def operands(self) -> tuple[Value, ...]:
@@ -54,7 +80,7 @@ class ViewStep:
         return self.node.results
 
 
-Step = KernelStep | OpStep | ViewStep
+Step = KernelStep | ProductStep | OpStep | ViewStep
 
 
 @dataclass(frozen=True)
@@ -78,7 +104,10 @@ class Plan:
             else:
                 what = "view" if isinstance(step, ViewStep) else "op"
                 types = ", ".join(map(str, (v.type for v in step.results)))
-                parts.append(f"{what} {step.node.op.name} -> {types or 'nothing'}")
+                text = f"{what} {step.node.op.name} -> {types or 'nothing'}"
+                if isinstance(step, ProductStep):
+                    text += f" through its epilogue\n{step.epilogue.describe()}"
+                parts.append("\n".join([text, *(f"  why {reason}" for reason in getattr(step, "why", ()))]))
         return "\n\n".join(parts)
 
 
@@ -88,13 +117,16 @@ def _describe_placement(placement: Placement | None) -> str:
     return f"\n  writes the region of {placement.part.type} that begins at {placement.starts}"
 
 
-def make_plan(graph: Graph, separate: frozenset[str] = frozenset(), *, place_updates: bool = False) -> Plan:
+def make_plan(
+    graph: Graph, separate: frozenset[str] = frozenset(), *, place_updates: bool = False, epilogues: bool = False
+) -> Plan:
     """Group ``graph`` into kernels and put them in order. The graph holds no ``call`` nodes.
 
     ``separate`` names elementwise ops that the backend has no scalar code for: each becomes a step of its own.
-    ``place_updates``: let kernels write straight into a region of an array (see :class:`KernelStep`).
+    ``place_updates``: let kernels write straight into a region of an array (see :class:`KernelStep`). ``epilogues``: let the
+    maps after matrix products and convolutions run on parts of the result (see :class:`ProductStep`).
     """
-    parts = partition(graph, separate)
+    parts = partition(graph, separate, PRODUCTS - separate if epilogues else frozenset())
     units = group_rows(parts)
     is_read_outside = _read_outside(graph, units, parts)
     placements = find_placements(parts, units, graph.outputs) if place_updates else {}
@@ -104,7 +136,10 @@ def make_plan(graph: Graph, separate: frozenset[str] = frozenset(), *, place_upd
         if unit in placements:
             continue  # it runs in place of the update
         if isinstance(unit, Single) and unit.node not in makers:
-            steps.append(ViewStep(unit.node) if unit.is_view else OpStep(unit.node))
+            steps.append(ViewStep(unit.node) if unit.is_view else OpStep(unit.node, tuple(unit.why)))
+            continue
+        if isinstance(unit, Cluster) and unit.product is not None:
+            steps += _product_steps(unit, unit.product, parts, is_read_outside)
             continue
         placement = None
         if isinstance(unit, Single):
@@ -115,6 +150,23 @@ def make_plan(graph: Graph, separate: frozenset[str] = frozenset(), *, place_upd
         steps.append(KernelStep(kernel, tuple(operands), tuple(results), placement))
     literals = {value: value.node.attributes["value"] for value in parts.home if value.node.op.name == "constant"}
     return Plan(graph, tuple(steps), literals)
+
+
+def _product_steps(
+    cluster: Cluster, product: Value, parts: Partition, is_read_outside: Callable[[Value], bool]
+) -> Sequence[Step]:
+    """A product with ``cluster`` as its epilogue, or both, one after the other, if that is better."""
+    in_memory = parts.home.__contains__
+    kernel, read, written = expand_epilogue(cluster, grid(product.node), in_memory, is_read_outside)
+    reason = objection(kernel)
+    if reason is None:
+        reason = f"is the epilogue of {label(product.node)}: it reads the result point by point"
+        kernel = replace(kernel, why=(reason, *kernel.why))
+        return [ProductStep(product.node, kernel, tuple(read), tuple(written), is_read_outside(product))]
+    kernel, operands, results = expand([[cluster]], in_memory, is_read_outside)
+    kernel = replace(kernel, why=(f"is apart from {label(product.node)}: {reason}", *kernel.why))
+    step = KernelStep(kernel, tuple(operands), tuple(results))
+    return [OpStep(product.node, (f"has no epilogue: in the map after it {reason}",)), step]
 
 
 def _read_outside(graph: Graph, units: Sequence[RowKernel | Unit], parts: Partition) -> Callable[[Value], bool]:

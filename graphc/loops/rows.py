@@ -104,6 +104,14 @@ def _name(unit: Unit) -> str:
     return label(next(iter(unit.reductions or unit.stored)).node)
 
 
+def _steps(unit: Unit) -> int:
+    """By how much the level of ``unit`` is above what it reads: a product and its epilogue count as two.
+
+    Units that nothing connects compare by level only, so long chains should not count as short ones.
+    """
+    return 2 if isinstance(unit, Cluster) and unit.product is not None else 1
+
+
 class _Grouping:
     def __init__(self, parts: Partition, spaces: set[_Space]) -> None:
         self.parts = parts
@@ -129,7 +137,7 @@ class _Grouping:
 
     def _place(self, unit: Unit) -> None:
         inputs = self._inputs(unit)
-        group = self.of[unit] = _Group([unit], 1 + max((g.level for g in inputs), default=0))
+        group = self.of[unit] = _Group([unit], _steps(unit) + max((g.level for g in inputs), default=0))
         if isinstance(unit, Cluster) and self._is_candidate(unit):
             self.candidates.add(unit)
             group.space, group.ops = _space(unit), unit.ops
@@ -144,6 +152,8 @@ class _Grouping:
                 other.readers_level = min(other.readers_level, group.level)
 
     def _is_candidate(self, cluster: Cluster) -> bool:
+        if cluster.product is not None:
+            return False
         if cluster.body_shape is not None:
             # argmax and argmin look for the position in a second loop of their own.
             is_search = any(value.node.op.name in ("argmax", "argmin") for value in cluster.reductions)

@@ -136,8 +136,8 @@ class Executable:
         return "\n".join(lines) + "\n"
 
     def kernels(self) -> list[AnyKernel]:
-        """The compiled kernels, in the order in which they run."""
-        return [k for i in self.program.instructions if isinstance(i, RunKernels) for k in i.kernels]
+        """The compiled kernels, in the order in which they run, each step's followed by what they call."""
+        return [k for i in self.program.instructions if isinstance(i, RunKernels) for k in (*i.kernels, *i.called)]
 
     def _kernel_texts(self, stage: str) -> str:
         texts: dict[str, None] = {}

@@ -58,6 +58,7 @@ class RunKernels:
     ``updates``: the result may be in the memory of the first operand, whose contents it then replaces. ``overwrites``:
     results that are in the memory of an operand, and that the kernels have no buffers of their own for; before the kernels
     are made, those that could be. ``operations``: arithmetic that takes longer than reading and writing the buffers.
+    ``called``: compiled functions that the kernels call by their address.
     """
 
     kernels: tuple[AnyKernel, ...]
@@ -70,6 +71,7 @@ class RunKernels:
     updates: bool = False
     overwrites: tuple[Overwrite, ...] = ()
     operations: Dim = 0
+    called: tuple[AnyKernel, ...] = ()
 
 
 @dataclass(frozen=True)

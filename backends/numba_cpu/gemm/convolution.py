@@ -13,7 +13,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from graphc.backends.numba_cpu.gemm.blocked import block_sizes
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
+from graphc.backends.numba_cpu.gemm.blocked import PART, block_sizes
 from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.gemm.product import nested
 from graphc.backends.numba_cpu.structural.convolution import (
@@ -139,7 +140,7 @@ class _ImplicitProduct:
         """
         text = KernelText("conv_weights", f"Pack weights of {self.weight.dtype}.")
         text.buffer("weights", 1, self.weight.dtype)
-        text.buffer("packed", SUMS, self.element.held)
+        text.buffer_at("packed", self.geometry.scratch_at + SUMS, self.element.held)
         text.size("taps", self.geometry.taps)
         self._sizes(text)
         text.line(f"room = stack_f32({self.rows * self.depth})" if self.weight.is_half else "room = packed")
@@ -176,6 +177,12 @@ class _ImplicitProduct:
                         done += depth
                         if done >= taps:
                             break
+                    ...
+                    if epilogue != 0 and (task + 1 == hi or end == images * outputs or (end - begun) * rows >= 524288):
+                        while begun < end:
+                            ...
+                            call_epilogue(epilogue, buffers, epilogue_sizes, image, g * rows, (g + 1) * rows, p, p + run)
+                            begun += run
         """
         text = KernelText("conv_product", f"Convolve {self.element.dtype} as a product of matrices.")
         text.helper(_FIND_PIECES)
@@ -189,24 +196,27 @@ class _ImplicitProduct:
             store = self.element.store("result", "at + t", "sums[at + t]")
             head = f"{self.element.dtype.short}_tile(result, sums, to, height, outputs, p, count, apart)"
             text.helper(_over_tile(head, parts, f"    {store}"))
-        text.buffer("result", 2, self.element.dtype)
-        text.buffer("padded", PADDED, self.element.held)
-        text.buffer("packed", SUMS, self.element.held)
+        text.buffer_at("result", self.geometry.result_at, self.element.dtype)
+        text.buffer_at("padded", self.geometry.scratch_at + PADDED, self.element.held)
+        text.buffer_at("packed", self.geometry.scratch_at + SUMS, self.element.held)
         if self.element.is_half:
-            text.buffer("partial", PARTIAL, float32)
+            text.buffer_at("partial", self.geometry.scratch_at + PARTIAL, float32)
         self.geometry.tables(text)
         self._sizes(text)
         text.size("plane", self.geometry.plane)
         text.size("channels", self.geometry.w.shape[1])
         text.size("images", self.geometry.result.shape[0])
         text.size("panels", self.panels)
+        text.epilogue(self.geometry.epilogue)
         text.line(f"panel = stack_{self.held}({self.columns * self.depth + self.lanes})")
         text.line(f"froms = stack_i64({self.columns})", f"tos = stack_i64({self.columns})")
         text.line(f"tile = stack_{self.held}({self.rows * self.columns})")
-        text.line("group = channels * plane", "apart = features * outputs")
+        text.line("group = channels * plane", "apart = features * outputs", "begun = np.int64(0)")
         with text.block("for task in range(lo, hi):"):
             text.line("g = task // panels", f"first = (task - g * panels) * {self.columns}")
-            text.line(f"count = min(images * outputs - first, {self.columns})")
+            text.line(f"count = min(images * outputs - first, {self.columns})", "end = first + count")
+            with text.block("if task == lo or first == 0:"):
+                text.line("begun = first")
             text.line(f"width = (count + {self.lanes - 1}) // {self.lanes}", f"full = width * {self.lanes}")
             text.line("image = first // outputs", "p = first - image * outputs")
             text.line("source = offset_pointer(padded, (image * groups + g) * group)")
@@ -227,7 +237,17 @@ class _ImplicitProduct:
                 text.line("done += depth")
                 with text.block("if done >= taps:"):
                     text.line("break")
+            self._finish_part(text)
         return text.finish(self.geometry.groups * self.panels, self.scratch)
+
+    def _finish_part(self, text: KernelText) -> None:
+        """Run the epilogue, image by image, on the columns from ``begun`` to ``end``, once they are many or the last."""
+        part = PART // self.element.dtype.itemsize
+        is_part = f"task + 1 == hi or end == images * outputs or (end - begun) * rows >= {part}"
+        with text.block(f"if epilogue != 0 and ({is_part}):", "while begun < end:"):
+            text.line("image = begun // outputs", "p = begun - image * outputs", "run = min(outputs - p, end - begun)")
+            text.line("call_epilogue(epilogue, buffers, epilogue_sizes, image, g * rows, (g + 1) * rows, p, p + run)")
+            text.line("begun += run")
 
     def _longest(self) -> str:
         """The text of how long pieces are, by the longest run: runs within a row of the result are all alike."""
@@ -254,14 +274,20 @@ class _ImplicitProduct:
 
 
 def lower_conv_general(
-    attributes: Mapping[str, Any], operand_types: Sequence[TensorType], result_types: Sequence[TensorType]
+    attributes: Mapping[str, Any],
+    operand_types: Sequence[TensorType],
+    result_types: Sequence[TensorType],
+    epilogue: Epilogue = NO_EPILOGUE,
+    result: int = 2,
+    scratch_at: int = 3,
 ) -> tuple[KernelSource, ...]:
     """``conv_general``: floats as a product of matrices, integers and groups of few features directly.
 
-    16-bit floats are padded as float32, added up in float32 and rounded once.
+    16-bit floats are padded as float32, added up in float32 and rounded once. Buffers lie as in ``lower_dot_general``; the
+    matrices of the ``epilogue`` are the images, their rows the channels.
     """
-    (x, w), (result,) = operand_types, result_types
-    geometry = ConvolutionGeometry(attributes, x, w, result)
+    (x, w), (type_,) = operand_types, result_types
+    geometry = ConvolutionGeometry(attributes, x, w, type_, epilogue, result, scratch_at)
     is_narrow = geometry.groups > 1 and _is_few(w.shape[0], geometry.groups)
     if not x.dtype.is_floating or is_narrow:
         return direct_convolution(geometry)

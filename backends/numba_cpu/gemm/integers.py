@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from graphc.backends.numba_cpu.gemm.product import Epilogue, Product, ProductText, indented
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
+from graphc.backends.numba_cpu.gemm.product import Product, ProductText, indented
 from graphc.loops.source import KernelSource
 
 COLUMNS: Final = 512
@@ -40,18 +41,21 @@ _BODY: Final = '''    task = lo
                             total = c_row[j]
                             for s in range(s_lo, s_hi):
                                 total = {add}
-                            c_row[j] = total'''
+                            c_row[j] = total
+            if epilogue != 0:
+                {finished}'''
 
 
-def integer_product(p: Product, name: str | None = None) -> KernelSource:
+def integer_product(p: Product, epilogue: Epilogue = NO_EPILOGUE) -> KernelSource:
     """The kernel of ``p``, a product of integers, which wrap; any of its sizes may be 1."""
-    text = ProductText(p, Epilogue(), name or f"product_{p.dtype.short}")
+    text = ProductText(p, epilogue, f"product_{p.dtype.short}")
     cast = text.element.cast
     body = _BODY.format(
         columns=COLUMNS,
         depth=DEPTH,
         offsets=indented(text.offsets, 2),
         add_row=cast("c_row[j] + x * b_row[j]"),
+        finished=text.finished(("i_lo", "i_hi"), ("j_lo", "j_hi")),
         add=cast("total + a_row_i[s * a_k] * y[s * b_k]"),
     )
     return text.finish(body, p.matrices * p.rows)

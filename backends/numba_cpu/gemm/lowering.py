@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
 from graphc.backends.numba_cpu.gemm.blocked import blocked_product
 from graphc.backends.numba_cpu.gemm.integers import integer_product
-from graphc.backends.numba_cpu.gemm.product import Epilogue, Product, Strides
+from graphc.backends.numba_cpu.gemm.product import Product, Strides
 from graphc.backends.numba_cpu.gemm.vectors import matrix_vector, outer_product
 from graphc.backends.numba_cpu.structural.template import KernelText, carrier, linear, row_major_strides
 from graphc.dtypes import DType
@@ -113,18 +114,18 @@ def lower_dot_general(
     attributes: Mapping[str, Any],
     operand_types: Sequence[TensorType],
     result_types: Sequence[TensorType],
-    epilogue: Epilogue | None = None,
-    name: str | None = None,
+    epilogue: Epilogue = NO_EPILOGUE,
+    result: int = 2,
+    scratch_at: int = 3,
 ) -> tuple[KernelSource, ...]:
     """The kernels of ``dot_general``: copies of operands that no strides describe, then the product.
 
-    Buffers are the two operands, the operands of ``epilogue`` if there are more types than two, the result, scratch. An
-    ``epilogue`` is for floats; ``name`` should tell kernels with different ones apart.
+    Among the buffers, the operands are the first two. ``result`` is the position of the result, and ``scratch_at`` that of
+    the first scratch buffer.
     """
     lhs, rhs = _operands(attributes, operand_types)
     lhs, rhs = _paired(lhs, rhs)
     dtype = operand_types[0].dtype
-    result, scratch_at = len(operand_types), len(operand_types) + 1
     copies: list[KernelSource] = []
     scratch: list[TensorType] = []
     positions = [0, 1]
@@ -148,7 +149,7 @@ def lower_dot_general(
         buffers=(positions[0], positions[1], result),
         scratch=scratch_at + len(scratch),
     )
-    kernels = (*copies, *product_kernels(p, epilogue, name))
+    kernels = (*copies, *product_kernels(p, epilogue))
     scratch += kernels[-1].scratch
     return tuple(replace(kernel, scratch=tuple(scratch)) for kernel in kernels)
 
@@ -162,14 +163,12 @@ def _operands(attributes: Mapping[str, Any], types: Sequence[TensorType]) -> tup
     return operands[0], operands[1]
 
 
-def product_kernels(
-    p: Product, epilogue: Epilogue | None = None, name: str | None = None
-) -> tuple[KernelSource, ...]:
+def product_kernels(p: Product, epilogue: Epilogue = NO_EPILOGUE) -> tuple[KernelSource, ...]:
     """The kernels for ``p`` by what it is: nothing summed, integers, a vector, matrices."""
     if p.depth == 1:
-        return (outer_product(p, epilogue, name),)
+        return (outer_product(p, epilogue),)
     if not p.dtype.is_floating:
-        return (integer_product(p, name),)
+        return (integer_product(p, epilogue),)
     if p.rows == 1 or p.columns == 1:
-        return matrix_vector(p, epilogue, name)
-    return (blocked_product(p, epilogue, name),)
+        return matrix_vector(p, epilogue)
+    return (blocked_product(p, epilogue),)

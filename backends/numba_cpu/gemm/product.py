@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from graphc.backends.numba_cpu.epilogue import Epilogue
 from graphc.backends.numba_cpu.structural.template import Element
 from graphc.dtypes import DType
 from graphc.ir.dims import Dim, product
@@ -47,25 +48,12 @@ class Product:
         return product((*self.batch, self.rows, self.columns))
 
 
-@dataclass(frozen=True)
-class Epilogue:
-    """What is stored in place of the sum: the expression ``value``, in float32 or float64.
-
-    It may use ``total`` (the sum), ``row``, ``column``, ``matrix`` (the number of the matrix in the batch),
-    ``position`` (row-major, in the result), what ``lines`` define, and ``buffers``: name, dtype and position of each.
-
-    >>> from graphc.dtypes import float32
-    >>> relu = Epilogue("fmaximum(total + bias[column], f32(0))", buffers=(("bias", float32, 2),))
-    """
-
-    value: str = "total"
-    lines: tuple[str, ...] = ()
-    buffers: tuple[tuple[str, DType, int], ...] = ()
-
-
 @dataclass
 class ProductText:
-    """Collects the buffers and sizes of a kernel of ``product``, and puts it together."""
+    """Collects the buffers and sizes of a kernel of ``product``, and puts it together.
+
+    Where its buffers lie in the table of addresses is among its sizes, so that the text does not depend on it.
+    """
 
     product: Product
     epilogue: Epilogue
@@ -77,7 +65,6 @@ class ProductText:
         p = self.product
         self.element = Element(p.dtype)
         self.buffers += [(name, p.dtype, position) for name, position in zip("abc", p.buffers, strict=True)]
-        self.buffers += self.epilogue.buffers
         self.sizes += [("m", p.rows), ("n", p.columns), ("k", p.depth)]
         self.sizes += [("a_row", p.lhs.row), ("a_k", p.lhs.column), ("b_k", p.rhs.row), ("b_column", p.rhs.column)]
         self.offsets = self._offsets()
@@ -97,21 +84,28 @@ class ProductText:
             lines += [f"a0 += {index} * {names[1]}", f"b0 += {index} * {names[2]}"]
         return lines
 
-    def store(self, total: str, row: str, column: str, position: str) -> list[str]:
-        """Lines that store an element of the result."""
-        lines = [f"total = {total}", f"position = {position}"]
-        if self.epilogue != Epilogue():
-            lines += [f"row = {row}", f"column = {column}", *self.epilogue.lines]
-        return [*lines, self.element.store("c", "position", self.epilogue.value)]
+    def store(self, total: str, position: str) -> str:
+        """The line that stores an element of the result."""
+        return self.element.store("c", position, total)
+
+    def finished(self, rows: tuple[str, str], columns: tuple[str, str]) -> str:
+        """The line that runs the epilogue on ``rows`` and ``columns`` of the matrix ``matrix``."""
+        return f"call_epilogue(epilogue, buffers, epilogue_sizes, matrix, {', '.join([*rows, *columns])})"
 
     def unpacking(self) -> list[str]:
-        lines = [f"{name} = pointer_{dtype.short}(buffers[{position}])" for name, dtype, position in self.buffers]
-        return lines + [f"{name} = sizes[{number}]" for number, (name, _) in enumerate(self.sizes)]
+        names = [*(f"buffers[sizes[{number}]]" for number in range(len(self.buffers)))]
+        lines = [f"{name} = pointer_{dtype.short}({at})" for (name, dtype, _), at in zip(self.buffers, names, strict=True)]
+        first = len(self.buffers)
+        sizes = [*(name for name, _ in self.sizes), "epilogue"]
+        lines += [f"{name} = sizes[{number}]" for number, name in enumerate(sizes, first)]
+        return [*lines, f"epilogue_sizes = offset_pointer(sizes, np.int64({first + len(sizes)}))"]
 
     def finish(self, body: str, extent: Dim, scratch: Sequence[TensorType] = ()) -> KernelSource:
         """The kernel of ``body``, text that is indented once and may use ``lo`` and ``hi``."""
         source = f"def {self.name}(buffers, sizes, lo, hi, status):\n{indented(self.unpacking(), 1)}\n{body}\n"
-        return KernelSource(self.name, source, tuple(size for _, size in self.sizes), extent, tuple(scratch))
+        sizes = (*(position for *_, position in self.buffers), *(size for _, size in self.sizes))
+        sizes += (self.epilogue.address, *self.epilogue.sizes)
+        return KernelSource(self.name, source, sizes, extent, tuple(scratch))
 
 
 def indented(lines: Sequence[str], depth: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from graphc.backends.numba_cpu.gemm.product import Epilogue, Product, ProductText, Strides, indented
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
+from graphc.backends.numba_cpu.gemm.product import Product, ProductText, Strides, indented
 from graphc.backends.numba_cpu.structural.template import Element
 from graphc.dtypes import float64
 from graphc.ir.dims import Dim
@@ -17,6 +18,8 @@ CHUNK: Final = 1024
 
 COLUMNS: Final = 2048
 BLOCK: Final = 16384
+PART: Final = 8192
+"""About so many elements of an outer product are written before its epilogue reads them, from the cache."""
 
 _SUM: Final = '''total64 = 0.0
 for first in range({start}, {stop}, {chunk}):
@@ -44,11 +47,13 @@ def transposed(p: Product) -> Product:
     )
 
 
-def _indices(is_transposed: bool, index: str) -> tuple[str, str]:
-    return ("np.int64(0)", index) if is_transposed else (index, "np.int64(0)")
+def _finished(text: ProductText, is_transposed: bool, first: str, last: str) -> str:
+    """The line that runs the epilogue on the elements from ``first`` to ``last`` of the vector number ``matrix``."""
+    whole, one = (first, last), ("np.int64(0)", "np.int64(1)")
+    return text.finished(one, whole) if is_transposed else text.finished(whole, one)
 
 
-def matrix_vector(p: Product, epilogue: Epilogue | None = None, name: str | None = None) -> tuple[KernelSource, ...]:
+def matrix_vector(p: Product, epilogue: Epilogue = NO_EPILOGUE) -> tuple[KernelSource, ...]:
     """Kernels of ``p``, a product of floats whose ``columns``, or ``rows``, are 1 (it was a vector).
 
     A row of the matrix with neighbours in memory is one sum; where columns have neighbours, many rows are summed at a
@@ -57,26 +62,33 @@ def matrix_vector(p: Product, epilogue: Epilogue | None = None, name: str | None
     is_transposed = p.columns != 1
     if is_transposed:
         p = transposed(p)
-    name = name or f"matrix_vector_{p.dtype.short}"
-    epilogue = epilogue or Epilogue()
+    name = f"matrix_vector_{p.dtype.short}"
     if p.rows == 1 and not p.batch:
         return _one_sum(p, epilogue, name)
+    if is_transposed:
+        name = f"vector_matrix_{p.dtype.short}"
     if p.lhs.row == 1 and p.rows != 1:
         return (_by_columns(p, epilogue, name, is_transposed),)
     return (_by_rows(p, epilogue, name, is_transposed),)
 
 
-_ROWS: Final = '''    for task in range(lo, hi):
+_ROWS: Final = '''    task = lo
+    while task < hi:
         matrix = task // m
-        i = task - matrix * m
+        i_lo = task - matrix * m
+        i_hi = min(m, i_lo + hi - task)
 {offsets}
-        x = offset_pointer(a, a0 + i * a_row)
-        y = offset_pointer(b, b0)
-        if a_k == 1 and b_k == 1:
+        for i in range(i_lo, i_hi):
+            x = offset_pointer(a, a0 + i * a_row)
+            y = offset_pointer(b, b0)
+            if a_k == 1 and b_k == 1:
 {near}
-        else:
+            else:
 {far}
-{store}'''
+            {store}
+        if epilogue != 0:
+            {finished}
+        task += i_hi - i_lo'''
 
 
 def _by_rows(p: Product, epilogue: Epilogue, name: str, is_transposed: bool) -> KernelSource:
@@ -87,9 +99,10 @@ def _by_rows(p: Product, epilogue: Epilogue, name: str, is_transposed: bool) -> 
     total = f"np.{element.held.name}(total64)"
     body = _ROWS.format(
         offsets=indented(text.offsets, 2),
-        near=indented(near, 3),
-        far=indented(far, 3),
-        store=indented(text.store(total, *_indices(is_transposed, "i"), "task"), 2),
+        near=indented(near, 4),
+        far=indented(far, 4),
+        store=text.store(total, "matrix * m + i"),
+        finished=_finished(text, is_transposed, "i_lo", "i_hi"),
     )
     return text.finish(body, p.matrices * p.rows)
 
@@ -117,7 +130,9 @@ _COLUMNS: Final = '''    sums = stack_{held}({columns})
             for i in range(count):
                 sums[i] = {x0} * y0 + sums[i]
         for i in range(count):
-{store}'''
+            {store}
+        if epilogue != 0:
+            {finished}'''
 
 
 def _by_columns(p: Product, epilogue: Epilogue, name: str, is_transposed: bool) -> KernelSource:
@@ -125,14 +140,14 @@ def _by_columns(p: Product, epilogue: Epilogue, name: str, is_transposed: bool) 
     element = text.element
     m_blocks = (p.rows + (COLUMNS - 1)) // COLUMNS
     text.sizes.append(("m_blocks", m_blocks))
-    where = _indices(is_transposed, "first + i")
     loads = {f"x{number}": element.load(f"x{number}", "i") for number in range(4)}
     loads |= {f"y{number}": element.load("y", f"(s + {number}) * b_k") for number in range(4)}
     body = _COLUMNS.format(
         held=element.held.short,
         columns=COLUMNS,
         offsets=indented(text.offsets, 2),
-        store=indented(text.store("sums[i]", *where, "matrix * m + first + i"), 3),
+        store=text.store("sums[i]", "matrix * m + first + i"),
+        finished=_finished(text, is_transposed, "first", "first + count"),
         **loads,
     )
     return text.finish(body, p.matrices * m_blocks)
@@ -148,13 +163,15 @@ _TOTAL: Final = '''    for task in range(lo, hi):
         total64 = 0.0
         for s in range((k + {less}) // {block}):
             total64 += blocks[s]
-{store}'''
+        {store}
+        if epilogue != 0:
+            {finished}'''
 
 
 def _one_sum(p: Product, epilogue: Epilogue, name: str) -> tuple[KernelSource, ...]:
     count: Dim = (p.depth + (BLOCK - 1)) // BLOCK
     scratch = (TensorType(float64, (count,)),)
-    first = ProductText(p, Epilogue(), f"{name}_blocks")
+    first = ProductText(p, NO_EPILOGUE, f"{name}_blocks")
     first.buffers.append(("blocks", float64, p.scratch))
     element = first.element
     step_a, step_b = ("s" if stride == 1 else f"s * {by}" for stride, by in ((p.lhs.column, "a_k"), (p.rhs.row, "b_k")))
@@ -162,39 +179,48 @@ def _one_sum(p: Product, epilogue: Epilogue, name: str) -> tuple[KernelSource, .
     blocks = first.finish(_BLOCKS.format(block=BLOCK, total=indented(total, 2)), count, scratch)
     last = ProductText(p, epilogue, f"{name}_total")
     last.buffers.append(("blocks", float64, p.scratch))
-    zero = "np.int64(0)"
-    store = last.store(f"np.{element.held.name}(total64)", zero, zero, zero)
-    return blocks, last.finish(_TOTAL.format(block=BLOCK, less=BLOCK - 1, store=indented(store, 2)), 1, scratch)
+    store = last.store(f"np.{element.held.name}(total64)", "0")
+    finished = _finished(last, False, "np.int64(0)", "np.int64(1)")
+    body = _TOTAL.format(block=BLOCK, less=BLOCK - 1, store=store, finished=finished)
+    return blocks, last.finish(body, 1, scratch)
 
 
-_OUTER: Final = '''    for task in range(lo, hi):
+_OUTER: Final = '''    most = max({part} // max(n, 1), 1)
+    task = lo
+    while task < hi:
         matrix = task // m
-        i = task - matrix * m
+        i_lo = task - matrix * m
+        i_hi = min(m, i_lo + min(most, hi - task))
 {offsets}
-        x = {x}
         y = offset_pointer(b, b0)
-        if b_column == 1:
-            for j in range(n):
-{near}
-        else:
-            for j in range(n):
-{far}'''
+        for i in range(i_lo, i_hi):
+            x = {x}
+            row = (matrix * m + i) * n
+            if b_column == 1:
+                for j in range(n):
+                    {near}
+            else:
+                for j in range(n):
+                    {far}
+        if epilogue != 0:
+            {finished}
+        task += i_hi - i_lo'''
 
 
-def outer_product(p: Product, epilogue: Epilogue | None = None, name: str | None = None) -> KernelSource:
+def outer_product(p: Product, epilogue: Epilogue = NO_EPILOGUE) -> KernelSource:
     """The kernel of ``p``, a product of any numbers whose ``depth`` is 1: nothing is summed."""
-    text = ProductText(p, epilogue or Epilogue(), name or f"outer_product_{p.dtype.short}")
+    text = ProductText(p, epilogue, f"outer_product_{p.dtype.short}")
     element = text.element
 
     def store(index: str) -> str:
-        return indented(text.store(element.cast(f"x * {element.load('y', index)}"), "i", "j", "task * n + j"), 4)
+        return text.store(element.cast(f"x * {element.load('y', index)}"), "row + j")
 
     body = _OUTER.format(
+        part=PART,
         offsets=indented(text.offsets, 2),
         x=element.load("a", "a0 + i * a_row"),
         near=store("j"),
         far=store("j * b_column"),
+        finished=text.finished(("i_lo", "i_hi"), ("np.int64(0)", "n")),
     )
     return text.finish(body, p.matrices * p.rows)
-
-

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
 from graphc.backends.numba_cpu.structural.template import Element, KernelText, linear
 from graphc.dtypes import int64
 from graphc.ir.dims import Dim, dim_max, product
@@ -25,15 +26,28 @@ TAPS: Final = 8
 """Taps that one pass over a row of sums adds up; the sums are then read and written once for all of them."""
 SLACK: Final = 64
 """Elements after the padded copy that vectors may read."""
-TABLE, PADDED, SUMS = 3, 4, 5
-"""Positions of the scratch buffers, after two operands and a result."""
+TABLE, PADDED, SUMS = 0, 1, 2
+"""The scratch buffers, in order."""
 
 
 class ConvolutionGeometry:
-    """The sizes of one convolution, and the scratch that its kernels share."""
+    """The sizes of one convolution, the scratch that its kernels share, and where the buffers lie.
 
-    def __init__(self, attributes: Mapping[str, Any], x: TensorType, w: TensorType, result: TensorType) -> None:
+    Operands are the first two buffers. ``result_at`` is the position of the result, ``scratch_at`` of the first scratch.
+    """
+
+    def __init__(
+        self,
+        attributes: Mapping[str, Any],
+        x: TensorType,
+        w: TensorType,
+        result: TensorType,
+        epilogue: Epilogue = NO_EPILOGUE,
+        result_at: int = 2,
+        scratch_at: int = 3,
+    ) -> None:
         self.x, self.w, self.result = x, w, result
+        self.epilogue, self.result_at, self.scratch_at = epilogue, result_at, scratch_at
         self.axes = range(x.ndim - 2)
         self.strides: tuple[int, ...] = attributes["strides"]
         self.gaps: tuple[int, ...] = attributes["rhs_dilation"]
@@ -61,7 +75,7 @@ class ConvolutionGeometry:
 
     def tables(self, text: KernelText) -> None:
         """Set ``table``, ``places`` and ``runs``, and the sizes that lead to them."""
-        text.buffer("table", TABLE, int64)
+        text.buffer_at("table", self.scratch_at + TABLE, int64)
         text.size("taps", self.taps)
         text.size("outputs", self.outputs)
         text.line("places = offset_pointer(table, taps)", "runs = offset_pointer(places, outputs)")
@@ -71,7 +85,7 @@ def table_kernel(geometry: ConvolutionGeometry, scratch: Sequence[TensorType]) -
     """The tables of places and runs. For one spatial axis::
 
         def conv_table(buffers, sizes, lo, hi, status):
-            table = pointer_i64(buffers[3])
+            table = pointer_i64(buffers[sizes[0]])
             ...
             at = 0
             for c in range(channels):
@@ -114,7 +128,7 @@ def padding_kernel(geometry: ConvolutionGeometry, scratch: Sequence[TensorType])
 
         def conv_pad(buffers, sizes, lo, hi, status):
             x = pointer_f32(buffers[0])
-            padded = pointer_f32(buffers[4])
+            padded = pointer_f32(buffers[sizes[0]])
             ...
             first = max(0, -(low0 // base0))
             stop = min(in0, -((low0 - padded0) // base0))
@@ -130,7 +144,7 @@ def padding_kernel(geometry: ConvolutionGeometry, scratch: Sequence[TensorType])
     element = geometry.element
     text = KernelText("conv_pad", f"Pad {element.dtype} for a convolution, {len(geometry.axes)} spatial axes.")
     text.buffer("x", 0, element.dtype)
-    text.buffer("padded", PADDED, element.held)
+    text.buffer_at("padded", geometry.scratch_at + PADDED, element.held)
     geometry.pitches(text)
     text.size("plane", geometry.plane)
     bases = [text.small_size(f"base{axis}", geometry.bases[axis]) for axis in geometry.axes]
@@ -200,19 +214,24 @@ def direct_kernel(geometry: ConvolutionGeometry) -> KernelSource:
                     p += runs[p]
                 for p in range(job * outputs, (job + 1) * outputs):
                     result[p] = totals[p]
+                if epilogue != 0:
+                    call_epilogue(
+                        epilogue, buffers, epilogue_sizes, job // features, o, o + 1, np.int64(0), outputs
+                    )
     """
     element, weight = geometry.element, Element(geometry.w.dtype)
     text = KernelText("conv", f"Convolve {element.dtype}.")
     text.helper(_accumulate(element, weight))
     text.buffer("weights", 1, weight.dtype)
-    text.buffer("result", 2, element.dtype)
-    text.buffer("padded", PADDED, element.held)
-    text.buffer("totals", SUMS, element.held)
+    text.buffer_at("result", geometry.result_at, element.dtype)
+    text.buffer_at("padded", geometry.scratch_at + PADDED, element.held)
+    text.buffer_at("totals", geometry.scratch_at + SUMS, element.held)
     geometry.tables(text)
     text.size("plane", geometry.plane)
     text.size("channels", geometry.w.shape[1])
     text.size("features", geometry.w.shape[0])
     text.size("groups", geometry.groups)
+    text.epilogue(geometry.epilogue)
     with text.block("for job in range(lo, hi):"):
         text.line("o = job % features", "image = job // features * groups + o // (features // groups)")
         text.line("source = offset_pointer(padded, image * channels * plane)")
@@ -224,6 +243,9 @@ def direct_kernel(geometry: ConvolutionGeometry) -> KernelSource:
             text.line("p += runs[p]")
         with text.block("for p in range(job * outputs, (job + 1) * outputs):"):
             text.line(element.store("result", "p", "totals[p]"))
+        with text.block("if epilogue != 0:", "call_epilogue("):
+            text.line("epilogue, buffers, epilogue_sizes, job // features, o, o + 1, np.int64(0), outputs")
+        text.line("    )")
     return text.finish(product(geometry.result.shape[:2]), _direct_scratch(geometry))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from graphc.backends.numba_cpu.epilogue import Epilogue
 from graphc.dtypes import DType, as_dtype, bool_
 from graphc.ir.dims import Dim, product
 from graphc.ir.types import TensorType
@@ -120,6 +121,17 @@ class KernelText:
         """Declare ``name`` as a pointer to the buffer at ``position``."""
         self._head.append(f"    {name} = pointer_{dtype.short}(buffers[{position}])")
         return name
+
+    def buffer_at(self, name: str, position: int, dtype: DType) -> str:
+        """Declare ``name`` as a pointer to the buffer at ``position``, which is an argument: the text is the same for all."""
+        self._head.append(f"    {name} = pointer_{dtype.short}(buffers[sizes[{self.add_size(position)}]])")
+        return name
+
+    def epilogue(self, epilogue: Epilogue) -> None:
+        """Declare ``epilogue``, its address, and ``epilogue_sizes``."""
+        self.size("epilogue", epilogue.address)
+        self._head.append(f"    epilogue_sizes = offset_pointer(sizes, np.int64({len(self._sizes)}))")
+        self._sizes += epilogue.sizes
 
     def size(self, name: str, dim: Dim) -> str:
         """Declare ``name`` as the run-time value of ``dim``."""

@@ -1,0 +1,114 @@
+"""The epilogue of a product of matrices as Python text for Numba: a map over the part of the result that is done.
+
+A bias and a maximum, stored where the sums were::
+
+    @noalias
+    def epilogue_add_maximum_part(out0, in1, s0, s1, matrix, i_lo, i_hi, j_lo, j_hi):
+        for i0 in range(i_lo, i_hi):
+            p0 = s1*i0
+            for i1 in range(j_lo, j_hi):
+                v0 = out0[p0 + i1]
+                v1 = in1[i1]
+                v2 = v0 + v1
+                v3 = fmaximum(v2, f32(0.0))
+                out0[p0 + i1] = v3
+
+
+    def epilogue_add_maximum(buffers, sizes, matrix, i_lo, i_hi, j_lo, j_hi):
+        epilogue_add_maximum_part(pointer_f32(buffers[3]), pointer_f32(buffers[2]), sizes[0], …, j_hi)
+
+See :class:`.epilogue.Epilogue` for who calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from graphc.loops.kernel import Kernel
+from graphc.loops.source import KernelSource
+
+from .emit_text import Region, Text, unravel
+
+SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64", "i64", "i64")
+_PART: Final = ("matrix", "i_lo", "i_hi", "j_lo", "j_hi")
+
+
+def sum_in_result(kernel: Kernel) -> int | None:
+    """The result of ``kernel`` in whose buffer the product's sums may be until they are replaced; None if there is none.
+
+    It has their dtype, and each of its elements is stored at the very point where the sum in that place is read.
+    """
+    sums = kernel.operands[0]
+    read = {i.detail[1] for i in kernel.only.body if i.kind == "load" and i.detail[0] == 0}
+    if len(read) != 1:
+        return None
+    for store in kernel.only.body_stores:
+        if store.dtype is sums.dtype and store.position in read:
+            return store.buffer - len(kernel.operands)
+    return None
+
+
+def emit_epilogue(kernel: Kernel, positions: Sequence[int], *, annotate: bool = False) -> KernelSource:
+    """The text of ``kernel``, with the position of each of its buffers in the table of the product's.
+
+    Where the product's result and a result of the kernel are at one position, they are one parameter.
+    """
+    assert kernel.grid is not None
+    text = _EpilogueText(kernel, positions, annotate)
+    matrices, rows, columns = kernel.grid
+    loops = list(range(len(kernel.loops)))
+    over = loops[:matrices], loops[matrices : matrices + rows], loops[matrices + rows :]
+    # Of a product that is one column, the rows are what runs through memory.
+    inner = over[2] or (over[1] if rows == 1 else [])
+    depths = {loop: 1 if loop in over[0] else 3 if loop in inner else 2 for loop in loops}
+    body = Region(text, "v", kernel.only.body, kernel.only.body_stores, depths, reduced_depth=3)
+    body.write(0)
+    unravel(text, over[0], "matrix")
+    body.write(1)
+    if over[2] or not inner:
+        with text.block(f"for {f'i{over[1][0]}' if rows == 1 else 'row'} in range(i_lo, i_hi):"):
+            if rows > 1:
+                unravel(text, over[1], "row")
+            body.write(2)
+            with text.block(f"for {f'i{over[2][0]}' if columns else 'column'} in range(j_lo, j_hi):"):
+                body.write(3)
+    else:
+        body.write(2)
+        with text.block(f"for i{inner[0]} in range(i_lo, i_hi):"):
+            body.write(3)
+    return text.finish_part()
+
+
+class _EpilogueText(Text):
+    def __init__(self, kernel: Kernel, positions: Sequence[int], annotate: bool) -> None:
+        super().__init__(kernel, kernel.name, annotate)
+        self.positions = positions
+        for number, position in enumerate(positions[1:], 1):
+            if position == positions[0]:
+                self.buffers[0] = self.buffers[number]
+
+    def finish_part(self) -> KernelSource:
+        kernel = self.kernel
+        types = (*kernel.operands, *kernel.results)
+        pointers = {
+            name: f"pointer_{type_.dtype.short}(buffers[{position}])"
+            for name, type_, position in zip(self.buffers, types, self.positions, strict=True)
+        }
+        sizes = [name for name, _ in kernel.sizes]
+        arguments = [*pointers.values(), *(f"sizes[{number}]" for number in range(len(sizes))), *_PART]
+        source = "\n".join(
+            [
+                "@noalias",
+                f"def {self.name}_part({', '.join([*pointers, *sizes, *_PART])}):",
+                *(self.lines or ["    pass"]),
+                "",
+                "",
+                f"def {self.name}(buffers, sizes, {', '.join(_PART)}):",
+                f"    {self.name}_part(",
+                *(f"        {argument}," for argument in arguments),
+                "    )",
+                "",
+            ]
+        )
+        return KernelSource(self.name, source, tuple(size for _, size in kernel.sizes), 1)
