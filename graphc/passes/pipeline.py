@@ -41,7 +41,7 @@ OPTIMIZE: tuple[Pass, ...] = (
 )
 
 # The oracle runs the graph as it was written: a bug of a pass must not reach it.
-PIPELINES = MappingProxyType({"cpu": OPTIMIZE, "cuda": (Decompose(), *OPTIMIZE), "reference": ()})
+PIPELINES = MappingProxyType({"cpu": OPTIMIZE, "cuda": (Inline(), Decompose(), *OPTIMIZE[1:]), "reference": ()})
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def test_regions(function, placed, copies, shape):
     run = gc.jit(function)
     run(a)
     np.testing.assert_allclose(a.numpy(), expected, rtol=1e-14)
-    program = next(iter(run._programs.values()))[0]
+    program = next(iter(run._families.values())).programs[0]
     names = [kernel.name for kernel in program._in_place.kernels()]
     assert ("copy_outside" in names) is copies
 

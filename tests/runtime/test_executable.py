@@ -193,7 +193,7 @@ def test_matrix_products() -> None:
 def test_stages_are_text() -> None:
     executable = compiled(lambda b, x: b.exp(x), vector())
     stages = executable.stages()
-    assert list(stages) == ["kernels", "source", "llvm", "asm"]
+    assert list(stages) == ["kernels", "source", "llvm", "asm", "plan"]
     assert "is an output" in stages["kernels"]
     assert "exp_f32(v0)  # model.py:7" in stages["source"]
     assert "define" in stages["llvm"]
