@@ -130,7 +130,7 @@ def test_python_int() -> None:
         "n: value 2 → 5",
         f"  needed at {__file__}:{f.__code__.co_firstlineno + 1}, in {f.__qualname__}",
         "      return x * 2 if n > 3 else x",
-        "                      ^",
+        "             ^",
         "  avoid: use it in arithmetic on arrays only, where it is a run-time number",
     ]
 
