@@ -168,6 +168,44 @@ def find_program(name: str) -> Path | None:
     return None if found is None else Path(found)
 
 
+class SharedArrays(dict[Any, Any]):
+    """What the simulator keeps the shared arrays of a block in, by the line that asks for one.
+
+    Its threads look for the array and put one in where there is none: two of them at once would each have an array of its own
+    (numba-cuda 0.30). So whoever finds none holds the lock until it has put one in.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self._lock.acquire()
+        found = super().get(key, default)
+        if found is not None:
+            self._lock.release()
+        return found
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._lock.release()
+
+
+def _share_arrays_safely() -> None:
+    shared: Any = import_module("numba.cuda.simulator.kernelapi").FakeCUDAShared
+    begin = shared.__init__
+
+    def begin_safely(self: Any, *arguments: Any) -> None:
+        begin(self, *arguments)
+        self._allocations = SharedArrays()
+
+    shared.__init__ = begin_safely
+
+
+if IS_SIMULATOR:
+    _share_arrays_safely()
+
+
 def simulate(function: Callable[..., Any], blocks: int, threads: int, arguments: Sequence[Any]) -> None:
     """Run a kernel in the interpreter: arrays are read and written, one thread of Python for each of the device's."""
     with _compiling, warnings.catch_warnings():

@@ -196,6 +196,15 @@ def maps(x):
     return x
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt: whoever is started in the background of a script inherits that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize("function", [products, maps])
 def test_an_interrupt_ends_a_long_call(function, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call would take far longer than what it takes until Python looks for signals."""

@@ -1,5 +1,6 @@
 """What the CUDA backend leans on in numba-cuda and NVIDIA's tools, one internal at a time."""
 
+import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,16 @@ def test_programs_are_looked_for_in_wheels_and_on_the_path(monkeypatch: pytest.M
 def test_what_is_no_cubin_is_not_disassembled() -> None:
     with pytest.raises(BackendError, match="nvdisasm failed"):
         disassemble(b"nothing of the kind")
+
+
+def test_who_looks_for_a_shared_array_waits_for_who_makes_it() -> None:
+    arrays, found = adapter.SharedArrays(), []
+    assert arrays.get("line") is None
+    other = threading.Thread(target=lambda: found.append(arrays.get("line")))
+    other.start()
+    other.join(0.05)
+    assert other.is_alive()
+    arrays["line"] = 1
+    other.join()
+    assert found == [1]
+    assert arrays.get("line") == 1

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphc as gc
+from graphc.backends.numba_cuda import adapter
 from graphc.compile import compile_graph
 from graphc.dtypes import float32
 from graphc.errors import CheckError, OutOfBoundsError, ShapeError
@@ -21,6 +22,7 @@ from tests.backends.numba_cpu.random_graphs import RandomGraph
 
 pytestmark = pytest.mark.simulator
 
+cuda = adapter.cuda  # the simulator exchanges what a kernel's module knows under this name
 TARGETS = ("reference", "cuda")
 TOLERANCE = {2: 2e-2, 4: 1e-4, 8: 1e-4}  # by itemsize: rounding adds up over a dozen ops
 
@@ -260,3 +262,22 @@ def test_launches_are_timed_apart_from_copies() -> None:
 def test_the_simulator_makes_no_code() -> None:
     compiled: Any = compile_graph(traced(lambda x: x + 1.0, "f32[n]"), "cuda")
     assert set(compiled.stages()) == {"kernels", "source"}
+
+
+def add_up(result: Any) -> None:
+    shared = cuda.shared.array(16, adapter.types.int64)
+    t = cuda.threadIdx.x
+    shared[t] = t
+    cuda.syncthreads()
+    total = 0
+    for i in range(16):
+        total += shared[i]
+    result[cuda.blockIdx.x, t] = total
+
+
+def test_threads_of_a_block_have_one_shared_array() -> None:
+    """Each thread writes its own place of a shared array and reads all others', in many blocks."""
+
+    result = np.zeros((60, 16), np.int64)
+    adapter.simulate(add_up, 60, 16, [result])
+    assert (result == 120).all()
