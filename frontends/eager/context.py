@@ -384,9 +384,14 @@ Tensor.context = EAGER
 
 def _may_overwrite(arrays: Sequence[Any], written: Collection[int]) -> bool:
     """Whether the arrays at ``written`` can be written, and no other array has part of their memory."""
-    return all(
-        isinstance(arrays[w], np.ndarray)
-        and arrays[w].flags.writeable
-        and not any(np.may_share_memory(arrays[w], other) for i, other in enumerate(arrays) if i != w)
-        for w in written
-    )
+    # Arrays that own their memory share it with views only, so that a step with many parameters needs no look at all pairs.
+    views = [(i, a) for i, a in enumerate(arrays) if not isinstance(a, np.ndarray) or a.base is not None]
+    owners = [id(a) for a in arrays if isinstance(a, np.ndarray) and a.base is None]
+    for w in written:
+        target = arrays[w]
+        if not isinstance(target, np.ndarray) or not target.flags.writeable or owners.count(id(target)) > 1:
+            return False
+        others = views if target.base is None else enumerate(arrays)
+        if any(i != w and np.may_share_memory(target, other) for i, other in others):
+            return False
+    return True
