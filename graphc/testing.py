@@ -20,6 +20,7 @@ from graphc.compile import compile_graph
 from graphc.dtypes import DType, as_dtype, float64
 from graphc.errors import ArgumentError, GradientError
 from graphc.frontends import static
+from graphc.frontends.debug.agreement import differing
 from graphc.frontends.dispatch import Array
 from graphc.frontends.eager.create import tensor
 from graphc.frontends.eager.tensor import Tensor
@@ -236,14 +237,9 @@ def _compare(what: str, actual: Any, expected: Any, rtol: float | None, atol: fl
         raise AssertionError(f"{what}: {_describe(mine)} instead of {_describe(theirs)}")
     tolerance = TOLERANCE.get(_dtype_of(theirs).name, 0.0)
     rtol, atol = (tolerance if t is None else t for t in (rtol, atol))
-    if not _dtype_of(theirs).is_floating:
-        wrong = mine != theirs
-    else:
+    if _dtype_of(theirs).is_floating:
         mine, theirs = mine.astype(np.float64), theirs.astype(np.float64)
-        with np.errstate(all="ignore"):
-            near = np.abs(mine - theirs) <= atol + rtol * np.abs(theirs)
-        wrong = ~(near | (mine == theirs) | (np.isnan(mine) & np.isnan(theirs)))
-        wrong |= np.isinf(theirs) & (mine != theirs)
+    wrong = differing(mine, theirs, rtol, atol)
     if np.any(wrong):
         element = tuple(int(i) for i in np.argwhere(wrong)[0])
         count = int(np.count_nonzero(wrong))

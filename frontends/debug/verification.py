@@ -9,6 +9,7 @@ import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
+from graphc.frontends.debug.agreement import differing
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.printer import node_lines
 from graphc.locations import Location
@@ -141,20 +142,12 @@ class _Comparison:
     def _wrong(self, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray | None:
         if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
             return None
-        dtype = as_dtype(mine.dtype)
-        if not dtype.is_inexact:
-            different: np.ndarray = mine != theirs
-            return different
-        tolerance = _TOLERANCE[dtype.name]
-        mine, theirs = mine.astype(np.float64), theirs.astype(np.float64)
-        finite = theirs[np.isfinite(theirs)]
-        scale = float(np.abs(finite).max()) if finite.size else 0.0
+        tolerance = _TOLERANCE.get(as_dtype(mine.dtype).name, 0.0)
+        wide = theirs.astype(np.float64)
+        scale = float(np.abs(wide).max(initial=0.0, where=np.isfinite(wide)))
         rtol = tolerance if self.rtol is None else self.rtol
         atol = tolerance * scale if self.atol is None else self.atol
-        with np.errstate(all="ignore"):
-            near = np.abs(mine - theirs) <= atol + rtol * np.abs(theirs)
-        wrong: np.ndarray = ~(near | (mine == theirs) | (np.isnan(mine) & np.isnan(theirs)))
-        return wrong
+        return differing(mine, theirs, rtol, atol)
 
 
 def _type(array: Any) -> str:

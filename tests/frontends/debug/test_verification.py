@@ -120,6 +120,21 @@ def test_a_wrong_kernel_is_traced_to_its_node(monkeypatch, longest):
     assert "cpu, no passes           DIFFERS" in text
 
 
+@pytest.mark.parametrize("wrong", [3.0, -np.inf, np.nan])
+def test_a_number_instead_of_an_infinity_is_a_difference(monkeypatch, wrong):
+    load = targets.load_backend
+
+    class Backend:
+        def compile(self, graph, *, fast_math=False):
+            compiled = load("reference").compile(graph)
+            return lambda *arrays: [np.where(np.isinf(r), np.float32(wrong), r) for r in compiled(*arrays)]
+
+    backend = Backend()
+    monkeypatch.setattr("graphc.compile.load_backend", lambda name: backend if name == "cpu" else load(name))
+    report = verify_levels(*f.traced_call(np.array([1.0, np.inf], np.float32), ARGUMENTS[1]))
+    assert report.difference.what == f"output 0 differs in 1 of 2 elements, first at [1]: {wrong} instead of inf"
+
+
 def test_integers_and_types_must_be_equal():
     g = gc.jit(lambda n: n + 1)
     assert g.verify(np.array([1, 2**40])).agrees
