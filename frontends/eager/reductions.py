@@ -71,6 +71,8 @@ def _mean(tensor: Any) -> Callable[..., Any]:
         x = self._array
         if options or observers or self.weak or x.dtype not in _FLOATS or not x.size:
             return general(self, axis, **options)
+        if axis is not None and not (type(axis) is int and -x.ndim <= axis < x.ndim):
+            return general(self, axis)  # whose errors name the mean
         total = self.sum(axis)
         return total / float(x.size // max(1, total._array.size))
 
