@@ -109,12 +109,21 @@ def save_residuals(
         if prepared.broadcasts:
             shape: Any = prepared.operand_types[0].shape
             saved = [
-                (i, s if prepared.broadcasts[i] is None else s._replace(array=np.broadcast_to(s.array, shape)))
+                (i, s if prepared.broadcasts[i] is None else Saved(_repeated(s.array, shape), s.version, s.count))
                 for i, s in saved
             ]
         record.saved_operands = tuple(saved)
     if of_results:
         record.saved_results = tuple([(i, results[i].saved()) for i in of_results])
+
+
+def _repeated(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """``np.broadcast_to``, which takes longer than a small array's arithmetic."""
+    if array.dtype.kind == "V" or not array.flags.c_contiguous:  # bfloat16 is not in the buffer protocol
+        return np.broadcast_to(array, shape)
+    added = len(shape) - array.ndim
+    strides = tuple([0 if i < added or array.shape[i - added] != n else array.strides[i - added] for i, n in enumerate(shape)])
+    return np.ndarray(shape, array.dtype, array, 0, strides)
 
 
 def compute_gradients(

@@ -18,7 +18,16 @@ from graphc.frontends.eager.execute import as_numpy, execute
 from graphc.frontends.eager.memory import give_up_memory, owns_memory_alone
 from graphc.frontends.eager.operators import SAFE, quick_function
 from graphc.frontends.eager.prepared import PreparedOp, prepare
-from graphc.frontends.eager.recording import UNWRITTEN, Leaf, Record, Reference, Saved, emit_reference, recorders
+from graphc.frontends.eager.recording import (
+    UNWRITTEN,
+    Leaf,
+    Record,
+    Reference,
+    Saved,
+    broadcast_reference,
+    emit_reference,
+    recorders,
+)
 from graphc.frontends.eager.repeated import Run, repeated_call
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
@@ -30,7 +39,6 @@ from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
 from graphc.runtime.executable import Executable
 
-_BROADCAST = get_primitive("broadcast_in_dim")
 _CALL = get_primitive("call")
 _CHANGES_FORM = frozenset(("convert_element_type", "reshape", "broadcast_in_dim"))
 
@@ -114,9 +122,8 @@ class EagerContext:
                 inputs.append(prepared.operand_types[position])
                 continue
             if prepared.broadcasts and (repeated := prepared.broadcasts[position]) is not None:
-                types = (prepared.operand_types[position],)
                 flows = mode.enabled and reference.requires_grad
-                reference = Reference(Record(_BROADCAST, repeated, (reference,), types, flows, location), 0)
+                reference = broadcast_reference(reference, repeated, prepared.operand_types[position], flows, location)
             inputs.append(reference)
         record = Record(prepared.op, prepared.attributes, tuple(inputs), prepared.types, needs, location)
         for index, tensor in enumerate(results):  # before results are saved, which fixes what their memory stands for

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from graphc.frontends.storage import Version
 
 
+_BROADCAST = get_primitive("broadcast_in_dim")
+
+
 class _Recorders(threading.local):
     def __init__(self) -> None:
         self.active: list[Any] = []
@@ -123,6 +126,13 @@ class Reference(NamedTuple):
     @property
     def requires_grad(self) -> bool:
         return self.source.requires_grad
+
+
+def broadcast_reference(
+    reference: Reference, attributes: dict[str, Any], type_: TensorType, flows: bool, location: Location
+) -> Reference:
+    """``reference`` repeated to ``type_``, as the IR has it for what NumPy's elementwise functions do by themselves."""
+    return Reference(Record(_BROADCAST, attributes, (reference,), (type_,), flows, location), 0)
 
 
 def emit_reference(op: str, *operands: Reference, **attributes: Any) -> Reference:
