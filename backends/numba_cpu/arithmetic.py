@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import numpy as np
 from numba import types
 from numba.extending import intrinsic
+
+from graphc.dtypes import as_dtype
 
 from .adapter import linked
 
@@ -26,7 +27,9 @@ def _fmod(short: str, kind: Any) -> Any:
     return intrinsic(function)
 
 
-def _ipow(short: str, cast: Callable[[int], Any]) -> Any:
+def integer_power(short: str) -> Callable[[Any, Any], Any]:
+    """The power of integers of the dtype ``short``, as a function for the interpreter and for compilers."""
+    cast = as_dtype(short).numpy.type
     zero, one = cast(0), cast(1)
 
     def ipow(x: Any, y: Any) -> Any:
@@ -40,16 +43,12 @@ def _ipow(short: str, cast: Callable[[int], Any]) -> Any:
         return result
 
     ipow.__name__ = ipow.__qualname__ = f"ipow_{short}"
-    return linked(ipow, forceinline=True)
-
-
-def _cast(short: str) -> Any:
-    return getattr(np, f"{'u' if short[0] == 'u' else ''}int{short[1:]}")
+    return ipow
 
 
 ARITHMETIC: Final[dict[str, Any]] = {
     "fmod_f32": _fmod("f32", types.float32),
     "fmod_f64": _fmod("f64", types.float64),
-    **{f"ipow_{short}": _ipow(short, _cast(short)) for short in _INTEGERS},
+    **{f"ipow_{short}": linked(integer_power(short), forceinline=True) for short in _INTEGERS},
 }
 """``fmod_f32(x, y)``, ``ipow_i8(x, y)`` and the like."""

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from graphc.ir.dims import Dim
 from graphc.ir.types import TensorType
 from graphc.loops.affine import Affine
 from graphc.loops.body import Instruction
-from graphc.loops.kernel import Kernel, Store
-from graphc.loops.source import KernelSource
+from graphc.loops.kernel import Kernel, Store, unrounded, used_instructions
+from graphc.loops.source import IndentedText, KernelSource
 
 from .emit_scalar import expression, literal, load, store
 
 
-class Text:
+class Text(IndentedText):
     """Lines of one inner function and what the outer one must pass to it."""
 
     def __init__(self, kernel: Kernel, name: str, annotate: bool, scratch: Sequence[TensorType] = ()) -> None:
+        super().__init__()
         self.kernel, self.name, self.annotate, self.scratch = kernel, name, annotate, tuple(scratch)
-        self.lines: list[str] = []
-        self.depth = 1
         over = dict(kernel.overwrites)
         operands = [f"inout{i}" if i in over.values() else f"in{i}" for i in range(len(kernel.operands))]
         results = [operands[over[i]] if i in over else f"out{i}" for i in range(len(kernel.results))]
         self.parameters = list(dict.fromkeys(operands + results))
         self.types = [*kernel.operands, *(type_ for i, type_ in enumerate(kernel.results) if i not in over), *self.scratch]
         self.buffers = [*operands, *results, *(f"row{i}" for i in range(len(kernel.rows)))]
-
-    def line(self, text: str) -> None:
-        self.lines.append("    " * self.depth + text)
-
-    @contextmanager
-    def block(self, header: str) -> Iterator[None]:
-        self.line(header)
-        self.depth += 1
-        yield
-        self.depth -= 1
 
     def finish(self, extent: Dim) -> KernelSource:
         names = [*self.parameters, *(f"tmp{i}" for i in range(len(self.scratch)))]
@@ -89,8 +77,8 @@ class Region:
         self.names: list[str] = []
         self.levels: list[int] = []
         self.reduced, self.reduced_depth, self.rows = reduced, reduced_depth, rows or {}
-        stored = [_unrounded(instructions, s) for s in stores]
-        used = _used(instructions, [*stored, *needed])
+        stored = [unrounded(instructions, s) for s in stores]
+        used = used_instructions(instructions, [*stored, *needed])
         for number, instruction in enumerate(instructions):
             self._place(number, instruction, number in used)
         for s, value in zip(stores, stored, strict=True):
@@ -156,20 +144,6 @@ class Region:
 
     def value(self, number: int) -> str:
         return self.names[number]
-
-
-def _unrounded(instructions: Sequence[Instruction], s: Store) -> int:
-    """What to store: the store rounds to its dtype itself."""
-    made = instructions[s.value]
-    return made.operands[0] if made.kind == "round" and made.detail is s.dtype else s.value
-
-
-def _used(instructions: Sequence[Instruction], roots: Sequence[int]) -> set[int]:
-    used = set(roots)
-    for number in range(len(instructions) - 1, -1, -1):
-        if number in used:
-            used.update(instructions[number].operands)
-    return used
 
 
 def unravel(text: Text, loops: Sequence[int], flat: str) -> None:

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from graphc.backends.numba_cpu.arithmetic import integer_power
 from graphc.backends.numba_cpu.scalar_namespace import python_namespace
 from graphc.backends.numba_cpu.twins import retargeted
-from graphc.dtypes import ALL, float32, float64
+from graphc.dtypes import ALL, as_dtype, float32, float64
 
 from .adapter import IS_SIMULATOR, cuda, device_function, on_types, types
 
@@ -147,7 +148,7 @@ def _saturating() -> dict[str, Any]:
 
 
 def _to_integer(short: str) -> Callable[[Any], Any]:
-    dtype = _numpy_type(short)
+    dtype = as_dtype(short).numpy.type
     least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     low, high, zero = dtype(least), dtype(most), dtype(0)
     first, end = float(least), math.ldexp(1.0, most.bit_length())
@@ -168,33 +169,12 @@ def _to_integer(short: str) -> Callable[[Any], Any]:
 # Arithmetic beyond operators.
 
 
-def _numpy_type(short: str) -> Any:
-    return getattr(np, f"{'u' if short[0] == 'u' else ''}int{short[1:]}")
-
-
-def _ipow(short: str) -> Callable[[Any, Any], Any]:
-    cast = _numpy_type(short)
-    zero, one = cast(0), cast(1)
-
-    def ipow(x: Any, y: Any) -> Any:
-        """x to the power y, at least 0, by squaring; wraps."""
-        result, base, rest = one, cast(x), cast(y)
-        while rest > zero:
-            if rest & one:
-                result = cast(result * base)
-            base = cast(base * base)
-            rest = cast(rest >> one)
-        return result
-
-    return ipow
-
-
 def _device_arithmetic() -> dict[str, Any]:
     lib = _libdevice()
     return {
         "fmod_f32": device_function(_binary(lib.fmodf)),
         "fmod_f64": device_function(_binary(lib.fmod)),
-        **{f"ipow_{short}": device_function(_ipow(short)) for short in _INTEGERS},
+        **{f"ipow_{short}": device_function(integer_power(short)) for short in _INTEGERS},
     }
 
 
@@ -202,5 +182,5 @@ def _python_arithmetic() -> dict[str, Any]:
     return {
         "fmod_f32": np.fmod,
         "fmod_f64": np.fmod,
-        **{f"ipow_{short}": _ipow(short) for short in _INTEGERS},
+        **{f"ipow_{short}": integer_power(short) for short in _INTEGERS},
     }

@@ -25,7 +25,7 @@ from graphc.ir.dims import Dim, product
 from graphc.ir.types import TensorType
 from graphc.loops.affine import Affine
 from graphc.loops.body import Instruction
-from graphc.loops.kernel import Kernel, Reduction, Store
+from graphc.loops.kernel import Kernel, Reduction, Store, unrounded, used_instructions
 
 from .geometry import Geometry
 from .source import DeviceSource, DeviceText, stored
@@ -107,8 +107,8 @@ class _Scalars:
         self.names: list[str] = []
         self.lines: list[str] = []
         self.stores: list[str] = []
-        values = [_unrounded(instructions, s) for s in stores]
-        used = _used(instructions, [*values, *needed])
+        values = [unrounded(instructions, s) for s in stores]
+        used = used_instructions(instructions, [*values, *needed])
         for number, instruction in enumerate(instructions):
             name = f"{prefix}{number}"
             operands = [self.names[i] for i in instruction.operands]
@@ -141,20 +141,6 @@ class _Scalars:
 def _at(buffer: str, position: Affine) -> str:
     """The text of ``position`` in ``buffer``: in a temporary, from the beginning of the row's part of it."""
     return f"row + {affine_text(position)}".replace("+ -", "- ") if buffer.startswith("tmp") else affine_text(position)
-
-
-def _unrounded(instructions: Sequence[Instruction], s: Store) -> int:
-    """What to store: the store rounds to its dtype itself."""
-    made = instructions[s.value]
-    return made.operands[0] if made.kind == "round" and made.detail is s.dtype else s.value
-
-
-def _used(instructions: Sequence[Instruction], roots: Sequence[int]) -> set[int]:
-    used = set(roots)
-    for number in range(len(instructions) - 1, -1, -1):
-        if number in used:
-            used.update(instructions[number].operands)
-    return used
 
 
 def _emit_map(kernel: Kernel, geometry: Geometry, annotate: bool) -> DeviceSource:

@@ -11,6 +11,7 @@ from graphc.backends.numba_cpu.structural.template import SMALL
 from graphc.dtypes import DType
 from graphc.ir.dims import Dim
 from graphc.ir.types import TensorType
+from graphc.loops.source import IndentedText
 
 from .geometry import Geometry
 
@@ -63,7 +64,7 @@ def stored(dtype: DType) -> str:
     return "u16" if dtype.is_floating and dtype.bits == 16 else dtype.short
 
 
-class DeviceText:
+class DeviceText(IndentedText):
     """Collects one kernel.
 
     >>> text = DeviceText("double", DEVICE)
@@ -77,13 +78,12 @@ class DeviceText:
     """
 
     def __init__(self, name: str, geometry: Geometry, threads: int | None = None, resident: int = 1) -> None:
+        super().__init__()
         self.name, self.geometry, self.resident = name, geometry, resident
         self.threads = geometry.threads if threads is None else threads
         self._parameters: list[Parameter] = []
         self._sizes: dict[str, Dim] = {}
-        self._lines: list[str] = []
         self._shared: list[str] = []
-        self._depth = 1
         self._checks = False
 
     def buffer(self, name: str, slot: int, dtype: DType | str, *, is_array: bool = False) -> str:
@@ -105,23 +105,6 @@ class DeviceText:
         """Declare ``count`` elements that the threads of a block share."""
         self._shared.append(f"    {name} = cuda.shared.array({count}, {short})")
         return name
-
-    @property
-    def lines(self) -> Sequence[str]:
-        """What the body holds so far."""
-        return self._lines
-
-    def line(self, *lines: str) -> None:
-        self._lines += ["    " * self._depth + line for line in lines]
-
-    @contextmanager
-    def block(self, *headers: str) -> Iterator[None]:
-        """Indent what is written inside under ``headers``, each nested in the one before."""
-        for header in headers:
-            self.line(header)
-            self._depth += 1
-        yield
-        self._depth -= len(headers)
 
     @contextmanager
     def points(self, name: str) -> Iterator[None]:
@@ -155,7 +138,7 @@ class DeviceText:
     def finish(self, extent: Dim, per_block: int | None = None, scratch: Sequence[TensorType] = ()) -> DeviceSource:
         names = [p.name for p in self._parameters] + list(self._sizes) + ["extent"]
         names += ["status", "number"] if self._checks else []
-        source = "\n".join([f"def {self.name}({', '.join(names)}):", *self._shared, *(self._lines or ["    pass"])]) + "\n"
+        source = "\n".join([f"def {self.name}({', '.join(names)}):", *self._shared, *(self.lines or ["    pass"])]) + "\n"
         return DeviceSource(
             self.name,
             source,

@@ -14,6 +14,7 @@ share the kept loops: each is done for one row before the next begins, so that t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.dtypes import DType
@@ -39,6 +40,21 @@ class Store:
     position: Affine
     value: int
     dtype: DType
+
+
+def unrounded(instructions: Sequence[Instruction], s: Store) -> int:
+    """The instruction whose value ``s`` stores: the store rounds to its dtype itself."""
+    made = instructions[s.value]
+    return made.operands[0] if made.kind == "round" and made.detail is s.dtype else s.value
+
+
+def used_instructions(instructions: Sequence[Instruction], roots: Sequence[int]) -> set[int]:
+    """The instructions that ``roots`` need, themselves included."""
+    used = set(roots)
+    for number in range(len(instructions) - 1, -1, -1):
+        if number in used:
+            used.update(instructions[number].operands)
+    return used
 
 
 @dataclass(frozen=True)

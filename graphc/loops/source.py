@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from graphc.ir.dims import Dim
 from graphc.ir.types import TensorType
+
+
+class IndentedText:
+    """Lines of the body of a function, as they are written one after the other."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.depth = 1
+
+    def line(self, *lines: str) -> None:
+        """Write ``lines`` at the present depth."""
+        self.lines += ["    " * self.depth + line for line in lines]
+
+    @contextmanager
+    def block(self, *headers: str) -> Iterator[None]:
+        """Indent what is written inside under ``headers``, each nested in the one before."""
+        for header in headers:
+            self.line(header)
+            self.depth += 1
+        yield
+        self.depth -= len(headers)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.backends.numba_cpu.epilogue import Epilogue
 from graphc.dtypes import DType, as_dtype, bool_
 from graphc.ir.dims import Dim, product
 from graphc.ir.types import TensorType
-from graphc.loops.source import KernelSource
+from graphc.loops.source import IndentedText, KernelSource
 
 SMALL = 16
 """Windows and strides up to this are constants in the text, so that LLVM unrolls over them."""
@@ -89,7 +88,7 @@ def carrier(dtype: DType) -> DType:
     return as_dtype(f"uint{max(8, dtype.bits)}")
 
 
-class KernelText:
+class KernelText(IndentedText):
     """Collects one kernel: buffers and sizes become its first lines, :meth:`line` and :meth:`block` its body.
 
     >>> text = KernelText("copy", "Copy elements of 32 bits.")
@@ -106,10 +105,9 @@ class KernelText:
     """
 
     def __init__(self, name: str, about: str) -> None:
+        super().__init__()
         self.name = name
         self._head = [f"def {name}(buffers, sizes, lo, hi, status):", f'    """{about}"""']
-        self._body: list[str] = []
-        self._depth = 1
         self._sizes: list[Dim] = []
         self._helpers: list[str] = []
 
@@ -147,18 +145,6 @@ class KernelText:
         self._sizes.append(dim)
         return len(self._sizes) - 1
 
-    def line(self, *lines: str) -> None:
-        self._body += ["    " * self._depth + line for line in lines]
-
-    @contextmanager
-    def block(self, *headers: str) -> Iterator[None]:
-        """Indent what is written inside under ``headers``, each nested in the one before."""
-        for header in headers:
-            self.line(header)
-            self._depth += 1
-        yield
-        self._depth -= len(headers)
-
     def unravel(self, position: str, extents: Sequence[str], names: Sequence[str]) -> None:
         """Split the row-major ``position`` in a shape ``extents`` into its coordinates ``names``."""
         if not names:
@@ -181,7 +167,7 @@ class KernelText:
             self.line("status[0] = 1", f"status[1] = {index}", f"status[2] = {axis}", f"status[3] = {size}")
 
     def finish(self, extent: Dim, scratch: Sequence[TensorType] = ()) -> KernelSource:
-        kernel = "\n".join([*self._head, *self._body])
+        kernel = "\n".join([*self._head, *self.lines])
         source = "\n\n\n".join([*self._helpers, kernel]) + "\n"
         return KernelSource(self.name, source, tuple(self._sizes), extent, tuple(scratch))
 
