@@ -12,12 +12,11 @@ from graphc.frontends.control.leaves import (
     check_structure,
     common_dtype,
     is_array,
-    leaf_paths,
     raise_different,
 )
 from graphc.frontends.control.region import Region, RegionContext, Surroundings
 from graphc.frontends.dispatch import Array
-from graphc.frontends.pytree import TreeDef, flatten, unflatten
+from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
 from graphc.frontends.symbolic import Tracer
 from graphc.ir.types import TensorType
 
@@ -72,7 +71,7 @@ class Carry(NamedTuple):
         leaves, tree = flatten(value)
         check_structure(self.what, ("the first carry", self.tree), ("the result of the body", tree))
         arrays: list[Any] = []
-        for place, path in enumerate(leaf_paths(tree, "carry")):
+        for place, path in enumerate(paths(tree, "carry")):
             leaf, type_ = leaves[place], self.types.get(place)
             if type_ is None or not is_array(leaf):
                 check_static(self.what, path, self.leaves[place], leaf)
@@ -135,7 +134,7 @@ class Carry(NamedTuple):
 
     def parameters(self, region: RegionContext) -> list[Tracer]:
         """A parameter of ``region`` for each array."""
-        names = leaf_paths(self.tree, "carry")
+        names = paths(self.tree, "carry")
         return [
             region.parameter(type_, "".join(c if c.isalnum() else "_" for c in names[i]).strip("_"), weak=i in self.weak)
             for i, type_ in self.types.items()

@@ -10,10 +10,10 @@ import numpy as np
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.core import astype, is_scalar
 from graphc.frontends.array.elementwise import not_equal
-from graphc.frontends.control.leaves import check_static, check_structure, common_dtype, is_array, leaf_paths, raise_different
+from graphc.frontends.control.leaves import check_static, check_structure, common_dtype, is_array, raise_different
 from graphc.frontends.control.region import Region, Surroundings, union_of_captures
 from graphc.frontends.dispatch import Array, context_of
-from graphc.frontends.pytree import TreeDef, flatten, unflatten
+from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
 from graphc.frontends.symbolic import GraphContext, Tracer
 from graphc.ir.primitive import get_primitive
 
@@ -178,7 +178,7 @@ def _united(regions: Sequence[Region], names: Sequence[str], what: str) -> tuple
     for name, (_, other) in zip(names[1:], flattened[1:], strict=True):
         check_structure(what, (names[0], tree), (name, other))
     columns: list[list[Any]] = [list(leaves) for leaves, _ in flattened]
-    for place, path in enumerate(leaf_paths(tree, "result")):
+    for place, path in enumerate(paths(tree, "result")):
         if not all(is_array(own[place]) for own in columns):
             for own in columns[1:]:
                 check_static(what, path, columns[0][place], own[place])

@@ -11,7 +11,7 @@ from graphc.dtypes import DType, result_dtype
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.core import is_scalar
 from graphc.frontends.dispatch import Array
-from graphc.frontends.pytree import TreeDef, paths
+from graphc.frontends.pytree import TreeDef
 from graphc.ir.dims import DimExpr
 from graphc.ir.types import TensorType
 
@@ -70,8 +70,3 @@ def show_tree(tree: TreeDef) -> str:
     if tree.kind is dict:
         return "{" + ", ".join(f"{key!r}: {child}" for key, child in zip(tree.keys, children, strict=True)) + "}"
     return f"{tree.kind.__name__}({', '.join(children)})"
-
-
-def leaf_paths(tree: TreeDef, name: str) -> list[str]:
-    """How messages call each leaf: ``carry[0]['w']``."""
-    return paths(tree, name)

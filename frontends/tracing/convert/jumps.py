@@ -10,9 +10,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from graphc.frontends.tracing.convert.analysis import FunctionNode, blocks_of
+from graphc.frontends.tracing.convert.nodes import at, load, store
 
 RETURN_VALUE = "graphc_return"
 RETURNED = "graphc_returned"
@@ -21,7 +22,6 @@ FLAGS = (RETURNED, "graphc_broken_", "graphc_continued_")
 _LOOPS = (ast.While, ast.For, ast.AsyncFor)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _JUMPS = (ast.Return, ast.Break, ast.Continue)
-_Node = TypeVar("_Node", bound=ast.AST)
 
 
 class _Loop(NamedTuple):
@@ -43,10 +43,10 @@ def lower_jumps(function: FunctionNode) -> dict[ast.stmt, ast.expr]:
         body and not isinstance(body[-1], ast.Return) and "return" in _jumps_out(body[-1])
     ):
         if not _always_jumps(body):
-            body = [*body, _at(ast.Return(ast.Constant(None)), body[-1])]
+            body = [*body, at(ast.Return(ast.Constant(None)), body[-1])]
         lowering.returns = True
         new = lowering.block(body, None)
-        new.append(_at(ast.Return(_load(RETURN_VALUE)), body[-1]))
+        new.append(at(ast.Return(load(RETURN_VALUE)), body[-1]))
         if RETURNED in lowering.flags_read:
             new.insert(0, _assign(RETURNED, False, body[0]))
     else:
@@ -92,12 +92,12 @@ class _Lowering:
             statement.orelse = [self._unless(jumped, statement.orelse, loop)]
             statement.body = self.block(statement.body, loop)
             for handler in statement.handlers:
-                handler.body = self.block(handler.body, loop) or [_at(ast.Pass(), handler)]
+                handler.body = self.block(handler.body, loop) or [at(ast.Pass(), handler)]
             statement.finalbody = self.block(statement.finalbody, loop)
             return [statement]
         for block in blocks_of(statement):
             if block:
-                block[:] = self.block(block, loop) or [_at(ast.Pass(), block[0])]
+                block[:] = self.block(block, loop) or [at(ast.Pass(), block[0])]
         return [statement]
 
     def _loop(self, statement: ast.While | ast.For | ast.AsyncFor, outer: _Loop | None) -> list[ast.stmt]:
@@ -112,7 +112,7 @@ class _Lowering:
             statement.body.insert(0, _assign(loop.continued, False, statement.body[0]))
         leaving = self._flags(jumps - {"continue"}, loop)
         if leaving:
-            goes_on = _at(_negation(leaving), statement)
+            goes_on = at(_negation(leaving), statement)
             self.goes_on[statement] = goes_on
             if isinstance(statement, ast.While) and isinstance(statement.test, ast.Constant) and statement.test.value:
                 statement.test = deepcopy(goes_on)
@@ -128,7 +128,7 @@ class _Lowering:
     def _jump(self, statement: ast.stmt, loop: _Loop | None) -> list[ast.stmt]:
         if isinstance(statement, ast.Return):
             value = statement.value or ast.copy_location(ast.Constant(None), statement)
-            assign = ast.copy_location(ast.Assign([_store(RETURN_VALUE)], value), statement)
+            assign = ast.copy_location(ast.Assign([store(RETURN_VALUE)], value), statement)
             return [ast.fix_missing_locations(assign), _assign(RETURNED, True, statement)]
         assert loop is not None
         return [_assign(loop.broken if isinstance(statement, ast.Break) else loop.continued, True, statement)]
@@ -142,7 +142,7 @@ class _Lowering:
         return names
 
     def _unless(self, flags: list[str], rest: list[ast.stmt], loop: _Loop | None) -> ast.stmt:
-        return _at(ast.If(_negation(flags), self.block(rest, loop) or [ast.Pass()], []), rest[0])
+        return at(ast.If(_negation(flags), self.block(rest, loop) or [ast.Pass()], []), rest[0])
 
 
 def _own_statements(statement: ast.stmt) -> list[ast.stmt]:
@@ -185,23 +185,9 @@ def _is_left(statement: ast.stmt) -> bool:
 
 
 def _negation(flags: list[str]) -> ast.expr:
-    loads: list[ast.expr] = [_load(flag) for flag in flags]
+    loads: list[ast.expr] = [load(flag) for flag in flags]
     return ast.UnaryOp(ast.Not(), loads[0] if len(loads) == 1 else ast.BoolOp(ast.Or(), loads))
 
 
 def _assign(name: str, value: bool, where: ast.AST) -> ast.stmt:
-    return _at(ast.Assign([_store(name)], ast.Constant(value)), where)
-
-
-def _load(name: str) -> ast.Name:
-    return ast.Name(name, ast.Load())
-
-
-def _store(name: str) -> ast.Name:
-    return ast.Name(name, ast.Store())
-
-
-def _at(node: _Node, where: ast.AST) -> _Node:
-    """``node`` and all within it that has no place yet, at the place of ``where``."""
-    ast.copy_location(node, where)
-    return ast.fix_missing_locations(node)
+    return at(ast.Assign([store(name)], ast.Constant(value)), where)

@@ -7,9 +7,9 @@ from typing import Any
 
 from graphc.errors import ControlFlowError
 from graphc.frontends.array.core import is_scalar, scalar_dtype
-from graphc.frontends.control.leaves import common_dtype, is_array, leaf_paths, show_tree
+from graphc.frontends.control.leaves import common_dtype, is_array, show_tree
 from graphc.frontends.dispatch import Array, active_trace
-from graphc.frontends.pytree import flatten
+from graphc.frontends.pytree import flatten, paths
 from graphc.frontends.tracing.convert.jumps import FLAGS, RETURN_VALUE
 from graphc.ir.types import TensorType
 
@@ -108,7 +108,7 @@ def check_alike(name: str, first: tuple[str, Any], other: tuple[str, Any]) -> No
     if tree != its_tree:
         structures = [show_tree(t) if t.kind is not None else describe(v) for t, v in ((tree, first[1]), (its_tree, other[1]))]
         _raise(name, (first[0], structures[0]), (other[0], structures[1]), "give it the same structure of arrays on both sides")
-    for path, one, two in zip(leaf_paths(tree, ""), leaves, others, strict=True):
+    for path, one, two in zip(paths(tree, ""), leaves, others, strict=True):
         where = shown(name) if not path else f"{shown(name)[:-1]}{path}`" if shown(name).endswith("`") else shown(name) + path
         if is_array(one) and is_array(two):
             mine, theirs = leaf_type(one), leaf_type(two)

@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from graphc.frontends.tracing.convert.analysis import FunctionNode, Liveness, Names, arguments_of
 from graphc.frontends.tracing.convert.jumps import RETURN_VALUE, lower_jumps
+from graphc.frontends.tracing.convert.nodes import at, load, store
 
 #: What converted code calls the operators. A parameter of the factory that holds it, so it hides no global of the user's.
 OPERATORS = "graphc_"
 #: These look at the frame that calls them.
 _SEES_FRAME = frozenset(("locals", "globals", "vars", "dir", "eval", "exec", "super"))
 _NO_CONVERSION = (ast.Yield, ast.YieldFrom, ast.Await)
-_Node = TypeVar("_Node", bound=ast.AST)
 
 
 def convert_function(node: FunctionNode) -> None:
@@ -50,8 +50,8 @@ def _convert_body(node: FunctionNode) -> None:
     body = transformer.block(node.body)
     local = names.bound - names.declared - set(arguments_of(node))
     if transformer.has_statements and local:  # so that `nonlocal` finds the names here
-        never = ast.If(ast.Constant(False), [ast.Assign([_store(name) for name in sorted(local)], ast.Constant(None))], [])
-        body.insert(0, _at(never, node.body[0] if node.body else node))
+        never = ast.If(ast.Constant(False), [ast.Assign([store(name) for name in sorted(local)], ast.Constant(None))], [])
+        body.insert(0, at(never, node.body[0] if node.body else node))
     node.body = body
 
 
@@ -82,7 +82,7 @@ class _Transformer(ast.NodeTransformer):
         body = self._part(f"graphc_if_{number}", node.body, bound, node)
         orelse = self._part(f"graphc_else_{number}", node.orelse, bound, node)
         test = self.visit(node.test)
-        return [*state, body, orelse, self._operate("if_", node, test, _load(body.name), _load(orelse.name), self._of(number))]
+        return [*state, body, orelse, self._operate("if_", node, test, load(body.name), load(orelse.name), self._of(number))]
 
     def visit_While(self, node: ast.While) -> list[ast.stmt]:
         number = self._next()
@@ -91,24 +91,24 @@ class _Transformer(ast.NodeTransformer):
         state = self._state(node, number, bound, self._live.after[node] | self._live.at_head[node], node.body)
         test = self._test(f"graphc_test_{number}", node.test, bound, node)
         body = self._part(f"graphc_body_{number}", node.body, bound, node)
-        return [*state, test, body, self._operate("while_", node, _load(test.name), _load(body.name), self._of(number))]
+        return [*state, test, body, self._operate("while_", node, load(test.name), load(body.name), self._of(number))]
 
     def visit_For(self, node: ast.For) -> list[ast.stmt]:
         number = self._next()
         bound = self._bound([node.target, *node.body])
         state = self._state(node, number, bound, self._live.after[node] | self._live.at_head[node], node.body)
         item = f"graphc_item_{number}"
-        take = _at(ast.Assign([node.target], _load(item)), node.target)
+        take = at(ast.Assign([node.target], load(item)), node.target)
         body = self._part(f"graphc_body_{number}", node.body, bound, node, item, [self.visit(take)])
         goes_on: ast.expr = ast.Constant(None)
         functions = [body]
         if node in self._goes_on:
             functions.append(self._test(f"graphc_test_{number}", self._goes_on[node], bound, node))
-            goes_on = _load(functions[-1].name)
+            goes_on = load(functions[-1].name)
         over = self._range(node.iter) or self.visit(node.iter)
         target = node.target.id if isinstance(node.target, ast.Name) else ""
         targets = _tuple([target] if target and target not in Names(node.body).bound else [])
-        call = self._operate("for_", node, over, _load(body.name), goes_on, self._of(number), targets)
+        call = self._operate("for_", node, over, load(body.name), goes_on, self._of(number), targets)
         return [*state, *functions, call]
 
     def _range(self, node: ast.expr) -> ast.expr | None:
@@ -196,7 +196,7 @@ class _Transformer(ast.NodeTransformer):
             return node
         steps: list[ast.expr] = []
         for op, operand in zip(node.ops, node.comparators, strict=True):
-            compare = ast.Compare(_load("graphc_a"), [op], [_load("graphc_b")])
+            compare = ast.Compare(load("graphc_a"), [op], [load("graphc_b")])
             arguments = ast.arguments([], [ast.arg("graphc_a"), ast.arg("graphc_b")], None, [], [], None, [])
             steps.append(ast.Tuple([_lambda(self.visit(operand)), ast.Lambda(arguments, compare)], ast.Load()))
         return _call("compare", node, self.visit(node.left), *steps)
@@ -204,7 +204,7 @@ class _Transformer(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         if isinstance(node.func, ast.Name) and node.func.id in _SEES_FRAME:
             if node.func.id == "super" and not node.args and self._arguments:
-                node.args = [_at(_load("__class__"), node), _at(_load(self._arguments[0]), node)]
+                node.args = [at(load("__class__"), node), at(load(self._arguments[0]), node)]
             return node
         self.generic_visit(node)
         node.func = _call("call", node.func, node.func)
@@ -225,12 +225,12 @@ class _Transformer(ast.NodeTransformer):
         self, name: str, block: Sequence[ast.stmt], bound: Sequence[str], where: ast.stmt, argument: str = "",
         before: Sequence[ast.stmt] = (),
     ) -> ast.FunctionDef:  # fmt: skip
-        body = [*before, *self.block(block)] or [_at(ast.Pass(), where)]
+        body = [*before, *self.block(block)] or [at(ast.Pass(), where)]
         return self._function(name, [argument] if argument else [], [*self._declarations(bound, where), *body], where)
 
     def _test(self, name: str, test: ast.expr, bound: Sequence[str], where: ast.stmt) -> ast.FunctionDef:
         walrus = sorted(Names([test]).bound & set(bound))
-        returned = _at(ast.Return(self.visit(test)), test)
+        returned = at(ast.Return(self.visit(test)), test)
         return self._function(name, [], [*self._declarations(walrus, where), returned], where)
 
     def _state(
@@ -238,44 +238,44 @@ class _Transformer(ast.NodeTransformer):
     ) -> list[ast.stmt]:
         kept = [name for name in bound if name in live]
         names = [*kept, *[name for name in bound if name not in live]]
-        values: list[ast.expr] = [_call("read", node, _lambda(_load(name)), ast.Constant(name)) for name in names]
-        get = self._function(f"graphc_get_{number}", [], [_at(ast.Return(ast.Tuple(values, ast.Load())), node)], node)
+        values: list[ast.expr] = [_call("read", node, _lambda(load(name)), ast.Constant(name)) for name in names]
+        get = self._function(f"graphc_get_{number}", [], [at(ast.Return(ast.Tuple(values, ast.Load())), node)], node)
         setting: list[ast.stmt] = self._declarations(names, node)
         for place, name in enumerate(names):
-            value = ast.Subscript(_load("graphc_values"), ast.Constant(place), ast.Load())
-            setting.append(ast.Assign([_store(name)], value))
-            undefined = ast.Attribute(_load(OPERATORS), "Undefined", ast.Load())
-            is_undefined = ast.Call(_load("isinstance"), [_load(name), undefined], [])
+            value = ast.Subscript(load("graphc_values"), ast.Constant(place), ast.Load())
+            setting.append(ast.Assign([store(name)], value))
+            undefined = ast.Attribute(load(OPERATORS), "Undefined", ast.Load())
+            is_undefined = ast.Call(load("isinstance"), [load(name), undefined], [])
             setting.append(ast.If(is_undefined, [ast.Delete([ast.Name(name, ast.Del())])], []))
         set_ = self._function(f"graphc_set_{number}", ["graphc_values"], setting or [ast.Pass()], node)
         in_place = _tuple(sorted(set(kept) & _only_augmented(body)))
         captured = _tuple(sorted(set(kept) & self._names.captured))
-        arguments = [_tuple(names), ast.Constant(len(kept)), in_place, captured, _load(get.name), _load(set_.name)]
-        made = ast.Assign([_store(f"graphc_state_{number}")], _call("State", node, *arguments))
-        return [get, set_, _at(made, node)]
+        arguments = [_tuple(names), ast.Constant(len(kept)), in_place, captured, load(get.name), load(set_.name)]
+        made = ast.Assign([store(f"graphc_state_{number}")], _call("State", node, *arguments))
+        return [get, set_, at(made, node)]
 
     def _of(self, number: int) -> ast.expr:
-        return _load(f"graphc_state_{number}")
+        return load(f"graphc_state_{number}")
 
     def _declarations(self, names: Sequence[str], where: ast.stmt) -> list[ast.stmt]:
         outside = [name for name in names if name in self._names.globals]
         own = [name for name in names if name not in self._names.globals]
-        result: list[ast.stmt] = [_at(ast.Global(outside), where)] if outside else []
-        return [*result, _at(ast.Nonlocal(own), where)] if own else result
+        result: list[ast.stmt] = [at(ast.Global(outside), where)] if outside else []
+        return [*result, at(ast.Nonlocal(own), where)] if own else result
 
     def _function(self, name: str, parameters: Sequence[str], body: list[ast.stmt], where: ast.stmt) -> ast.FunctionDef:
         arguments = ast.arguments([], [ast.arg(p) for p in parameters], None, [], [], None, [])
         made: dict[str, Any] = {"name": name, "args": arguments, "body": body, "decorator_list": [], "returns": None}
         if "type_params" in ast.FunctionDef._fields:  # from Python 3.12
             made["type_params"] = []
-        return _at(ast.FunctionDef(**made), where)
+        return at(ast.FunctionDef(**made), where)
 
     def _operate(self, operator: str, where: ast.stmt, *arguments: ast.expr) -> ast.stmt:
         call = _call(operator, where, *arguments)
         test: ast.AST = getattr(where, "test", getattr(where, "iter", where))
         ast.copy_location(call, test)
         ast.copy_location(call.func, test)
-        return _at(ast.Expr(call), where)
+        return at(ast.Expr(call), where)
 
 
 def yields(node: FunctionNode) -> bool:
@@ -333,25 +333,11 @@ def _lambda(value: ast.expr) -> ast.Lambda:
 
 
 def _call(operator: str, where: ast.AST, *arguments: ast.expr) -> ast.Call:
-    return _at(ast.Call(ast.Attribute(_load(OPERATORS), operator, ast.Load()), list(arguments), []), where)
+    return at(ast.Call(ast.Attribute(load(OPERATORS), operator, ast.Load()), list(arguments), []), where)
 
 
 def _tuple(names: Sequence[str]) -> ast.expr:
     return ast.Tuple([ast.Constant(name) for name in names], ast.Load())
-
-
-def _load(name: str) -> ast.Name:
-    return ast.Name(name, ast.Load())
-
-
-def _store(name: str) -> ast.Name:
-    return ast.Name(name, ast.Store())
-
-
-def _at(node: _Node, where: ast.AST) -> _Node:
-    """``node``, and all within it that has no place yet, at the place of ``where``."""
-    ast.copy_location(node, where)
-    return ast.fix_missing_locations(node)
 
 
 __all__ = ["OPERATORS", "RETURN_VALUE", "convert_function", "yields"]
