@@ -75,15 +75,18 @@ def donated_leaves(function: Any, tree: Any, donated: Collection[str | int]) -> 
 
 def names_of_arguments(function: Any) -> list[str]:
     """The names that positional arguments can have."""
-    return [p.name for p in parameters_of(function) if p.kind is not p.VAR_POSITIONAL]
+    return [p.name for p in parameters_of(function) if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
-def labels(names: Sequence[str], tree: Any) -> list[str]:
-    """What the user calls each leaf of the arguments, whose positional ones have ``names``: ``x``, ``params['w']``."""
+def labels(names: Sequence[str], tree: Any, unnamed: str = "arg") -> list[str]:
+    """What the user calls each leaf of the arguments, whose positional ones have ``names``: ``x``, ``params['w']``.
+
+    Those beyond ``names`` are called ``unnamed`` and their position.
+    """
     args, kwargs = tree.children
     result: list[str] = []
     for index, child in enumerate(args.children):
-        result += paths(child, names[index] if index < len(names) else f"arg{index}")
+        result += paths(child, names[index] if index < len(names) else f"{unnamed}{index}")
     for key, child in zip(kwargs.keys, kwargs.children, strict=True):
         result += paths(child, str(key))
     return result

@@ -261,3 +261,11 @@ def test_an_error_in_a_traced_function_names_the_line_and_leaves_no_trace_active
     with pytest.raises(ZeroDivisionError):
         gc.jit(lambda x: 1 / 0)(vector(1.0))
     assert (vector(1.0) + 1).tolist() == [2.0]
+
+
+def test_what_is_after_the_stars_names_no_positional_argument() -> None:
+    def total(*parts: Any, scale: float = 1.0) -> Any:
+        return (parts[0] + parts[1]) * scale
+
+    graph = gc.jit(total).graph(gc.spec("f32[]"), gc.spec("f32[]"), scale=2.0)
+    assert [p.node.name for p in graph.parameters] == ["arg0", "arg1", "scale"]
