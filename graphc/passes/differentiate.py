@@ -90,33 +90,50 @@ def differentiate(graph: Graph, wrt: Sequence[int], seeds: Sequence[int] | None 
     """
     if seeds is None:
         seeds = [i for i, output in enumerate(graph.outputs) if output.dtype.is_inexact]
-    for kind, positions, values in (("parameter", wrt, graph.parameters), ("output", seeds, graph.outputs)):
-        for position in positions:
-            if not 0 <= position < len(values):
-                raise ArgumentError(f"differentiate: {graph.name} has no {kind} {position}")
-            value = values[position]
-            if not value.dtype.is_inexact:
-                raise GradientError(
-                    f"differentiate: {kind} {value.node.name or position} of {graph.name} has type {value.type}, "
-                    "and only floating values have gradients",
-                    hint="convert it to a floating dtype, or leave it out of the gradient",
-                    location=value.node.location,
-                )
+    check_differentiable("differentiate", graph, wrt, seeds, have="gradients", leave="leave it out of the gradient")
     b = gradient_builder(f"{graph.name}_gradient")
-    b.parameters = list(graph.parameters)
-    b.effects = list(graph.effects)
-    b.guards = list(graph.guards)
+    continue_graph(b, graph)
     pairs: list[tuple[Value, Value]] = []
     for position in seeds:
         output = graph.outputs[position]
         pairs.append((output, b.parameter(output.type, f"cotangent{position}", output.node.location)))
     targets = [graph.parameters[i] for i in wrt]
     flows = backpropagate(b, pairs, targets)
-    outputs: list[Value] = []
-    for target, flow in zip(targets, flows, strict=True):
-        with b.at(target.node.location):
-            outputs.append(b.zeros_like(target) if flow is None else flow)
-    return b.finish(outputs)
+    return b.finish(or_zeros(b, targets, flows))
+
+
+def check_differentiable(
+    what: str, graph: Graph, parameters: Sequence[int], outputs: Sequence[int], *, have: str, leave: str
+) -> None:
+    """Raise ArgumentError or GradientError unless ``parameters`` and ``outputs`` are positions of floating ones."""
+    for kind, positions, values in (("parameter", parameters, graph.parameters), ("output", outputs, graph.outputs)):
+        for position in positions:
+            if not 0 <= position < len(values):
+                raise ArgumentError(f"{what}: {graph.name} has no {kind} {position}")
+            value = values[position]
+            if not value.dtype.is_inexact:
+                raise GradientError(
+                    f"{what}: {kind} {value.node.name or position} of {graph.name} has type {value.type}, "
+                    f"and only floating values have {have}",
+                    hint=f"convert it to a floating dtype, or {leave}",
+                    location=value.node.location,
+                )
+
+
+def continue_graph(b: Builder, graph: Graph) -> None:
+    """Let ``b``, which is empty, go on where ``graph`` ends."""
+    b.parameters = list(graph.parameters)
+    b.effects = list(graph.effects)
+    b.guards = list(graph.guards)
+
+
+def or_zeros(b: Builder, values: Sequence[Value], flows: Sequence[Value | None]) -> list[Value]:
+    """``flows``, with zeros of the types of ``values`` where there is none."""
+    found: list[Value] = []
+    for value, flow in zip(values, flows, strict=True):
+        with b.at(value.node.location):
+            found.append(b.zeros_like(value) if flow is None else flow)
+    return found
 
 
 def gradient_builder(name: str) -> Builder:

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.errors import ArgumentError, GradientError
+from graphc.errors import GradientError
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Node, Value, topological_order
 from graphc.ir.primitive import Primitive
-from graphc.passes.differentiate import backpropagate, differentiate, gradient_builder
+from graphc.passes.differentiate import (
+    backpropagate,
+    check_differentiable,
+    continue_graph,
+    differentiate,
+    gradient_builder,
+    or_zeros,
+)
 
 
 def push_forward(b: Builder, tangents: Sequence[tuple[Value, Value]], wanted: Sequence[Value]) -> list[Value | None]:
@@ -86,22 +93,9 @@ def differentiate_forward(graph: Graph, wrt: Sequence[int], outputs: Sequence[in
     """
     if outputs is None:
         outputs = [i for i, output in enumerate(graph.outputs) if output.dtype.is_inexact]
-    for kind, positions, values in (("parameter", wrt, graph.parameters), ("output", outputs, graph.outputs)):
-        for position in positions:
-            if not 0 <= position < len(values):
-                raise ArgumentError(f"differentiate_forward: {graph.name} has no {kind} {position}")
-            value = values[position]
-            if not value.dtype.is_inexact:
-                raise GradientError(
-                    f"differentiate_forward: {kind} {value.node.name or position} of {graph.name} has type {value.type}, and "
-                    "only floating values have tangents",
-                    hint="convert it to a floating dtype, or leave it out",
-                    location=value.node.location,
-                )
+    check_differentiable("differentiate_forward", graph, wrt, outputs, have="tangents", leave="leave it out")
     b = Builder(f"{graph.name}_pushforward", differentiate=differentiate, differentiate_forward=differentiate_forward)
-    b.parameters = list(graph.parameters)
-    b.effects = list(graph.effects)
-    b.guards = list(graph.guards)
+    continue_graph(b, graph)
     pairs: list[tuple[Value, Value]] = []
     for position in wrt:
         value = graph.parameters[position]
@@ -109,8 +103,4 @@ def differentiate_forward(graph: Graph, wrt: Sequence[int], outputs: Sequence[in
         pairs.append((value, b.parameter(value.type, name, value.node.location)))
     wanted = [graph.outputs[i] for i in outputs]
     flows = push_forward(b, pairs, wanted)
-    results: list[Value] = []
-    for value, flow in zip(wanted, flows, strict=True):
-        with b.at(value.node.location):
-            results.append(b.zeros_like(value) if flow is None else flow)
-    return b.finish(results)
+    return b.finish(or_zeros(b, wanted, flows))
