@@ -78,16 +78,8 @@ def _count(shape: Sequence[int]) -> int:
 
 
 def evaluated(node: Node) -> LibraryFunction:
-    """The primitive's own NumPy rule. For elementwise ops too rare to have scalar code here."""
-
-    def run(operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
-        results[0][...] = node.op.evaluate(*operands, **node.attributes)
-
-    return run
-
-
-def on_host(node: Node) -> LibraryFunction:
-    """The primitive's own NumPy rule, with several results and the sizes of this call: for control flow on a device."""
+    """The primitive's own NumPy rule, with the sizes of this call: for ops too rare to have code here, and control flow on
+    devices."""
 
     def run(operands: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:
         types = [value.type for value in node.inputs]
@@ -122,5 +114,5 @@ def effect(node: Node) -> LibraryFunction:
 LIBRARY: dict[str, LibraryMaker] = {"polygamma": evaluated, "print": effect, "callback": effect}
 BLAS: dict[str, LibraryMaker] = {"dot_general": dot_general}
 """Matrix products by ``np.matmul``, as alternatives to kernels."""
-CONTROL: dict[str, LibraryMaker] = dict.fromkeys(("cond", "while_loop", "scan", "optimization_barrier"), on_host)
+CONTROL: dict[str, LibraryMaker] = dict.fromkeys(("cond", "while_loop", "scan", "optimization_barrier"), evaluated)
 """Control flow node by node, for targets whose tape has no jumps."""
