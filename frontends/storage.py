@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.dtypes import int64
+from graphc.dtypes import dtype_of, int64
 from graphc.errors import InPlaceError
 from graphc.ir.dims import Dim, DimExpr
 from graphc.ir.types import TensorType
@@ -52,16 +52,23 @@ class Version:
 
 class Storage:
     """Shared memory: ``value`` is what the base stands for now (a graph value, or an autograd reference), ``written`` counts
-    the writes that changed it."""
+    the writes that changed it. ``base_type`` may be left to the ``base_array``."""
 
-    __slots__ = ("base_array", "base_type", "value", "version", "written")
+    __slots__ = ("_base_type", "base_array", "value", "version", "written")
 
-    def __init__(self, value: Any, base_type: TensorType, base_array: Any = None) -> None:
+    def __init__(self, value: Any, base_type: TensorType | None, base_array: Any = None) -> None:
         self.value = value
         self.base_array = base_array
-        self.base_type = base_type
+        self._base_type = base_type
         self.version = Version()
         self.written = 0
+
+    @property
+    def base_type(self) -> TensorType:
+        """The type of the base."""
+        if self._base_type is None:
+            self._base_type = TensorType(dtype_of(self.base_array), self.base_array.shape)
+        return self._base_type
 
 
 def apply_chain(base: Any, chain: Chain, emit: Emit) -> Any:

@@ -16,7 +16,7 @@ from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
 from graphc.frontends.eager.memory import give_up_memory, owns_memory_alone
-from graphc.frontends.eager.operators import SAFE, quick_function
+from graphc.frontends.eager.operators import quick_function
 from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.eager.recording import (
     UNWRITTEN,
@@ -29,6 +29,7 @@ from graphc.frontends.eager.recording import (
     recorders,
 )
 from graphc.frontends.eager.repeated import Run, repeated_call
+from graphc.frontends.eager.scalars import SAFE
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.storage import VIEW_OPS, Storage, ViewStep, write_through
@@ -141,7 +142,7 @@ class EagerContext:
         result = Tensor.wrap(array, prepared.types[0])
         result.weak = x.weak
         result._storage = storage
-        result._chain = (*x._chain, ViewStep.of(op.name, prepared.attributes, x.type))
+        result._way = (*x._chain, ViewStep.of(op.name, prepared.attributes, x.type))
         result._seen = -1  # derived from the base's reference when it is read
         if storage.value is None:
             result._seen = storage.written

@@ -28,7 +28,7 @@ def owns_memory_alone(tensor: Any, least: int = SMALLEST) -> bool:
     that owns it. Small memory is not worth the question.
     """
     storage = tensor._storage
-    if tensor._array.nbytes < least or tensor._chain or not COUNTS_ARE_EXACT or type(tensor._array) is not np.ndarray:
+    if tensor._array.nbytes < least or tensor._way or not COUNTS_ARE_EXACT or type(tensor._array) is not np.ndarray:
         return False
     known = _ONE + RESULTS.keeps(tensor._array) + (storage is not None and storage.base_array is tensor._array)
     return tensor._array.base is None and _references(tensor) == known and not weakref.getweakrefcount(tensor._array)
@@ -60,4 +60,4 @@ def give_up_memory(tensor: Any, function: str, location: Location) -> None:
     """``tensor`` has no value any more: it was donated to ``function`` at ``location``."""
     tensor._array = Donated(function, location)
     tensor._storage = tensor._reference = tensor._type = None
-    tensor._chain = ()
+    tensor._way = ()

@@ -13,12 +13,15 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from graphc.dtypes import ALL, FLOATS, DType, float32, float64, int32, int64
+from graphc import dtypes
+from graphc.dtypes import ALL, DType
 from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.dispatch import eager_context, observers
 from graphc.frontends.eager.execute import SLOW_IN_NUMPY, THRESHOLD, kernels_are_chosen
 from graphc.frontends.eager.prepared import prepare
 from graphc.frontends.eager.recorder import binary_recorder, unary_recorder
+from graphc.frontends.eager.recording import is_tracked
+from graphc.frontends.eager.scalars import FLOATS, INTS, SAFE, SMALL
 from graphc.frontends.grad_mode import mode
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.locations import current_frame
@@ -29,11 +32,6 @@ T = TypeVar("T", bound="type[Any]")
 F = TypeVar("F", bound="Callable[..., Any]")
 Operator = Callable[[Any, Any], Any]
 Ufuncs = dict["np.dtype[Any]", np.ufunc]
-
-SAFE: Final = 3e38  # floats below it convert to float32 and float64 without overflow
-_SMALL: Final = 1 << 31  # ints below it are in range for each dtype of _INTS
-_INTS: Final = (float32, float64, int32, int64)  # of tensors that an int yields to
-_FLOATS: Final = (float32, float64)  # of tensors that a float yields to
 
 _BINARY: Final = {
     "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt",
@@ -60,7 +58,7 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
     general: Operator = getattr(tensor, name)
     op = get_primitive(primitive)
     ways = _ufuncs(primitive, ALL)
-    of_float, of_int = _ufuncs(primitive, _FLOATS), _ufuncs(primitive, _INTS)
+    of_float, of_int = _ufuncs(primitive, FLOATS), _ufuncs(primitive, INTS)
     new, ndarray = object.__new__, np.ndarray
     record = binary_recorder(op)
 
@@ -84,7 +82,7 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
                 ufunc = of_float[dtype]
                 y = np.array(other, dtype)
                 array = _run(ufunc, x, y)
-            elif kind is int and -_SMALL < other < _SMALL:
+            elif kind is int and -SMALL < other < SMALL:
                 ufunc = of_int[dtype]
                 y = np.array(other, dtype)
                 array = _run(ufunc, x, y)
@@ -97,7 +95,7 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
         result = new(tensor)
         result._array = array
         result._storage = result._reference = result._grad = result._hooks = result._type = None
-        result._chain = ()
+        result._way = ()
         result._seen = 0
         result.weak = False
         if tracked and mode.enabled:
@@ -105,12 +103,6 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
         return result
 
     return _named(operator, general)
-
-
-def _is_tracked(x: Any) -> bool:
-    """Whether gradients may want to know of ``x``. (A storage without a value has no history, whatever shares it.)"""
-    storage = x._storage
-    return x._reference is not None or (storage is not None and storage.value is not None)
 
 
 def _record(op: Primitive, operands: tuple[Any, ...], attributes: dict[str, Any], result: Any) -> None:
@@ -136,7 +128,7 @@ def _product(tensor: Any, name: str) -> Operator:
             result = tensor.wrap(_run(np.matmul, x, y))
         except (ValueError, RuntimeError):
             return general(self, other)
-        if mode.enabled and (_is_tracked(self) or _is_tracked(other)):
+        if mode.enabled and (is_tracked(self) or is_tracked(other)):
             _record(op, (self, other), attributes, result)
         return result
 
@@ -145,7 +137,7 @@ def _product(tensor: Any, name: str) -> Operator:
 
 def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
     general: Operator = getattr(tensor, name)
-    of_float, of_int = _ufuncs(primitive, _FLOATS), _ufuncs(primitive, _INTS)
+    of_float, of_int = _ufuncs(primitive, FLOATS), _ufuncs(primitive, INTS)
     record = binary_recorder(get_primitive(primitive))
 
     def operator(self: Any, other: Any) -> Any:
@@ -157,7 +149,7 @@ def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
             dtype = x.dtype
             if kind is float and -SAFE < other < SAFE:
                 ufunc = of_float[dtype]
-            elif kind is int and -_SMALL < other < _SMALL:
+            elif kind is int and -SMALL < other < SMALL:
                 ufunc = of_int[dtype]
             else:
                 return general(self, other)
@@ -166,7 +158,7 @@ def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
         except (KeyError, RuntimeError):
             return general(self, other)
         result = tensor.wrap(np.asarray(array))
-        if mode.enabled and _is_tracked(self):
+        if mode.enabled and is_tracked(self):
             record(tensor.wrap(literal), self, result, current_frame(2))
         return result
 
@@ -187,7 +179,7 @@ def _unary(tensor: Any, name: str, primitive: str) -> Callable[[Any], Any]:
         except (KeyError, RuntimeError):
             return general(self)
         result = tensor.wrap(np.asarray(array))
-        if mode.enabled and _is_tracked(self):
+        if mode.enabled and is_tracked(self):
             record(self, result, current_frame(2))
         return result
 
@@ -198,7 +190,7 @@ def quick_function(tensor: Any, primitive: str) -> Callable[[Any], Any]:
     """``primitive`` of one operand as a function that gives NOT_ALIKE, with nothing done, where there is no short way."""
     op = get_primitive(primitive)
     assert isinstance(op, Elementwise)
-    ways, record = _ufuncs(primitive, FLOATS), unary_recorder(op)
+    ways, record = _ufuncs(primitive, dtypes.FLOATS), unary_recorder(op)
     most = THRESHOLD if primitive in SLOW_IN_NUMPY else math.inf
 
     def function(x: Any) -> Any:
@@ -212,7 +204,7 @@ def quick_function(tensor: Any, primitive: str) -> Callable[[Any], Any]:
             result = tensor.wrap(np.asarray(_run(ufunc, array)))
         except RuntimeError:
             return NOT_ALIKE
-        if _is_tracked(x) and mode.enabled:
+        if is_tracked(x) and mode.enabled:
             record(x, result, current_frame(2))
         return result
 
@@ -224,12 +216,12 @@ def _named(operator: F, general: F) -> F:
     return operator
 
 
-def _ufuncs(primitive: str, dtypes: tuple[DType, ...]) -> Ufuncs:
-    """For which of ``dtypes`` the short way may be taken, and by which function."""
+def _ufuncs(primitive: str, of: tuple[DType, ...]) -> Ufuncs:
+    """For which dtypes ``of`` a kind the short way may be taken, and by which function."""
     op = get_primitive(primitive)
     assert isinstance(op, Elementwise)
     found: Ufuncs = {}
-    for dtype in dtypes:
+    for dtype in of:
         ufunc = op.ufunc(dtype)
         if ufunc is not None:
             found[dtype.numpy] = ufunc

@@ -128,6 +128,12 @@ class Reference(NamedTuple):
         return self.source.requires_grad
 
 
+def is_tracked(x: Any) -> bool:
+    """Whether gradients may want to know of the tensor ``x``. (A storage without a value has no history.)"""
+    storage = x._storage
+    return x._reference is not None or (storage is not None and storage.value is not None)
+
+
 def broadcast_reference(
     reference: Reference, attributes: dict[str, Any], type_: TensorType, flows: bool, location: Location
 ) -> Reference:

@@ -22,6 +22,7 @@ from graphc.frontends.eager.memory import Donated
 from graphc.frontends.eager.operators import quick_operators
 from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, emit_reference, recorders
 from graphc.frontends.eager.reductions import quick_reductions
+from graphc.frontends.eager.views import Unresolved, quick_views
 from graphc.frontends.storage import Chain, Storage, apply_chain
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
@@ -29,6 +30,7 @@ from graphc.locations import Location, current_location
 
 @quick_operators
 @quick_reductions
+@quick_views
 class Tensor(ArrayMethods):
     """An n-dimensional array with a dtype, made by ``gc.tensor``, ``gc.from_numpy``, the creation functions, or any op.
 
@@ -39,14 +41,14 @@ class Tensor(ArrayMethods):
     """
 
     __slots__ = (
-        "__weakref__", "_array", "_chain", "_grad", "_hooks", "_reference", "_seen", "_storage", "_type", "weak",
+        "__weakref__", "_array", "_grad", "_hooks", "_reference", "_seen", "_storage", "_type", "_way", "weak",
     )  # fmt: skip
     __array_priority__ = 1000
     context: ClassVar[Context]  # type: ignore[misc]
 
     _array: Any  # the ndarray; every view of one memory has its own
     _storage: Storage | None  # None until memory is shared, saved or written
-    _chain: Chain  # how this tensor sees its storage
+    _way: Chain | Unresolved  # how this tensor sees its storage
     _reference: Reference | None
     _seen: int  # the storage's write count that _reference belongs to
     _grad: Tensor | None
@@ -63,7 +65,7 @@ class Tensor(ArrayMethods):
         self = cls.__new__(cls)
         self._array = array
         self._storage = self._reference = self._grad = self._hooks = None
-        self._chain = ()
+        self._way = ()
         self._seen = 0
         self._type = type_
         self.weak = False
@@ -92,6 +94,13 @@ class Tensor(ArrayMethods):
         return "cpu"
 
     # Its recording
+
+    @property
+    def _chain(self) -> Chain:
+        """The views that lead from the storage's base to this tensor."""
+        if type(self._way) is Unresolved:
+            self._way = self._way.resolve(Tensor)
+        return self._way  # type: ignore[return-value]
 
     def reference(self) -> Reference | None:
         """What the recording knows of this tensor's present value; None where nothing is recorded."""
@@ -126,7 +135,7 @@ class Tensor(ArrayMethods):
     def storage(self) -> Storage:
         """The memory this tensor shares with its views."""
         if self._storage is None:
-            self._storage = Storage(self._reference, self.type, self._array)
+            self._storage = Storage(self._reference, self._type, self._array)
             self._seen = 0
         return self._storage
 
@@ -175,7 +184,7 @@ class Tensor(ArrayMethods):
             version = self._storage.version
             self._storage = Storage(reference, self.type, self._array)
             self._storage.version = version
-            self._chain = ()
+            self._way = ()
             self._seen = 0
 
     @property
