@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, cast
 
 from graphc.dtypes import DType, bool_
@@ -19,6 +20,31 @@ from graphc.frontends.array.core import (
 )  # fmt: skip
 from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.dispatch import Array, bind, context_of, eager_context, observers
+
+Binary = Callable[[ArrayLike, ArrayLike], Array]
+
+
+def _quick(primitive: str) -> Callable[[Binary], Binary]:
+    """Decorator: of plain eager tensors, whose dtypes and shapes fit, the function is ``primitive`` at once."""
+
+    def decorate(function: Binary) -> Binary:
+        quick: list[Binary] = []
+
+        @wraps(function)
+        def wrapper(x: ArrayLike, y: ArrayLike) -> Array:
+            if not observers:
+                if not quick:
+                    eager: Any = eager_context()
+                    quick.append(eager.quick_function_of_two(primitive))
+                result = quick[0](x, y)
+                if result is not NOT_ALIKE:
+                    return result
+            return function(x, y)
+
+        return wrapper
+
+    return decorate
+
 
 _FLOAT_DOC = "{name}(x): {meaning}, elementwise. Integers and bools are converted to float32 first."
 
@@ -89,12 +115,14 @@ def _not_for_bools(name: str) -> DTypeError:
     return DTypeError(f"{name} is not defined for bools", hint="use a logical op, or .astype(gc.int64)")
 
 
+@_quick("add")
 def add(x: ArrayLike, y: ArrayLike) -> Array:
     """x + y. Bools follow NumPy: their sum is a logical or."""
     a, b = aligned(x, y, what="add")
     return bind("bitwise_or" if a.dtype is bool_ else "add", a, b)
 
 
+@_quick("sub")
 def subtract(x: ArrayLike, y: ArrayLike) -> Array:
     """x - y. Raises DTypeError for two bools, as NumPy does."""
     a, b = aligned(x, y, what="subtract")
@@ -103,12 +131,14 @@ def subtract(x: ArrayLike, y: ArrayLike) -> Array:
     return bind("sub", a, b)
 
 
+@_quick("mul")
 def multiply(x: ArrayLike, y: ArrayLike) -> Array:
     """x * y. Bools follow NumPy: their product is a logical and."""
     a, b = aligned(x, y, what="multiply")
     return bind("bitwise_and" if a.dtype is bool_ else "mul", a, b)
 
 
+@_quick("div")
 def divide(x: ArrayLike, y: ArrayLike) -> Array:
     """x / y. Integers and bools are converted to float32 first (int / int → float32)."""
     operands = [v if is_scalar(v) else lift(v, x, y) for v in (x, y)]
@@ -135,7 +165,8 @@ remainder = _numeric("remainder", "remainder", "x - floor(x / y) * y, with the s
 pow = _numeric("pow", "pow", "x to the power y; integers to a negative power give 0 unless x is 1 or -1")
 
 
-def _any_dtype(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
+def _any_dtype(name: str, primitive: str, meaning: str) -> Binary:
+    @_quick(primitive)
     def function(x: ArrayLike, y: ArrayLike) -> Array:
         return bind(primitive, *aligned(x, y, what=name))
 
@@ -265,7 +296,8 @@ def logical_not(x: ArrayLike) -> Array:
     return bind("bitwise_not", _as_bool(x))
 
 
-def _bitwise(name: str, primitive: str, meaning: str) -> Callable[[ArrayLike, ArrayLike], Array]:
+def _bitwise(name: str, primitive: str, meaning: str) -> Binary:
+    @_quick(primitive)
     def function(x: ArrayLike, y: ArrayLike) -> Array:
         a, b = aligned(x, y, what=name)
         if a.dtype.is_floating:
@@ -292,8 +324,18 @@ def bitwise_invert(x: ArrayLike) -> Array:
     return bind("bitwise_not", array)
 
 
+_quick_where: list[Callable[[ArrayLike, ArrayLike, ArrayLike], Any]] = []
+
+
 def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
     """x where ``condition`` is true (nonzero), else y; all three broadcast together."""
+    if not observers:
+        if not _quick_where:
+            eager: Any = eager_context()
+            _quick_where.append(eager.quick_select())
+        result = _quick_where[0](condition, x, y)
+        if result is not NOT_ALIKE:
+            return cast("Array", result)
     context = context_of((condition, x, y))
     a, b = converted(context, (x, y), what="where")
     return bind("select", *aligned_in(context, [context.lift(_as_bool(condition)), a, b], "where"))

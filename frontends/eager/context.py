@@ -16,7 +16,7 @@ from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
 from graphc.frontends.eager.memory import give_up_memory, owns_memory_alone
-from graphc.frontends.eager.operators import quick_function
+from graphc.frontends.eager.operators import quick_function, quick_function_of_two, quick_select
 from graphc.frontends.eager.prepared import PreparedOp, prepare
 from graphc.frontends.eager.recording import (
     UNWRITTEN,
@@ -59,6 +59,14 @@ class EagerContext:
     def quick_function(self, primitive: str) -> Callable[[Any], Any]:
         """See :func:`graphc.frontends.eager.operators.quick_function`."""
         return quick_function(Tensor, primitive)
+
+    def quick_function_of_two(self, primitive: str) -> Callable[[Any, Any], Any]:
+        """See :func:`graphc.frontends.eager.operators.quick_function_of_two`."""
+        return quick_function_of_two(Tensor, primitive)
+
+    def quick_select(self) -> Callable[[Any, Any, Any], Any]:
+        """See :func:`graphc.frontends.eager.operators.quick_select`."""
+        return quick_select(Tensor)
 
     def composed(self, function: Callable[..., Any], most_elements: int | None = MOST_ELEMENTS) -> Composed:
         """``function`` for :meth:`compose`."""

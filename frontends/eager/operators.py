@@ -1,6 +1,6 @@
 """Operators on plain tensors without the way through dispatch, which costs many times the arithmetic of a small array.
 
-An operator takes the short way where one NumPy function alone is what the general way would compute: both operands of
+An operator takes the short way where the general way would come down to one function of NumPy arrays: both operands of
 one dtype (or one a Python scalar that becomes exactly a literal of it), and nobody who watches ops. What gradients need is
 recorded. Everything else goes the general way, which raises all errors, too.
 """
@@ -21,7 +21,7 @@ from graphc.frontends.eager.execute import SLOW_IN_NUMPY, THRESHOLD, kernels_are
 from graphc.frontends.eager.prepared import prepare
 from graphc.frontends.eager.recorder import binary_recorder, unary_recorder
 from graphc.frontends.eager.recording import is_tracked
-from graphc.frontends.eager.scalars import FLOATS, INTS, SAFE, SMALL
+from graphc.frontends.eager.scalars import FLOATS, INTS, SAFE, SMALL, holds
 from graphc.frontends.grad_mode import mode
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.locations import current_frame
@@ -31,14 +31,20 @@ from graphc.ops.quiet import quiet_context
 T = TypeVar("T", bound="type[Any]")
 F = TypeVar("F", bound="Callable[..., Any]")
 Operator = Callable[[Any, Any], Any]
-Ufuncs = dict["np.dtype[Any]", np.ufunc]
+Ufuncs = dict["np.dtype[Any]", Callable[..., Any]]
 
 _BINARY: Final = {
     "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt",
     "ge": "ge", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
 }  # fmt: skip
 _REFLECTED: Final = {"radd": "add", "rsub": "sub", "rmul": "mul", "rtruediv": "div"}
+_IN_PLACE: Final = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
 _UNARY: Final = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
+
+#: Primitives that are more than one NumPy function.
+_COMPUTED: Final = frozenset(("maximum", "minimum", "logistic", "erf", "erfc", "rsqrt"))
+_BOOL: Final = np.dtype(np.bool_)
+_WHERE: Final = frozenset(d.numpy for d in ALL)
 
 # Ufuncs run here. Two threads, or a call within a call, cannot; whoever comes second goes the general way.
 _run: Final = quiet_context().run
@@ -46,7 +52,7 @@ _run: Final = quiet_context().run
 
 def quick_operators(tensor: T) -> T:
     """Class decorator: give the class of eager tensors operators that take the short way where there is one."""
-    for table, make in ((_BINARY, _binary), (_REFLECTED, _reflected), (_UNARY, _unary)):
+    for table, make in ((_BINARY, _binary), (_REFLECTED, _reflected), (_UNARY, _unary), (_IN_PLACE, _in_place)):
         for method, primitive in table.items():
             name = f"__{method}__"
             setattr(tensor, name, make(tensor, name, primitive))
@@ -56,9 +62,12 @@ def quick_operators(tensor: T) -> T:
 
 def _binary(tensor: Any, name: str, primitive: str) -> Operator:
     general: Operator = getattr(tensor, name)
+    return _named(_of_two(tensor, primitive, general), general)
+
+
+def _of_two(tensor: Any, primitive: str, general: Operator) -> Operator:
     op = get_primitive(primitive)
-    ways = _ufuncs(primitive, ALL)
-    of_float, of_int = _ufuncs(primitive, FLOATS), _ufuncs(primitive, INTS)
+    ways, of_float, of_int = _ufuncs(primitive, ALL), _ufuncs(primitive, FLOATS), _ufuncs(primitive, INTS)
     new, ndarray = object.__new__, np.ndarray
     record = binary_recorder(op)
 
@@ -102,7 +111,7 @@ def _binary(tensor: Any, name: str, primitive: str) -> Operator:
             record(self, other if kind is tensor else tensor.wrap(y), result, current_frame(2))
         return result
 
-    return _named(operator, general)
+    return operator
 
 
 def _record(op: Primitive, operands: tuple[Any, ...], attributes: dict[str, Any], result: Any) -> None:
@@ -165,6 +174,42 @@ def _reflected(tensor: Any, name: str, primitive: str) -> Operator:
     return _named(operator, general)
 
 
+def _in_place(tensor: Any, name: str, primitive: str) -> Operator:
+    """An operator that writes, where no gradient follows what is written."""
+    general: Operator = getattr(tensor, name)
+    ways, of_float, of_int = _ufuncs(primitive, ALL), _ufuncs(primitive, FLOATS), _ufuncs(primitive, INTS)
+    ndarray = np.ndarray
+
+    def operator(self: Any, other: Any) -> Any:
+        x = self._array
+        if observers or self.weak or type(x) is not ndarray or not x.flags.writeable or (mode.enabled and is_tracked(self)):
+            return general(self, other)
+        dtype = x.dtype
+        kind = type(other)
+        y: Any = other
+        try:
+            if kind is tensor:
+                y = other._array
+                if other.weak or y.dtype is not dtype or is_tracked(other):
+                    return general(self, other)
+                ufunc = ways[dtype]
+            elif kind is float and -SAFE < other < SAFE:
+                ufunc = of_float[dtype]
+            elif kind is int and -SMALL < other < SMALL:
+                ufunc = of_int[dtype]
+            else:
+                return general(self, other)
+            _run(ufunc, x, y, x)
+        except (KeyError, ValueError, RuntimeError):  # as for _binary
+            return general(self, other)
+        storage = self._storage
+        if storage is not None:
+            storage.version.count += 1
+        return self
+
+    return _named(operator, general)
+
+
 def _unary(tensor: Any, name: str, primitive: str) -> Callable[[Any], Any]:
     general: Callable[[Any], Any] = getattr(tensor, name)
     ways = _ufuncs(primitive, ALL)
@@ -211,6 +256,48 @@ def quick_function(tensor: Any, primitive: str) -> Callable[[Any], Any]:
     return function
 
 
+def quick_function_of_two(tensor: Any, primitive: str) -> Callable[[Any, Any], Any]:
+    """:func:`quick_function` for two operands."""
+    operator = _of_two(tensor, primitive, lambda x, y: NOT_ALIKE)
+
+    def function(x: Any, y: Any) -> Any:
+        return operator(x, y) if type(x) is tensor else NOT_ALIKE
+
+    return function
+
+
+def quick_select(tensor: Any) -> Callable[[Any, Any, Any], Any]:
+    """``where`` of which no gradient wants to know, as such a function."""
+
+    def where(condition: Any, x: Any, y: Any) -> Any:
+        if type(condition) is not tensor or is_tracked(condition):
+            return NOT_ALIKE
+        of_x, of_y = type(x) is tensor, type(y) is tensor
+        if not (of_x or of_y):
+            return NOT_ALIKE
+        dtype = (x if of_x else y)._array.dtype
+        arrays = []
+        for value in (x, y):
+            if type(value) is tensor:
+                array = value._array
+                if array.dtype is not dtype or value.weak or is_tracked(value):
+                    return NOT_ALIKE
+            elif holds(dtype, value):
+                array = np.array(value, dtype)
+            else:
+                return NOT_ALIKE
+            arrays.append(array)
+        mask = condition._array
+        if mask.dtype is not _BOOL or dtype not in _WHERE:
+            return NOT_ALIKE
+        try:
+            return tensor.wrap(np.where(mask, *arrays))
+        except ValueError:
+            return NOT_ALIKE
+
+    return where
+
+
 def _named(operator: F, general: F) -> F:
     operator.__name__, operator.__qualname__, operator.__doc__ = general.__name__, general.__qualname__, general.__doc__
     return operator
@@ -222,7 +309,9 @@ def _ufuncs(primitive: str, of: tuple[DType, ...]) -> Ufuncs:
     assert isinstance(op, Elementwise)
     found: Ufuncs = {}
     for dtype in of:
-        ufunc = op.ufunc(dtype)
-        if ufunc is not None:
-            found[dtype.numpy] = ufunc
+        function = op.ufunc(dtype)
+        if function is None and primitive in _COMPUTED and dtype.compute is dtype and dtype.kind in op.accepts:
+            function = op.compute
+        if function is not None:
+            found[dtype.numpy] = function
     return found
