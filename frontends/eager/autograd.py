@@ -104,15 +104,8 @@ def save_residuals(
 ) -> None:
     """Keep what the gradient of ``record`` reads; ``operands`` and ``results`` are tensors."""
     of_operands, of_results = prepared.residuals(needed)
-    if of_operands:
-        saved = [(i, operands[i].saved()) for i in of_operands]
-        if prepared.broadcasts:
-            shape: Any = prepared.operand_types[0].shape
-            saved = [
-                (i, s if prepared.broadcasts[i] is None else Saved(_repeated(s.array, shape), s.version, s.count))
-                for i, s in saved
-            ]
-        record.saved_operands = tuple(saved)
+    if of_operands:  # as they are; who reads them repeats those that the op repeated
+        record.saved_operands = tuple([(i, operands[i].saved()) for i in of_operands])
     if of_results:
         record.saved_results = tuple([(i, results[i].saved()) for i in of_results])
 
@@ -427,6 +420,11 @@ def _residual(source: Record | Leaf, wanted: _Source) -> Saved:
             hint="change a copy() of it, or do the in-place write before the op",
             location=source.location,
         )
+    if wanted.is_operand:
+        operand = source.inputs[wanted.index]
+        shape: Any = operand.shape if isinstance(operand, TensorType) else operand.type.shape
+        if saved.array.shape != shape:
+            return Saved(_repeated(saved.array, shape), saved.version, saved.count)
     return saved
 
 

@@ -47,6 +47,7 @@ class Program:
 
     def __init__(self, graph: Graph, weak: Sequence[bool], is_one: bool) -> None:
         self.graph = graph
+        self.attributes = {"graph": graph}
         self.types = graph.output_types
         self.is_inexact = any(t.dtype.is_inexact for t in self.types)
         self.weak = tuple(weak)

@@ -13,7 +13,7 @@ from graphc.frontends.array.core import is_scalar, scalar_dtype
 from graphc.frontends.call_pattern import NOT_ALIKE, CallPattern
 from graphc.frontends.dispatch import Array, set_eager
 from graphc.frontends.eager.autograd import save_residuals
-from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
+from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed, Program
 from graphc.frontends.eager.execute import as_numpy, execute
 from graphc.frontends.eager.memory import give_up_memory, owns_memory_alone
 from graphc.frontends.eager.operators import quick_function, quick_function_of_two, quick_select
@@ -26,6 +26,7 @@ from graphc.frontends.eager.recording import (
     Saved,
     broadcast_reference,
     emit_reference,
+    is_tracked,
     recorders,
 )
 from graphc.frontends.eager.repeated import Run, repeated_call
@@ -274,18 +275,32 @@ class EagerContext:
             results = [Tensor.wrap(array) for array in program.run(arrays)]
         except GraphcError:  # the ops one by one say it better, with the line of this call
             return NOT_ALIKE
-        for tensor, weak in zip(results, program.weak, strict=True):
-            tensor.weak = weak
-        if mode.enabled and program.is_inexact:
-            references = [t._reference if t._storage is None else t.reference() for t in operands]
-            if any(r is not None and r.source.requires_grad for r in references):
-                inputs = tuple([t.type if r is None else r for t, r in zip(operands, references, strict=True)])
-                record = Record(_CALL, {"graph": program.graph}, inputs, program.types, True, current_location())
-                record.name = program.graph.name
-                record.saved_operands = tuple([(i, Saved(a.copy(), UNWRITTEN, 0)) for i, a in enumerate(arrays)])
-                for index, tensor in enumerate(results):
-                    tensor._reference = Reference(record, index)
+        if True in program.weak:
+            for tensor, weak in zip(results, program.weak, strict=True):
+                tensor.weak = weak
+        if mode.enabled and program.is_inexact and any(map(is_tracked, operands)):
+            self._record_composed(program, operands, arrays, results)
         return results[0] if program.is_one else results
+
+    def _record_composed(
+        self, program: Program, operands: Sequence[Tensor], arrays: Sequence[Any], results: Sequence[Tensor]
+    ) -> None:
+        inputs: list[Reference | TensorType] = []
+        needs = False
+        for tensor in operands:
+            reference = tensor._reference if tensor._storage is None else tensor.reference()
+            if reference is None:
+                inputs.append(tensor.type)
+            else:
+                inputs.append(reference)
+                needs = needs or reference.source.requires_grad
+        if not needs:
+            return
+        record = Record(_CALL, program.attributes, tuple(inputs), program.types, True, current_location(2))
+        record.title = program.graph.name
+        record.saved_operands = tuple([(i, Saved(a.copy(), UNWRITTEN, 0)) for i, a in enumerate(arrays)])
+        for index, tensor in enumerate(results):
+            tensor._reference = Reference(record, index)
 
     def repeated_call(self, run: Run, runs: Mapping[tuple[Any, ...], Run], pattern: CallPattern) -> Any:
         """What runs calls of ``pattern``, in the present gradient mode, without :meth:`call`."""

@@ -16,14 +16,13 @@ import numpy as np
 from graphc import dtypes
 from graphc.dtypes import ALL, DType
 from graphc.frontends.call_pattern import NOT_ALIKE
-from graphc.frontends.dispatch import eager_context, observers
+from graphc.frontends.dispatch import observers
 from graphc.frontends.eager.execute import SLOW_IN_NUMPY, THRESHOLD, kernels_are_chosen
-from graphc.frontends.eager.prepared import prepare
 from graphc.frontends.eager.recorder import binary_recorder, unary_recorder
 from graphc.frontends.eager.recording import is_tracked
 from graphc.frontends.eager.scalars import FLOATS, INTS, SAFE, SMALL, holds
 from graphc.frontends.grad_mode import mode
-from graphc.ir.primitive import Primitive, get_primitive
+from graphc.ir.primitive import get_primitive
 from graphc.locations import current_frame
 from graphc.ops.elementwise import Elementwise
 from graphc.ops.quiet import quiet_context
@@ -114,18 +113,11 @@ def _of_two(tensor: Any, primitive: str, general: Operator) -> Operator:
     return operator
 
 
-def _record(op: Primitive, operands: tuple[Any, ...], attributes: dict[str, Any], result: Any) -> None:
-    prepared = prepare(op, tuple([t.type for t in operands]), attributes)
-    result._type = prepared.types[0]
-    eager: Any = eager_context()
-    eager.record(prepared, operands, (result,))
-
-
 def _product(tensor: Any, name: str) -> Operator:
     """The product of two matrices."""
     general: Operator = getattr(tensor, name)
-    op, ways = get_primitive("dot_general"), _ufuncs("mul", ALL)
-    attributes = {"contract": ((1,), (0,)), "batch": ((), ())}
+    ways = _ufuncs("mul", ALL)
+    record = binary_recorder(get_primitive("dot_general"), contract=((1,), (0,)), batch=((), ()))
 
     def operator(self: Any, other: Any) -> Any:
         if observers or self.weak or type(other) is not tensor:
@@ -138,7 +130,7 @@ def _product(tensor: Any, name: str) -> Operator:
         except (ValueError, RuntimeError):
             return general(self, other)
         if mode.enabled and (is_tracked(self) or is_tracked(other)):
-            _record(op, (self, other), attributes, result)
+            record(self, other, result, current_frame(2))
         return result
 
     return _named(operator, general)
@@ -309,7 +301,7 @@ def _ufuncs(primitive: str, of: tuple[DType, ...]) -> Ufuncs:
     assert isinstance(op, Elementwise)
     found: Ufuncs = {}
     for dtype in of:
-        function = op.ufunc(dtype)
+        function: Callable[..., Any] | None = op.ufunc(dtype)
         if function is None and primitive in _COMPUTED and dtype.compute is dtype and dtype.kind in op.accepts:
             function = op.compute
         if function is not None:

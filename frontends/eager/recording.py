@@ -80,9 +80,14 @@ class Record:
     """One op that was executed: what its IR node will be, and the residuals saved for its gradient."""
 
     __slots__ = (
-        "__weakref__", "attributes", "freed", "hooks", "inputs", "location", "name", "op", "requires_grad", "retained",
-        "saved_operands", "saved_results", "types",
+        "__dict__", "__weakref__", "attributes", "freed", "inputs", "location", "op", "requires_grad", "saved_operands",
+        "saved_results", "types",
     )  # fmt: skip
+
+    # What few records have; the others have no dictionary.
+    title: str | None = None
+    retained: dict[int, weakref.ref[Tensor]] | None = None  # results whose .grad is wanted
+    hooks: dict[int, dict[int, Any]] | None = None  # result → handle → function
 
     def __init__(
         self,
@@ -94,7 +99,6 @@ class Record:
         location: Location,
     ) -> None:
         self.op = op
-        self.name = op.name  # what messages call it
         self.attributes = attributes
         self.inputs = inputs  # a bare type: an operand that needs no gradient and that nobody asked to record
         self.types = types
@@ -103,10 +107,13 @@ class Record:
         self.saved_operands: tuple[tuple[int, Saved], ...] = ()
         self.saved_results: tuple[tuple[int, Saved], ...] = ()
         self.freed = False
-        self.retained: dict[int, weakref.ref[Tensor]] | None = None  # results whose .grad is wanted
-        self.hooks: dict[int, dict[int, Any]] | None = None  # result → handle → function
         for recorder in recorders.active:
             recorder.records.append(self)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.title or self.op.name
 
 
 class Reference(NamedTuple):

@@ -203,7 +203,7 @@ def _identity(key: Any) -> Any:
     """A basic index as something to look up; _NOT_PLAIN for any other."""
     kind = type(key)
     if kind is tuple:
-        parts = []
+        parts: list[Any] = []
         for item in key:
             if type(item) is int or item is None or item is Ellipsis:
                 parts.append(item)
