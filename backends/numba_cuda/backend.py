@@ -15,7 +15,7 @@ from graphc.errors import ArgumentError, BackendError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.kernel import Kernel
-from graphc.loops.plan import KernelStep, OpStep, Plan, Step, ViewStep, make_plan
+from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, Program, RunCheck, RunKernels, RunLibrary, View
 
@@ -26,7 +26,8 @@ from .kernels import DeviceKernel
 from .machine import present_machine
 from .occupancy import Architecture, architecture
 from .source import DeviceLowering, DeviceText
-from .structural import LOWERINGS
+from .structural import LOWERINGS, PRODUCTS
+from .structural.ending import Epilogue
 
 #: What runs on the host, between launches: rare functions, and control flow, as the list of launches has no jumps yet.
 LIBRARY = {**ON_HOST, **CONTROL}
@@ -59,7 +60,7 @@ def for_machine(name: str) -> ForMachine:
 
 
 def _compile(graph: Graph, target: Architecture | None) -> Executable:
-    assembly = _Assembly(make_plan(graph, frozenset(LIBRARY)), target)
+    assembly = _Assembly(make_plan(graph, frozenset(LIBRARY), epilogues=True), target)
     return CudaExecutable(graph, assembly.program(), target, assembly.check_kernel())
 
 
@@ -112,6 +113,8 @@ class _Assembly:
     def _instructions(self, step: Step) -> list[Instruction]:
         if isinstance(step, KernelStep):
             return [self._kernel(step.kernel, step.operands, step.results)]
+        if isinstance(step, ProductStep):
+            return [self._product(step)]
         if isinstance(step, ViewStep):
             operand, result = self._slot(step.operands[0]), self._slot(step.results[0])
             return [View(operand, result, step.node.types[0].shape, step.node.location)]
@@ -125,6 +128,17 @@ class _Assembly:
         moved = _moved((*operands, *results))
         made = [DeviceKernel(s, self.target, moved, text) for s, text in zip(sources, shown, strict=True)]
         return RunKernels(tuple(made), self._slots(operands), self._slots(results), sources[0].scratch)
+
+    def _product(self, step: ProductStep) -> RunKernels:
+        node = step.node
+        lowering = PRODUCTS[node.op.name]
+        types = [v.type for v in node.inputs], node.types
+        epilogue = Epilogue(step.epilogue, len(node.inputs), step.keeps)
+        sources = lowering(node.attributes, *types, self.geometry, epilogue)
+        shown = lowering(node.attributes, *types, self.geometry, replace(epilogue, annotate=True))
+        moved = _moved((*step.operands, *step.results))
+        made = [DeviceKernel(s, self.target, moved, text.source) for s, text in zip(sources, shown, strict=True)]
+        return RunKernels(tuple(made), self._slots(step.operands), self._slots(step.results), sources[0].scratch)
 
     def _op(self, node: Node) -> Instruction:
         operands, results = self._slots(node.inputs), self._slots(node.results)

@@ -8,7 +8,8 @@ from typing import Any, Final
 from graphc.backends.numba_cpu.structural.template import Element, flattened
 from graphc.backends.numba_cuda.geometry import Geometry
 from graphc.backends.numba_cuda.source import DeviceLowering, DeviceSource, DeviceText
-from graphc.backends.numba_cuda.structural.contraction import resident_for, tiles_of
+from graphc.backends.numba_cuda.structural.contraction import declare_buffers, ending_for, resident_for, tiles_of
+from graphc.backends.numba_cuda.structural.ending import Epilogue
 from graphc.backends.numba_cuda.structural.tiles import tiled_product
 from graphc.ir.dims import product
 from graphc.ir.types import TensorType
@@ -68,7 +69,11 @@ class _Patches:
 
 
 def lower_conv_general(
-    attributes: Mapping[str, Any], operands: Sequence[TensorType], results: Sequence[TensorType], geometry: Geometry
+    attributes: Mapping[str, Any],
+    operands: Sequence[TensorType],
+    results: Sequence[TensorType],
+    geometry: Geometry,
+    epilogue: Epilogue | None = None,
 ) -> tuple[DeviceSource, ...]:
     """``conv_general``: for each group, features × (channels and taps) times (channels and taps) × places of all images."""
     (x, w), (result,) = operands, results
@@ -79,9 +84,9 @@ def lower_conv_general(
     places = product(result.shape[2:])
     columns = x.shape[0] * places
     tile = geometry.narrow if isinstance(features, int) and features <= geometry.narrow.rows else geometry.wide_tile
-    text = DeviceText("conv_general", geometry, tile.threads, resident_for(element))
-    for number, name in enumerate(("x", "w", "result")):
-        text.buffer(name, number, result.dtype)
+    name = "conv_general" if epilogue is None else epilogue.kernel_name("conv_general")
+    text = DeviceText(name, geometry, tile.threads, resident_for(element))
+    declare_buffers(text, ("x", "w"), result, epilogue)
     text.size("rows", features)
     text.size("columns", columns)
     text.size("depth", product(w.shape[1:]))
@@ -96,7 +101,10 @@ def lower_conv_general(
     given["base"] = attributes["lhs_dilation"]
     sizes = {name: [text.small_size(f"{name}{a}", values[a]) for a in range(spatial)] for name, values in given.items()}
     place = "((column // places * groups + batch) * rows + row) * places + column % places"
-    tiled_product(text, tile, element, _Kernels(element), _Patches(element, sizes, spatial), place)
+    # To the epilogue, images are matrices of features × places.
+    coordinates = ("column // places", "batch * rows + row", "column % places")
+    ending = ending_for(text, epilogue, element, coordinates, place)
+    tiled_product(text, tile, element, _Kernels(element), _Patches(element, sizes, spatial), ending)
     return (text.finish(groups * tiles_of(features, tile.rows) * tiles_of(columns, tile.columns), 1),)
 
 
