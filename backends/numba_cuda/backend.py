@@ -25,9 +25,10 @@ from .geometry import DEVICE, SIMULATOR, Geometry
 from .kernels import DeviceKernel
 from .machine import present_machine
 from .occupancy import Architecture, architecture
+from .prologue import find_prologues
 from .source import DeviceLowering, DeviceText
 from .structural import LOWERINGS, PRODUCTS
-from .structural.ending import Epilogue
+from .structural.fused import Fused
 
 #: What runs on the host, between launches: rare functions, and control flow, as the list of launches has no jumps yet.
 LIBRARY = {**ON_HOST, **CONTROL}
@@ -74,6 +75,7 @@ def _is_deterministic() -> bool:
 class _Assembly:
     def __init__(self, plan: Plan, target: Architecture | None) -> None:
         self.plan, self.target = plan, target
+        self.prologues = find_prologues(plan)
         self.geometry: Geometry = replace(SIMULATOR if target is None else DEVICE, deterministic=_is_deterministic())
         self.slots: dict[Value, int] = {}
 
@@ -84,7 +86,8 @@ class _Assembly:
             self._slot(value): np.require(array, value.type.dtype.numpy, ["C", "A"])
             for value, array in self.plan.literals.items()
         }
-        instructions = [made for step in self.plan.steps for made in self._instructions(step)]
+        steps = [step for step in self.plan.steps if id(step) not in self.prologues.gone]
+        instructions = [made for step in steps for made in self._instructions(step)]
         outputs = [self._slot(o) for o in graph.outputs]
         return Program(
             slots=tuple(value.type for value in self.slots),
@@ -113,7 +116,7 @@ class _Assembly:
     def _instructions(self, step: Step) -> list[Instruction]:
         if isinstance(step, KernelStep):
             return [self._kernel(step.kernel, step.operands, step.results)]
-        if isinstance(step, ProductStep):
+        if isinstance(step, ProductStep) or (isinstance(step, OpStep) and step.node.op.name in PRODUCTS):
             return [self._product(step)]
         if isinstance(step, ViewStep):
             operand, result = self._slot(step.operands[0]), self._slot(step.results[0])
@@ -129,16 +132,27 @@ class _Assembly:
         made = [DeviceKernel(s, self.target, moved, text) for s, text in zip(sources, shown, strict=True)]
         return RunKernels(tuple(made), self._slots(operands), self._slots(results), sources[0].scratch)
 
-    def _product(self, step: ProductStep) -> RunKernels:
-        node = step.node
-        lowering = PRODUCTS[node.op.name]
-        types = [v.type for v in node.inputs], node.types
-        epilogue = Epilogue(step.epilogue, len(node.inputs), step.keeps)
-        sources = lowering(node.attributes, *types, self.geometry, epilogue)
-        shown = lowering(node.attributes, *types, self.geometry, replace(epilogue, annotate=True))
-        moved = _moved((*step.operands, *step.results))
+    def _product(self, step: ProductStep | OpStep) -> RunKernels:
+        """A product with the maps that its kernel runs besides."""
+        node, prologues = step.node, self.prologues.of
+        makers = [(value, prologues.get(value)) for value in node.inputs]
+        fused = Fused(tuple([None if maker is None else maker.kernel for _, maker in makers]))
+        operands = [v for value, maker in makers for v in ((value,) if maker is None else maker.operands)]
+        if isinstance(step, ProductStep):
+            fused = replace(fused, epilogue=step.epilogue, keeps=step.keeps)
+            operands += step.read[1:]
+        sources, shown = (
+            PRODUCTS[node.op.name](
+                node.attributes, [v.type for v in node.inputs], node.types, self.geometry, replace(fused, annotate=annotate)
+            )
+            for annotate in (False, True)
+        )
+        moved = _moved((*operands, *step.results))
         made = [DeviceKernel(s, self.target, moved, text.source) for s, text in zip(sources, shown, strict=True)]
-        return RunKernels(tuple(made), self._slots(step.operands), self._slots(step.results), sources[0].scratch)
+        return RunKernels(
+            tuple(made), self._slots(operands), self._slots(step.results), sources[0].scratch,
+            op=node.op.name, location=node.location,
+        )  # fmt: skip
 
     def _op(self, node: Node) -> Instruction:
         operands, results = self._slots(node.inputs), self._slots(node.results)

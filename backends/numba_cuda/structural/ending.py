@@ -34,55 +34,30 @@ class Storing:
         text.line(self.element.store("result", self.place, total))
 
 
-@dataclass(frozen=True)
-class Epilogue:
-    """The map ``kernel``, the epilogue of a product that has ``inputs`` operands; ``keeps``: the sums are stored, too.
-
-    Buffers are the product's operands, what else the map reads, what it writes, and the product's result if it is kept.
-    """
-
-    kernel: Kernel
-    inputs: int
-    keeps: bool
-    annotate: bool = False
-
-    @property
-    def result_at(self) -> int:
-        """The position of the product's result among the buffers, where it is kept."""
-        return self.inputs + len(self.kernel.operands) - 1 + len(self.kernel.results)
-
-    def kernel_name(self, op: str) -> str:
-        """What the product ``op`` with this at its end is called."""
-        return self.kernel.name.replace("epilogue", op, 1)
-
-    def declare(self, text: DeviceText) -> list[str]:
-        """Take the map's buffers and sizes; the names of the buffers, of which the first, the sums, is none."""
-        kernel = self.kernel
-        names = [f"given{i}" for i in range(len(kernel.operands))] + [f"made{i}" for i in range(len(kernel.results))]
-        for number, type_ in enumerate((*kernel.operands, *kernel.results)):
-            if number:
-                text.buffer(names[number], self.inputs + number - 1, type_.dtype)
-        for name, dim in kernel.sizes:
-            text.size(name, dim)
-        return names
-
-
 class Mapped:
-    """Run an epilogue: ``matrix``, ``row`` and ``column`` are the texts of the element's coordinates in its grid."""
+    """Run the map ``kernel``, an epilogue, whose first buffer are the sums, and store these too where that is wanted.
+
+    ``coordinates``: the texts of an element's matrix, row and column in the grid of the epilogue.
+    """
 
     is_long = True
 
     def __init__(
-        self, text: DeviceText, epilogue: Epilogue, element: Element, coordinates: tuple[str, str, str], place: str
+        self,
+        kernel: Kernel,
+        buffers: Sequence[str],
+        annotate: bool,
+        element: Element,
+        coordinates: tuple[str, str, str],
+        stored: Storing | None,
     ) -> None:
-        self.epilogue, self.element, self.coordinates = epilogue, element, coordinates
-        self.buffers = epilogue.declare(text)
-        self.stored = Storing(element, place) if epilogue.keeps else None
+        self.kernel, self.buffers, self.annotate = kernel, buffers, annotate
+        self.element, self.coordinates, self.stored = element, coordinates, stored
 
     def write(self, text: DeviceText, total: str) -> None:
         if self.stored is not None:
             self.stored.write(text, total)
-        kernel = self.epilogue.kernel
+        kernel = self.kernel
         assert kernel.grid is not None
         matrices, rows, _ = kernel.grid
         loops = list(range(len(kernel.loops)))
@@ -91,7 +66,7 @@ class Mapped:
             _unravel(text, kernel, mine, flat)
         stage = kernel.only
         sums = {n: self._read(total) for n, i in enumerate(stage.body) if i.kind == "load" and i.detail[0] == 0}
-        body = ScalarBody(stage.body, stage.body_stores, "v", self.buffers, self.epilogue.annotate, given=sums)
+        body = ScalarBody(stage.body, stage.body_stores, "v", self.buffers, self.annotate, given=sums)
         text.line(*body.lines, *body.stores)
 
     def _read(self, total: str) -> str:
