@@ -37,19 +37,26 @@ def literal(value: bool | int | float, dtype: DType) -> str:
 
 def load(buffer: str, position: str, dtype: DType) -> str:
     """Read an element that is ``dtype`` in memory."""
-    text = f"{buffer}[{position}]"
+    return from_memory(f"{buffer}[{position}]", dtype)
+
+
+def from_memory(element: str, dtype: DType) -> str:
+    """An element as it is in memory, where it is ``dtype``, as a value."""
     if dtype.compute is not dtype:
-        return f"{dtype.short}_to_f32({text})"
-    return f"{text} != 0" if dtype.is_bool else text
+        return f"{dtype.short}_to_f32({element})"
+    return f"{element} != 0" if dtype.is_bool else element
 
 
 def store(buffer: str, position: str, value: str, dtype: DType) -> str:
     """Write ``value`` to an element that is ``dtype`` in memory."""
+    return f"{buffer}[{position}] = {to_memory(value, dtype)}"
+
+
+def to_memory(value: str, dtype: DType) -> str:
+    """``value`` as an element is in memory, where it is ``dtype``."""
     if dtype.compute is not dtype:
-        value = f"f32_to_{dtype.short}({value})"
-    elif dtype.is_bool:
-        value = f"u8({value})"
-    return f"{buffer}[{position}] = {value}"
+        return f"f32_to_{dtype.short}({value})"
+    return f"u8({value})" if dtype.is_bool else value
 
 
 def expression(instruction: Instruction, operands: Sequence[str], dtypes: Sequence[DType]) -> str:

@@ -17,10 +17,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
+
+from llvmlite import ir
 
 from graphc.errors import BackendError
 from graphc.locations import UNKNOWN
@@ -71,6 +74,101 @@ def on_types(name: str, forms: Mapping[Any, Callable[..., Any]]) -> Any:
             return forms.get(x)
 
     return stub
+
+
+def vector_load(lanes: int) -> Any:
+    """``load(buffer, position)`` for kernels: a tuple of the ``lanes`` elements from ``position`` on, read as one, from an
+    address that is a multiple of their size together."""
+    if IS_SIMULATOR:
+        return lambda buffer, position: tuple(buffer[position + lane] for lane in range(lanes))
+    intrinsic: Any = import_module("numba.cuda.extending").intrinsic
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load(typing: Any, buffer: Any, position: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            element, word, many = _packed(context, buffer, lanes)
+            vector = ir.VectorType(word, lanes // many)
+            where = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), vector.as_pointer())
+            loaded = builder.load(where, align=_nbytes(buffer.dtype) * lanes)
+            elements = [builder.extract_element(loaded, _INT32(lane // many)) for lane in range(lanes)]
+            if many > 1:
+                shifts = [word(lane % many * element.width) for lane in range(lanes)]
+                elements = [builder.trunc(builder.lshr(e, s), element) for e, s in zip(elements, shifts, strict=True)]
+            return context.make_tuple(builder, signature.return_type, elements)
+
+        return types.UniTuple(buffer.dtype, lanes)(buffer, types.int64), generate
+
+    return load
+
+
+def vector_store(lanes: int) -> Any:
+    """``store(buffer, position, element, …)`` for kernels: write ``lanes`` elements from ``position`` on as one, as in
+    :func:`vector_load`."""
+    if IS_SIMULATOR:
+
+        def store_each(buffer: Any, position: Any, *elements: Any) -> None:
+            for lane, element in enumerate(elements):
+                buffer[position + lane] = element
+
+        return store_each
+    intrinsic: Any = import_module("numba.cuda.extending").intrinsic
+
+    def define(typing: Any, buffer: Any, position: Any, *elements: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            element, word, many = _packed(context, buffer, lanes)
+            vector = ir.VectorType(word, lanes // many)
+            where = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), vector.as_pointer())
+            given = list(arguments[2:])
+            if many > 1:
+                shifts = [word(lane % many * element.width) for lane in range(lanes)]
+                parts = [builder.shl(builder.zext(e, word), s) for e, s in zip(given, shifts, strict=True)]
+                given = [reduce(builder.or_, parts[first : first + many]) for first in range(0, lanes, many)]
+            whole = vector(ir.Undefined)
+            for place, part in enumerate(given):
+                whole = builder.insert_element(whole, part, _INT32(place))
+            builder.store(whole, where, align=_nbytes(buffer.dtype) * lanes)
+            return context.get_dummy_value()
+
+        return types.void(buffer, types.int64, *[buffer.dtype] * lanes), generate
+
+    # An intrinsic has as many parameters as its function, so that must name them.
+    names = ", ".join(f"e{lane}" for lane in range(lanes))
+    scope = {"define": define}
+    exec(f"def store(typing, buffer, position, {names}):\n    return define(typing, buffer, position, {names})", scope)
+    return intrinsic(scope["store"])
+
+
+def alignment_test() -> Any:
+    """``is_aligned(buffer, nbytes)`` for kernels: whether the buffer begins at a multiple of ``nbytes``."""
+    if IS_SIMULATOR:
+        return lambda buffer, nbytes: buffer.ctypes.data % nbytes == 0
+    intrinsic: Any = import_module("numba.cuda.extending").intrinsic
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def is_aligned(typing: Any, buffer: Any, nbytes: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            address = builder.ptrtoint(arguments[0], arguments[1].type)
+            rest = builder.urem(address, arguments[1])
+            return builder.icmp_unsigned("==", rest, arguments[1].type(0))
+
+        return types.boolean(buffer, types.int64), generate
+
+    return is_aligned
+
+
+_INT32: Final = ir.IntType(32)
+
+
+def _nbytes(element: Any) -> int:
+    return int(element.bitwidth) // 8
+
+
+def _packed(context: Any, buffer: Any, lanes: int) -> tuple[Any, Any, int]:
+    """The type of an element, what is loaded, and how many elements that has: narrow ones come as words of 32 bits, as an
+    instruction takes only four of anything."""
+    element = context.get_data_type(buffer.dtype)
+    many = 4 // _nbytes(buffer.dtype)
+    return (element, _INT32, many) if many > 1 and lanes % many == 0 else (element, element, 1)
 
 
 def kernel_type(short: str, *, is_array: bool = False) -> Any:

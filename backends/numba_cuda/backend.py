@@ -15,7 +15,7 @@ from graphc.errors import ArgumentError, BackendError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.kernel import Kernel
-from graphc.loops.plan import KernelStep, OpStep, Plan, Step, ViewStep, make_plan
+from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, Program, RunCheck, RunKernels, RunLibrary, View
 
@@ -25,8 +25,10 @@ from .geometry import DEVICE, SIMULATOR, Geometry
 from .kernels import DeviceKernel
 from .machine import present_machine
 from .occupancy import Architecture, architecture
+from .prologue import find_prologues
 from .source import DeviceLowering, DeviceText
-from .structural import LOWERINGS
+from .structural import LOWERINGS, PRODUCTS
+from .structural.fused import Fused
 
 #: What runs on the host, between launches: rare functions, and control flow, as the list of launches has no jumps yet.
 LIBRARY = {**ON_HOST, **CONTROL}
@@ -59,7 +61,7 @@ def for_machine(name: str) -> ForMachine:
 
 
 def _compile(graph: Graph, target: Architecture | None) -> Executable:
-    assembly = _Assembly(make_plan(graph, frozenset(LIBRARY)), target)
+    assembly = _Assembly(make_plan(graph, frozenset(LIBRARY), epilogues=True), target)
     return CudaExecutable(graph, assembly.program(), target, assembly.check_kernel())
 
 
@@ -73,6 +75,7 @@ def _is_deterministic() -> bool:
 class _Assembly:
     def __init__(self, plan: Plan, target: Architecture | None) -> None:
         self.plan, self.target = plan, target
+        self.prologues = find_prologues(plan)
         self.geometry: Geometry = replace(SIMULATOR if target is None else DEVICE, deterministic=_is_deterministic())
         self.slots: dict[Value, int] = {}
 
@@ -83,7 +86,8 @@ class _Assembly:
             self._slot(value): np.require(array, value.type.dtype.numpy, ["C", "A"])
             for value, array in self.plan.literals.items()
         }
-        instructions = [made for step in self.plan.steps for made in self._instructions(step)]
+        steps = [step for step in self.plan.steps if id(step) not in self.prologues.gone]
+        instructions = [made for step in steps for made in self._instructions(step)]
         outputs = [self._slot(o) for o in graph.outputs]
         return Program(
             slots=tuple(value.type for value in self.slots),
@@ -112,6 +116,8 @@ class _Assembly:
     def _instructions(self, step: Step) -> list[Instruction]:
         if isinstance(step, KernelStep):
             return [self._kernel(step.kernel, step.operands, step.results)]
+        if isinstance(step, ProductStep) or (isinstance(step, OpStep) and step.node.op.name in PRODUCTS):
+            return [self._product(step)]
         if isinstance(step, ViewStep):
             operand, result = self._slot(step.operands[0]), self._slot(step.results[0])
             return [View(operand, result, step.node.types[0].shape, step.node.location)]
@@ -125,6 +131,28 @@ class _Assembly:
         moved = _moved((*operands, *results))
         made = [DeviceKernel(s, self.target, moved, text) for s, text in zip(sources, shown, strict=True)]
         return RunKernels(tuple(made), self._slots(operands), self._slots(results), sources[0].scratch)
+
+    def _product(self, step: ProductStep | OpStep) -> RunKernels:
+        """A product with the maps that its kernel runs besides."""
+        node, prologues = step.node, self.prologues.of
+        makers = [(value, prologues.get(value)) for value in node.inputs]
+        fused = Fused(tuple([None if maker is None else maker.kernel for _, maker in makers]))
+        operands = [v for value, maker in makers for v in ((value,) if maker is None else maker.operands)]
+        if isinstance(step, ProductStep):
+            fused = replace(fused, epilogue=step.epilogue, keeps=step.keeps)
+            operands += step.read[1:]
+        sources, shown = (
+            PRODUCTS[node.op.name](
+                node.attributes, [v.type for v in node.inputs], node.types, self.geometry, replace(fused, annotate=annotate)
+            )
+            for annotate in (False, True)
+        )
+        moved = _moved((*operands, *step.results))
+        made = [DeviceKernel(s, self.target, moved, text.source) for s, text in zip(sources, shown, strict=True)]
+        return RunKernels(
+            tuple(made), self._slots(operands), self._slots(step.results), sources[0].scratch,
+            op=node.op.name, location=node.location,
+        )  # fmt: skip
 
     def _op(self, node: Node) -> Instruction:
         operands, results = self._slots(node.inputs), self._slots(node.results)

@@ -20,17 +20,21 @@ from graphc.backends.numba_cpu.scalar_namespace import python_namespace
 from graphc.backends.numba_cpu.twins import retargeted
 from graphc.dtypes import ALL, as_dtype, float32, float64
 
-from .adapter import IS_SIMULATOR, cuda, device_function, on_types, types
+from .adapter import IS_SIMULATOR, alignment_test, cuda, device_function, on_types, types, vector_load, vector_store
 
+_LANES: Final = (2, 4, 8)
 _INTEGERS: Final = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
 
 
 @cache
 def kernel_names() -> dict[str, Any]:
-    """The globals of every kernel: ``cuda``, casts (``f32(x)``), scalar functions, intrinsics."""
+    """The globals of every kernel: ``cuda``, casts (``f32(x)``), scalar functions, intrinsics, vector loads and stores."""
     functions = {**python_namespace(), **_python_arithmetic()} if IS_SIMULATOR else _device_names()
     return {
         **functions,
+        **{f"load_{lanes}": vector_load(lanes) for lanes in _LANES},
+        **{f"store_{lanes}": vector_store(lanes) for lanes in _LANES},
+        "is_aligned": alignment_test(),
         "cuda": cuda,
         "np": np,
         "inf": float("inf"),

@@ -2,7 +2,7 @@
 
 How threads are arranged depends on the kernel's structure alone, never on sizes:
 
-* a **map**: one thread for each point;
+* a **map**: one thread for each point, or for a vector of points (see :mod:`.emit_map`);
 * a reduction by **groups**: a block has one point of the kept loops, or several side by side where memory runs along them,
   and its threads go over the reduced loops; their partial results are combined through warp shuffles, or through shared
   memory, which the simulator knows too. All stages of a row kernel are done by the block of their row;
@@ -18,15 +18,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from graphc.backends.numba_cpu.emit_scalar import combine, expression, identity, literal, load, store, takes
+from graphc.backends.numba_cpu.emit_scalar import combine, identity, literal, load, store, takes
 from graphc.backends.numba_cpu.emit_text import affine_text
 from graphc.dtypes import DType, float64, int64
-from graphc.ir.dims import Dim, product
 from graphc.ir.types import TensorType
-from graphc.loops.affine import Affine
-from graphc.loops.body import Instruction
-from graphc.loops.kernel import Kernel, Reduction, Store, unrounded, used_instructions
+from graphc.loops.kernel import Kernel, Reduction
 
+from .body import ScalarBody, extent_of, extent_text, new_text, unravel
+from .emit_map import emit_map
 from .geometry import Geometry
 from .source import DeviceSource, DeviceText, stored
 
@@ -40,12 +39,12 @@ _Numbered: TypeAlias = "Sequence[tuple[int, Reduction]]"
 def emit(kernel: Kernel, geometry: Geometry, *, annotate: bool = False) -> tuple[DeviceSource, ...]:
     """The kernel's text: one function, or two for a reduction in pieces. ``annotate`` adds the user's lines."""
     if not kernel.reductions and not any(loop.reduced for loop in kernel.loops):
-        return (_emit_map(kernel, geometry, annotate),)
+        return (emit_map(kernel, geometry, annotate),)
     if not kernel.kept and any(loop.reduced for loop in kernel.loops):
         return _Split(kernel, geometry, 1, annotate).emit()
     columns = geometry.columns if len(kernel.stages) == 1 and _runs_along_columns(kernel) else 1
     if columns > 1:
-        count = _extent(kernel, [i for i, loop in enumerate(kernel.loops) if loop.reduced])
+        count = extent_of(kernel, [i for i, loop in enumerate(kernel.loops) if loop.reduced])
         if not isinstance(count, int) or count > piece_of(geometry, columns):
             return _Split(kernel, geometry, columns, annotate).emit()
     return (_Groups(kernel, geometry, columns, annotate).emit(),)
@@ -60,98 +59,6 @@ def _runs_along_columns(kernel: Kernel) -> bool:
                 counts[loop] += coefficient == 1
     reduced = [counts[i] for i, loop in enumerate(kernel.loops) if loop.reduced]
     return bool(reduced) and counts[kernel.kept[-1]] > max(reduced)
-
-
-def _extent(kernel: Kernel, loops: Sequence[int]) -> Dim:
-    values = dict(kernel.sizes)
-    return product(values[str(kernel.loops[i].extent)] for i in loops)
-
-
-def _extent_text(kernel: Kernel, loops: Sequence[int]) -> str:
-    return " * ".join(str(kernel.loops[i].extent) for i in loops) or "1"
-
-
-def _new_text(
-    kernel: Kernel, name: str, geometry: Geometry, scratch: Sequence[TensorType] = ()
-) -> tuple[DeviceText, list[str]]:
-    """A text with the kernel's buffers and sizes, and the names of the buffers."""
-    text = DeviceText(name, geometry)
-    names = [f"in{i}" for i in range(len(kernel.operands))] + [f"out{i}" for i in range(len(kernel.results))]
-    for slot, (buffer, type_) in enumerate(zip(names, (*kernel.operands, *kernel.results), strict=True)):
-        text.buffer(buffer, slot, type_.dtype)
-    for number, type_ in enumerate(scratch):
-        text.buffer(f"tmp{number}", len(names) + number, type_.dtype)
-    for size, dim in kernel.sizes:
-        text.size(size, dim)
-    return text, names
-
-
-def _unravel(text: DeviceText, kernel: Kernel, loops: Sequence[int], flat: str) -> None:
-    text.unravel(flat, [str(kernel.loops[i].extent) for i in loops], [f"i{i}" for i in loops])
-
-
-class _Scalars:
-    """The lines of a body or an epilogue, in order, and the names of what its instructions make."""
-
-    def __init__(
-        self,
-        instructions: Sequence[Instruction],
-        stores: Sequence[Store],
-        prefix: str,
-        buffers: Sequence[str],
-        annotate: bool,
-        needed: Sequence[int] = (),
-        reduced: Sequence[str] = (),
-        rows: dict[tuple[int, int], str] | None = None,
-    ) -> None:
-        self.names: list[str] = []
-        self.lines: list[str] = []
-        self.stores: list[str] = []
-        values = [unrounded(instructions, s) for s in stores]
-        used = used_instructions(instructions, [*values, *needed])
-        for number, instruction in enumerate(instructions):
-            name = f"{prefix}{number}"
-            operands = [self.names[i] for i in instruction.operands]
-            right: str | None = None
-            if instruction.kind == "constant":
-                name = literal(instruction.detail, instruction.dtype)
-            elif instruction.kind == "reduced":
-                name = reduced[instruction.detail]
-            elif instruction.kind == "row":
-                name = (rows or {})[instruction.detail]
-            elif instruction.kind == "size":
-                right = f"i64({instruction.detail})"
-            elif instruction.kind == "index":
-                right = f"i64({affine_text(instruction.detail)})"
-            elif instruction.kind == "load":
-                buffer, position, dtype = instruction.detail
-                right = load(buffers[buffer], _at(buffers[buffer], position), dtype)
-            else:
-                right = expression(instruction, operands, [instructions[i].dtype for i in instruction.operands])
-            self.names.append(name)
-            if right is not None and number in used:
-                where = instruction.location
-                note = f"  # {where.filename.rpartition('/')[2]}:{where.line}" if annotate and where.line else ""
-                self.lines.append(f"{name} = {right}{note}")
-        for s, value in zip(stores, values, strict=True):
-            buffer = buffers[s.buffer]
-            self.stores.append(store(buffer, _at(buffer, s.position), self.names[value], s.dtype))
-
-
-def _at(buffer: str, position: Affine) -> str:
-    """The text of ``position`` in ``buffer``: in a temporary, from the beginning of the row's part of it."""
-    return f"row + {affine_text(position)}".replace("+ -", "- ") if buffer.startswith("tmp") else affine_text(position)
-
-
-def _emit_map(kernel: Kernel, geometry: Geometry, annotate: bool) -> DeviceSource:
-    text, buffers = _new_text(kernel, kernel.name, geometry)
-    loops = list(range(len(kernel.loops)))
-    stage = kernel.only
-    body = _Scalars(stage.body, stage.body_stores, "v", buffers, annotate)
-    with text.points("p"):
-        _unravel(text, kernel, loops, "p")
-        text.line(*body.lines, *body.stores)
-    return text.finish(_extent(kernel, loops))
 
 
 # Reductions.
@@ -184,7 +91,7 @@ class _Accumulators:
     def is_chunked(self) -> bool:
         return any(_is_chunked(reduction) for _, reduction in self.reductions)
 
-    def loop(self, first: str, last: str, body: _Scalars, head: Sequence[str], stores: Sequence[str]) -> None:
+    def loop(self, first: str, last: str, body: ScalarBody, head: Sequence[str], stores: Sequence[str]) -> None:
         """Feed what ``body`` makes for each ``r`` from ``first`` to ``last``, ``lanes`` apart."""
         text, lanes = self.text, self.lanes
         if not self.is_chunked:
@@ -204,7 +111,7 @@ class _Accumulators:
                 if _is_chunked(reduction):
                     text.line(f"acc{number} += f64(part{number})")
 
-    def _feed(self, body: _Scalars) -> None:
+    def _feed(self, body: ScalarBody) -> None:
         for number, reduction in self.reductions:
             value = body.names[reduction.value]
             if _is_chunked(reduction):
@@ -328,14 +235,14 @@ class _Groups:
 
     def emit(self) -> DeviceSource:
         kernel, columns = self.kernel, self.columns
-        row = _extent(kernel, self.kept) * _extent(kernel, self.reduced)
+        row = extent_of(kernel, self.kept) * extent_of(kernel, self.reduced)
         scratch = [TensorType(dtype, (row,)) for dtype in kernel.rows]
-        text, buffers = _new_text(kernel, kernel.name, self.geometry, scratch)
+        text, buffers = new_text(kernel, kernel.name, self.geometry, scratch)
         buffers += [f"tmp{number}" for number in range(len(kernel.rows))]
         text.line("t = cuda.threadIdx.x")
         if columns > 1:
             text.line(f"column = t % {columns}", f"lane = t // {columns}")
-        text.line(f"count = {_extent_text(kernel, self.reduced)}")
+        text.line(f"count = {extent_text(kernel, self.reduced)}")
         loop = f"for group in range(cuda.blockIdx.x, (extent + {columns - 1}) // {columns}, cuda.gridDim.x):"
         with text.block(loop if columns > 1 else "for p in range(cuda.blockIdx.x, extent, cuda.gridDim.x):"):
             if columns > 1:
@@ -343,9 +250,9 @@ class _Groups:
                 text.line(f"p = min(group * {columns} + column, extent - 1)", f"inside = group * {columns} + column < extent")
             if kernel.rows:
                 text.line("row = p * count")
-            _unravel(text, kernel, self.kept, "p")
+            unravel(text, kernel, self.kept, "p")
             self._stages(text, buffers)
-        return text.finish(_extent(kernel, self.kept), columns, scratch)
+        return text.finish(extent_of(kernel, self.kept), columns, scratch)
 
     def _stages(self, text: DeviceText, buffers: Sequence[str]) -> None:
         kernel = self.kernel
@@ -353,7 +260,7 @@ class _Groups:
         rows: dict[tuple[int, int], str] = {}
         lane = "lane" if self.columns > 1 else "t"
         head = DeviceText("", self.geometry)
-        _unravel(head, kernel, self.reduced, "r")
+        unravel(head, kernel, self.reduced, "r")
         unraveled = [line.strip() for line in head.lines] if self.reduced else []
         first = 0
         for number, stage in enumerate(kernel.stages):
@@ -362,7 +269,7 @@ class _Groups:
                 text.line(f"# stage {number}")
             reductions = list(enumerate(stage.reductions, first))
             first += len(reductions)
-            body = _Scalars(
+            body = ScalarBody(
                 stage.body, stage.body_stores, f"v{mark}", buffers, self.annotate,
                 needed=[r.value for r in stage.reductions], rows=rows,
             )  # fmt: skip
@@ -375,7 +282,7 @@ class _Groups:
                 accumulators.loop(lane, "count", body, unraveled, stores)
             if reductions:
                 accumulators.combine_block()
-            epilogue = _Scalars(
+            epilogue = ScalarBody(
                 stage.epilogue, stage.epilogue_stores, f"w{mark}", buffers, self.annotate,
                 needed=[i for at, i in asked if at == number], reduced=accumulators.finish(), rows=rows,
             )  # fmt: skip
@@ -398,8 +305,8 @@ class _Split:
         self.kept = list(kernel.kept)
         self.reduced = [i for i, loop in enumerate(kernel.loops) if loop.reduced]
         self.piece = piece_of(geometry, columns)
-        self.points = _extent(kernel, self.kept)
-        self.pieces = (_extent(kernel, self.reduced) + (self.piece - 1)) // self.piece
+        self.points = extent_of(kernel, self.kept)
+        self.pieces = (extent_of(kernel, self.reduced) + (self.piece - 1)) // self.piece
         self.reductions = list(enumerate(kernel.only.reductions))
         self.scratch: list[TensorType] = []
         self.slots: list[tuple[str, str]] = []
@@ -416,26 +323,26 @@ class _Split:
 
     def _partials(self) -> DeviceSource:
         kernel, columns, piece = self.kernel, self.columns, self.piece
-        text, buffers = _new_text(kernel, kernel.name, self.geometry, self.scratch)
+        text, buffers = new_text(kernel, kernel.name, self.geometry, self.scratch)
         stage = kernel.only
         accumulators = _Accumulators(text, self.reductions, columns)
-        body = _Scalars(
+        body = ScalarBody(
             stage.body, stage.body_stores, "v", buffers, self.annotate, needed=[r.value for r in stage.reductions]
         )  # fmt: skip
         head = DeviceText("", self.geometry)
-        _unravel(head, kernel, self.reduced, "r")
+        unravel(head, kernel, self.reduced, "r")
         lane, stores, at = "t", body.stores, "piece"
-        text.line("t = cuda.threadIdx.x", f"count = {_extent_text(kernel, self.reduced)}")
+        text.line("t = cuda.threadIdx.x", f"count = {extent_text(kernel, self.reduced)}")
         if columns > 1:
             lane, at = "lane", "piece * points + p"
             stores = ["if inside:", *(f"    {line}" for line in stores)] if stores else []
-            text.line(f"column = t % {columns}", f"lane = t // {columns}", f"points = {_extent_text(kernel, self.kept)}")
+            text.line(f"column = t % {columns}", f"lane = t // {columns}", f"points = {extent_text(kernel, self.kept)}")
             text.line(f"across = (points + {columns - 1}) // {columns}")
         with text.blocks("piece" if columns == 1 else "block"):
             if columns > 1:
                 text.line("piece = block // across", f"first = block % across * {columns}")
                 text.line("p = min(first + column, points - 1)", "inside = first + column < points")
-                _unravel(text, kernel, self.kept, "p")
+                unravel(text, kernel, self.kept, "p")
             accumulators.start()
             last = f"min((piece + 1) * {piece}, count)"
             accumulators.loop(f"piece * {piece} + {lane}", last, body, [line.strip() for line in head.lines], stores)
@@ -451,13 +358,13 @@ class _Split:
     def _combination(self) -> DeviceSource:
         """One block for the pieces of the only point, or a thread for those of each."""
         kernel = self.kernel
-        text, buffers = _new_text(kernel, f"{kernel.name}_total", self.geometry, self.scratch)
+        text, buffers = new_text(kernel, f"{kernel.name}_total", self.geometry, self.scratch)
         text.size("pieces", self.pieces)
         accumulators = _Accumulators(text, self.reductions, 1)
         if self.kept:
-            text.line(f"points = {_extent_text(kernel, self.kept)}")
+            text.line(f"points = {extent_text(kernel, self.kept)}")
             with text.points("p"):
-                _unravel(text, kernel, self.kept, "p")
+                unravel(text, kernel, self.kept, "p")
                 accumulators.start()
                 self._merge_pieces(text, accumulators, "range(pieces)", "r * points + p")
                 epilogue = self._epilogue(accumulators, buffers)
@@ -478,9 +385,9 @@ class _Split:
                 text.line(f"other{number} = {load(value, at, _kept_dtype(reduction))}")
                 accumulators.merge(number, reduction, f"other{number}", f"{where}[{at}]")
 
-    def _epilogue(self, accumulators: _Accumulators, buffers: Sequence[str]) -> _Scalars:
+    def _epilogue(self, accumulators: _Accumulators, buffers: Sequence[str]) -> ScalarBody:
         stage = self.kernel.only
-        return _Scalars(
+        return ScalarBody(
             stage.epilogue, stage.epilogue_stores, "w", buffers, self.annotate, reduced=accumulators.finish()
         )  # fmt: skip
 

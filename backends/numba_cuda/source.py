@@ -107,9 +107,9 @@ class DeviceText(IndentedText):
         return name
 
     @contextmanager
-    def points(self, name: str) -> Iterator[None]:
-        """One thread for each point of the extent."""
-        with self.block(f"for {name} in range(cuda.grid(1), extent, cuda.gridsize(1)):"):
+    def points(self, name: str, first: str = "", count: str = "extent") -> Iterator[None]:
+        """One thread for each point from ``first`` to ``count``."""
+        with self.block(f"for {name} in range({f'{first} + ' if first else ''}cuda.grid(1), {count}, cuda.gridsize(1)):"):
             yield
 
     @contextmanager

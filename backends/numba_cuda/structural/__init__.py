@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from graphc.backends.numba_cuda.source import DeviceLowering
-from graphc.backends.numba_cuda.structural.contraction import CONTRACTION
-from graphc.backends.numba_cuda.structural.convolution import CONVOLUTION
+from graphc.backends.numba_cuda.structural.contraction import CONTRACTION, lower_dot_general
+from graphc.backends.numba_cuda.structural.convolution import CONVOLUTION, lower_conv_general
 from graphc.backends.numba_cuda.structural.cumulative import CUMULATIVE
 from graphc.backends.numba_cuda.structural.indexing import INDEXING
 from graphc.backends.numba_cuda.structural.movement import MOVEMENT
@@ -26,3 +26,6 @@ LOWERINGS: Final[dict[str, DeviceLowering]] = {
     **WINDOW,
     **RANDOM_BITS,
 }
+
+#: The lowerings of products, which may have an epilogue as their last argument.
+PRODUCTS: Final = {"dot_general": lower_dot_general, "conv_general": lower_conv_general}

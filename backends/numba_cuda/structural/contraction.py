@@ -8,6 +8,7 @@ from typing import Any, Final
 from graphc.backends.numba_cpu.structural.template import Element, row_major_strides
 from graphc.backends.numba_cuda.geometry import Geometry, Tile
 from graphc.backends.numba_cuda.source import DeviceLowering, DeviceSource, DeviceText
+from graphc.backends.numba_cuda.structural.fused import ALONE, Fused, Reader
 from graphc.backends.numba_cuda.structural.tiles import tiled_product
 from graphc.ir.dims import Dim, product
 from graphc.ir.types import TensorType
@@ -62,12 +63,12 @@ class _Axes:
 
 
 class _Operand:
-    """A factor that lies in memory, in whatever order of axes."""
+    """A factor whose elements have a position each, in whatever order of axes."""
 
     def __init__(
-        self, name: str, x: TensorType, batch: Sequence[int], own: Sequence[int], contract: Sequence[int], element: Element
+        self, name: str, x: TensorType, batch: Sequence[int], own: Sequence[int], contract: Sequence[int], reader: Reader
     ) -> None:
-        self.name, self.element = name, element
+        self.name, self.reader = name, reader
         self.batch, self.own, self.depth = (
             _Axes(f"{name}_{what}", x.shape, axes) for what, axes in (("batch", batch), ("own", own), ("depth", contract))
         )
@@ -87,7 +88,7 @@ class _Operand:
         self.depth.offset(text, index, f"depth_{mark}")
 
     def read(self, text: DeviceText, into: str, mark: str, depth_mark: str) -> None:
-        text.line(f"{into} = {self.element.load(self.name, f'own_{mark} + depth_{depth_mark}')}")
+        self.reader.read(text, into, f"own_{mark} + depth_{depth_mark}")
 
 
 def tile_for(geometry: Geometry, element: Element, rows: Dim, columns: Dim) -> Tile:
@@ -103,26 +104,31 @@ def resident_for(element: Element) -> int:
 
 
 def lower_dot_general(
-    attributes: Mapping[str, Any], operands: Sequence[TensorType], results: Sequence[TensorType], geometry: Geometry
+    attributes: Mapping[str, Any],
+    operands: Sequence[TensorType],
+    results: Sequence[TensorType],
+    geometry: Geometry,
+    fused: Fused = ALONE,
 ) -> tuple[DeviceSource, ...]:
-    """``dot_general``, one block for each tile of the result; see `tiles` for how. 16-bit floats are added up in float32."""
+    """``dot_general``, one block for each tile of the result; see `tiles` for how. 16-bit floats are added up in float32.
+    What is ``fused`` with it is done in registers."""
     (x, y), (result,) = operands, results
     (x_contract, y_contract), (x_batch, y_batch) = attributes["contract"], attributes["batch"]
     x_free, y_free = free_axes(x.ndim, x_contract, x_batch), free_axes(y.ndim, y_contract, y_batch)
     rows, columns = product(x.shape[a] for a in x_free), product(y.shape[a] for a in y_free)
     element = Element(result.dtype)
     tile = tile_for(geometry, element, rows, columns)
-    text = DeviceText("dot_general", geometry, tile.threads, resident_for(element))
-    for number, name in enumerate(("x", "y", "result")):
-        text.buffer(name, number, result.dtype)
+    text = DeviceText(fused.name("dot_general"), geometry, tile.threads, resident_for(element))
+    readers = fused.readers(text, ("x", "y"), element)
+    ending = fused.ending(text, element, ("batch", "row", "column"), "(batch * rows + row) * columns + column")
     text.size("rows", rows)
     text.size("columns", columns)
     text.size("depth", product(x.shape[a] for a in x_contract))
-    left = _Operand("x", x, x_batch, x_free, x_contract, element)
-    right = _Operand("y", y, y_batch, y_free, y_contract, element)
+    left = _Operand("x", x, x_batch, x_free, x_contract, readers[0])
+    right = _Operand("y", y, y_batch, y_free, y_contract, readers[1])
     left.declare(text)
     right.declare(text)
-    tiled_product(text, tile, element, left, right, "(batch * rows + row) * columns + column")
+    tiled_product(text, tile, element, left, right, ending)
     batches = product(x.shape[a] for a in x_batch)
     return (text.finish(batches * tiles_of(rows, tile.rows) * tiles_of(columns, tile.columns), 1),)
 

@@ -9,6 +9,7 @@ from graphc.backends.numba_cpu.structural.template import Element, flattened
 from graphc.backends.numba_cuda.geometry import Geometry
 from graphc.backends.numba_cuda.source import DeviceLowering, DeviceSource, DeviceText
 from graphc.backends.numba_cuda.structural.contraction import resident_for, tiles_of
+from graphc.backends.numba_cuda.structural.fused import ALONE, Fused, Reader
 from graphc.backends.numba_cuda.structural.tiles import tiled_product
 from graphc.ir.dims import product
 from graphc.ir.types import TensorType
@@ -19,8 +20,8 @@ class _Kernels:
 
     runs_along_depth = True
 
-    def __init__(self, element: Element) -> None:
-        self.element = element
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
 
     def of_index(self, text: DeviceText, index: str, mark: str) -> None:
         text.line(f"own_{mark} = (batch * rows + {index}) * depth")
@@ -29,7 +30,7 @@ class _Kernels:
         text.line(f"depth_{mark} = {index}")
 
     def read(self, text: DeviceText, into: str, mark: str, depth_mark: str) -> None:
-        text.line(f"{into} = {self.element.load('w', f'own_{mark} + depth_{depth_mark}')}")
+        self.reader.read(text, into, f"own_{mark} + depth_{depth_mark}")
 
 
 class _Patches:
@@ -37,8 +38,8 @@ class _Patches:
 
     runs_along_depth = False
 
-    def __init__(self, element: Element, sizes: Mapping[str, Sequence[str]], spatial: int) -> None:
-        self.element, self.sizes, self.axes = element, sizes, range(spatial)
+    def __init__(self, reader: Reader, sizes: Mapping[str, Sequence[str]], spatial: int) -> None:
+        self.reader, self.sizes, self.axes = reader, sizes, range(spatial)
 
     def of_index(self, text: DeviceText, index: str, mark: str) -> None:
         text.line(f"image_{mark} = ({index}) // places", f"rest_{mark} = ({index}) % places")
@@ -64,11 +65,15 @@ class _Patches:
             places = [f"p{a}" if self.sizes["base"][a] == "1" else f"(p{a} // {self.sizes['base'][a]})" for a in self.axes]
             first = f"(image_{mark} + c_{depth_mark})"
             at = flattened([first, *places], ["1", *(f"in{a}" for a in self.axes)])
-            text.line(f"{into} = {self.element.load('x', at)}")
+            self.reader.read(text, into, at)
 
 
 def lower_conv_general(
-    attributes: Mapping[str, Any], operands: Sequence[TensorType], results: Sequence[TensorType], geometry: Geometry
+    attributes: Mapping[str, Any],
+    operands: Sequence[TensorType],
+    results: Sequence[TensorType],
+    geometry: Geometry,
+    fused: Fused = ALONE,
 ) -> tuple[DeviceSource, ...]:
     """``conv_general``: for each group, features × (channels and taps) times (channels and taps) × places of all images."""
     (x, w), (result,) = operands, results
@@ -79,9 +84,12 @@ def lower_conv_general(
     places = product(result.shape[2:])
     columns = x.shape[0] * places
     tile = geometry.narrow if isinstance(features, int) and features <= geometry.narrow.rows else geometry.wide_tile
-    text = DeviceText("conv_general", geometry, tile.threads, resident_for(element))
-    for number, name in enumerate(("x", "w", "result")):
-        text.buffer(name, number, result.dtype)
+    text = DeviceText(fused.name("conv_general"), geometry, tile.threads, resident_for(element))
+    image, kernels = fused.readers(text, ("x", "w"), element)
+    # To the epilogue, images are matrices of features × places.
+    coordinates = ("column // places", "batch * rows + row", "column % places")
+    place = "((column // places * groups + batch) * rows + row) * places + column % places"
+    ending = fused.ending(text, element, coordinates, place)
     text.size("rows", features)
     text.size("columns", columns)
     text.size("depth", product(w.shape[1:]))
@@ -95,8 +103,7 @@ def lower_conv_general(
     given = {"kernel": w.shape[2:], "stride": attributes["strides"], "gap": attributes["rhs_dilation"]}
     given["base"] = attributes["lhs_dilation"]
     sizes = {name: [text.small_size(f"{name}{a}", values[a]) for a in range(spatial)] for name, values in given.items()}
-    place = "((column // places * groups + batch) * rows + row) * places + column % places"
-    tiled_product(text, tile, element, _Kernels(element), _Patches(element, sizes, spatial), place)
+    tiled_product(text, tile, element, _Kernels(kernels), _Patches(image, sizes, spatial), ending)
     return (text.finish(groups * tiles_of(features, tile.rows) * tiles_of(columns, tile.columns), 1),)
 
 

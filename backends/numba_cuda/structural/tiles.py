@@ -8,11 +8,13 @@ shared memory and write neighbouring elements.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Protocol
 
 from graphc.backends.numba_cpu.structural.template import Element
 from graphc.backends.numba_cuda.geometry import Tile
 from graphc.backends.numba_cuda.source import DeviceText, stored
+from graphc.backends.numba_cuda.structural.ending import Ending
 
 PADDING = 4
 """Elements after each row of a slab in shared memory, so that columns do not meet in one bank."""
@@ -94,9 +96,9 @@ class _Slab:
                 self.text.line(f"slab_{n}[{place}] = {n}_{load}")
 
 
-def tiled_product(text: DeviceText, tile: Tile, element: Element, left: Factor, right: Factor, place: str) -> None:
-    """Write the kernel's body. Sizes ``rows``, ``columns``, ``depth`` are set; the text of ``place`` is where the element
-    (``batch``, ``row``, ``column``) of ``result`` is. The extent is the number of tiles of all batches.
+def tiled_product(text: DeviceText, tile: Tile, element: Element, left: Factor, right: Factor, ending: Ending) -> None:
+    """Write the kernel's body. Sizes ``rows``, ``columns``, ``depth`` are set; ``ending`` is done for each element (``batch``,
+    ``row``, ``column``) of the result. The extent is the number of tiles of all batches.
     """
     wide = tile.columns // tile.wide  # threads side by side
     high = tile.rows // tile.high
@@ -135,9 +137,26 @@ def tiled_product(text: DeviceText, tile: Tile, element: Element, left: Factor, 
                 a.put("(1 - half)")
                 b.put("(1 - half)")
             text.line("cuda.syncthreads()")
+        _end(text, tile, sums, ending)
+
+
+def _end(text: DeviceText, tile: Tile, sums: list[list[str]], ending: Ending) -> None:
+    """Do ``ending`` for each of the sums: all of them in the text, or in rounds, a row of the thread's sums each."""
+    wide, high = tile.columns // tile.wide, tile.rows // tile.high
+    if not ending.is_long:
         for i, line in enumerate(sums):
             text.line(f"row = row0 + ty + {i * high}")
-            for j, name in enumerate(line):
-                text.line(f"column = column0 + tx + {j * wide}")
-                with text.block("if row < rows and column < columns:"):
-                    text.line(element.store("result", place, name))
+            _end_row(text, wide, line, ending)
+        return
+    with text.block(f"for down_by in range({tile.high}):"):
+        text.line(f"row = row0 + ty + down_by * {high}")
+        _end_row(text, wide, sums[0], ending)
+        for line, following in pairwise(sums):  # registers have no index, so they move up
+            text.line(*(f"{name} = {other}" for name, other in zip(line, following, strict=True)))
+
+
+def _end_row(text: DeviceText, wide: int, line: list[str], ending: Ending) -> None:
+    for j, name in enumerate(line):
+        text.line(f"column = column0 + tx + {j * wide}")
+        with text.block("if row < rows and column < columns:"):
+            ending.write(text, name)
