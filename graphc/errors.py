@@ -30,6 +30,7 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── NumericsError (FloatingPointError) a NaN or infinity that check_numerics found
     ├── FileError (OSError)                a file that is not there or cannot be read
     ├── DeviceError (RuntimeError)         a device that is not there, or tensors on different devices
+    │   └── OutOfMemoryError (MemoryError) a device has no room for an array or a program
     └── BackendError (RuntimeError)        a backend that cannot compile or run
 """
 
@@ -234,6 +235,12 @@ class DeviceError(GraphcError, RuntimeError):
     """A device that is not there, or tensors on different devices."""
 
     code: ClassVar[str] = "GC702"
+
+
+class OutOfMemoryError(DeviceError, MemoryError):
+    """A device has no room for an array, or for what a program needs to run."""
+
+    code: ClassVar[str] = "GC711"
 
 
 class BackendError(GraphcError, RuntimeError):

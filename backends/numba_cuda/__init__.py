@@ -8,5 +8,6 @@ from .requirements import require_packages
 require_packages()
 
 from .backend import compile, for_machine  # noqa: E402 - what they import may not be there
+from .device import device, device_count  # noqa: E402
 
-__all__ = ["compile", "for_machine"]
+__all__ = ["compile", "device", "device_count", "for_machine"]

@@ -11,16 +11,19 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from graphc.errors import CheckError, DeviceError, OutOfBoundsError, ShapeError
+from graphc.errors import CheckError, DeviceError, DTypeError, OutOfBoundsError, ShapeError
 from graphc.ir.dims import evaluate_dim
 from graphc.ir.graph import Graph
 from graphc.ir.types import Bindings, TensorType
 from graphc.locations import UNKNOWN
+from graphc.runtime.device_buffer import DeviceBuffer
 from graphc.runtime.executable import Executable, Stages
 from graphc.runtime.frame import AnyFrame, Run
+from graphc.runtime.layout import Layout
 from graphc.runtime.program import Permissions, Program, RunCheck, RunKernels, RunLibrary, View
 from graphc.runtime.storage import Storage
 
+from .device import device
 from .kernels import DeviceKernel
 from .machine import Machine, present_machine
 from .occupancy import Architecture
@@ -30,7 +33,8 @@ STATUS_WORDS = 4
 
 
 class CudaExecutable(Executable):
-    """See :class:`Executable`. Inputs and outputs are NumPy arrays; what lies between stays on the device.
+    """See :class:`Executable`. Inputs may be NumPy arrays or buffers of the device; outputs are buffers where an input is one,
+    else NumPy arrays. What lies between stays on the device.
 
     Compiled for another architecture than the present GPU's, it has stages to look at and raises DeviceError when called.
     """
@@ -51,6 +55,20 @@ class CudaExecutable(Executable):
     def permitted(self, permissions: Permissions) -> Executable:
         """This executable: the device's memory is its own, so nothing of a caller's is written to."""
         return self
+
+    def on_device(self, *arrays: Any) -> list[DeviceBuffer]:
+        """A call whose outputs stay on the device, whatever the inputs are."""
+        inputs = self._check(arrays)
+        frame = self._frame(inputs, tuple([array.shape for array in inputs]))
+        assert isinstance(frame, CudaFrame)
+        return frame.run(inputs, stays=True)
+
+    def _checked(self, position: int, given: Any) -> Any:
+        if type(given) is not DeviceBuffer:
+            return super()._checked(position, given)
+        if given.dtype != self._types[position].dtype.numpy:
+            raise DTypeError(f"{self._names[position]} has dtype {given.dtype}, but {self._types[position]} was declared")
+        return given.contiguous()
 
     def _make_frame(self, bindings: Bindings) -> AnyFrame:
         machine = present_machine()
@@ -133,12 +151,24 @@ class CudaFrame:
     def runner(self) -> Run:
         return self._run
 
-    def _run(self, inputs: Sequence[Any]) -> list[np.ndarray] | None:
+    def _run(self, inputs: Sequence[Any]) -> list[Any] | None:
+        if not all(map(self._fits, self.program.parameters, inputs)):
+            return None
+        return self.run(inputs, stays=any(type(array) is DeviceBuffer for array in inputs))
+
+    def _fits(self, slot: int, array: Any) -> bool:
+        """Whether ``array`` can be the input at ``slot`` as it is."""
+        if not isinstance(array, (np.ndarray, DeviceBuffer)) or array.dtype != self.dtypes[slot]:
+            return False
+        if array.shape != self.shapes[slot]:
+            return False
+        if isinstance(array, DeviceBuffer):
+            return array.is_contiguous
+        return array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
+
+    def run(self, inputs: Sequence[Any], *, stays: bool) -> list[Any]:
+        """The outputs for inputs that fit: NumPy arrays, or buffers where they are to stay on the device."""
         storage, machine = self.storage, self.machine
-        for slot, array in zip(self.program.parameters, inputs, strict=True):
-            fits = isinstance(array, np.ndarray) and array.dtype == self.dtypes[slot] and array.shape == self.shapes[slot]
-            if not fits or not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
-                return None
         memory = self._given(inputs)
         status = machine.upload(np.zeros(STATUS_WORDS, np.int64)) if self._may_fail else None
         for number, done in enumerate(self.tape):
@@ -157,7 +187,7 @@ class CudaFrame:
             words = machine.download(status, (STATUS_WORDS,), np.int64)
             if words[0]:
                 self._raise(*(int(word) for word in words))
-        return self._outputs(inputs, memory)
+        return self._left(inputs, memory) if stays else self._outputs(inputs, memory)
 
     def _given(self, inputs: Sequence[Any]) -> dict[int, Any]:
         """The memory of literals, inputs and results."""
@@ -165,8 +195,11 @@ class CudaFrame:
         if not self.literals:
             self.literals = {slot: machine.upload(array) for slot, array in program.literals.items()}
         memory: dict[int, Any] = dict(self.literals)
-        memory |= {slot: machine.upload(array) for slot, array in zip(program.parameters, inputs, strict=True)}
+        memory |= {slot: self._input(array) for slot, array in zip(program.parameters, inputs, strict=True)}
         return memory | {slot: machine.allocate(self.bytes[slot]) for slot in self.storage.results}
+
+    def _input(self, array: Any) -> Any:
+        return device(0).contents(array) if type(array) is DeviceBuffer else self.machine.upload(array)
 
     def seconds(self, inputs: Sequence[Any], repeats: int) -> list[float]:
         """See :meth:`CudaExecutable.seconds`."""
@@ -203,6 +236,17 @@ class CudaFrame:
                 outputs.append(self.program.literals[root].copy().reshape(self.shapes[slot]))
             else:
                 outputs.append(self._array(slot, memory))
+        return outputs
+
+    def _left(self, inputs: Sequence[Any], memory: Mapping[int, Any]) -> list[DeviceBuffer]:
+        """The outputs on the device. What is an input's or a literal's memory, or that of another output, is copied."""
+        outputs: list[DeviceBuffer] = []
+        given: set[int] = {*self.program.parameters, *self.program.literals}
+        for slot in self.program.outputs:
+            root = self.storage.root[slot]
+            made = DeviceBuffer(device(0), memory[root], self.dtypes[slot], Layout.contiguous(self.shapes[slot]))
+            outputs.append(made.copy() if root in given else made)
+            given.add(root)
         return outputs
 
     def _raise(self, number: int, index: int, axis: int, size: int) -> NoReturn:

@@ -148,20 +148,21 @@ class Executable:
     def _check(self, arrays: Sequence[Any]) -> list[np.ndarray]:
         if len(arrays) != len(self._types):
             raise ArgumentError(f"{self.graph.name} takes {len(self._types)} inputs, {len(arrays)} were given")
-        checked: list[np.ndarray] = []
-        for name, type_, given in zip(self._names, self._types, arrays, strict=True):
-            array = np.asarray(given)
-            if array.dtype != type_.dtype.numpy and array.dtype.newbyteorder("=") != type_.dtype.numpy:
-                raise DTypeError(
-                    f"{name} has dtype {array.dtype}, but {type_} was declared",
-                    hint=f"convert it: .astype({str(type_.dtype)!r})" if _is_known(array) else None,
-                )
-            if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
-                array = np.require(array, dtype=type_.dtype.numpy, requirements=["C", "A"])
-            if array.dtype is not type_.dtype.numpy:
-                array = array.view(type_.dtype.numpy)  # an equal dtype, but not the object that native code knows
-            checked.append(array)
-        return checked
+        return [self._checked(position, given) for position, given in enumerate(arrays)]
+
+    def _checked(self, position: int, given: Any) -> np.ndarray:
+        """The input at ``position``, as native code takes it."""
+        type_, array = self._types[position], np.asarray(given)
+        if array.dtype != type_.dtype.numpy and array.dtype.newbyteorder("=") != type_.dtype.numpy:
+            raise DTypeError(
+                f"{self._names[position]} has dtype {array.dtype}, but {type_} was declared",
+                hint=f"convert it: .astype({str(type_.dtype)!r})" if _is_known(array) else None,
+            )
+        if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
+            array = np.require(array, dtype=type_.dtype.numpy, requirements=["C", "A"])
+        if array.dtype is not type_.dtype.numpy:
+            array = array.view(type_.dtype.numpy)  # an equal dtype, but not the object that native code knows
+        return array
 
     def _frame(self, inputs: Sequence[np.ndarray], key: tuple[tuple[int, ...], ...]) -> AnyFrame:
         frame = self._frames.get(key)
