@@ -92,27 +92,36 @@ class _Pool:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.workers: list[Worker] = []
+        self.taken: list[Worker] = []
+        self.is_ending = False
 
     def forget(self) -> None:
         """A forked child leaves the processes to its parent."""
         self.lock = threading.Lock()
-        self.workers = []
+        self.workers, self.taken = [], []
 
     def take(self, count: int) -> list[Worker]:
         """Up to ``count`` processes, for one caller at a time."""
         with self.lock:
             taken = [worker for worker in self.workers if worker.is_alive()][:count]
             self.workers = [worker for worker in self.workers if worker not in taken]
-        while len(taken) < count:
-            try:
-                taken.append(Worker())
-            except OSError:
-                break
+            while len(taken) < count and not self.is_ending:
+                try:
+                    taken.append(Worker())
+                except OSError:
+                    break
+            self.taken += taken
         return taken
 
-    def give_back(self, workers: Sequence[Worker]) -> None:
+    def give_back(self, workers: Sequence[Worker], healthy: Sequence[Worker]) -> None:
+        """The caller needs ``workers`` no more; those that are not ``healthy`` end."""
         with self.lock:
-            self.workers += workers
+            self.taken = [worker for worker in self.taken if worker not in workers]
+            kept = [] if self.is_ending else [worker for worker in workers if worker in healthy]
+            self.workers += kept
+        for worker in workers:
+            if worker not in kept:
+                worker.close()
 
     def close(self) -> None:
         with self.lock:
@@ -120,9 +129,19 @@ class _Pool:
         for worker in workers:
             worker.close()
 
+    def end(self) -> None:
+        """This process ends, perhaps while another thread of it waits for a kernel."""
+        with self.lock:
+            self.is_ending = True
+            taken = list(self.taken)
+        for worker in taken:
+            worker.process.kill()  # who waits for it reads the end of its pipe
+            worker.process.wait()
+        self.close()
+
 
 _pool: Final = _Pool()
-atexit.register(_pool.close)
+atexit.register(_pool.end)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.forget)
 
@@ -146,8 +165,19 @@ def compile_ahead(requests: Sequence[Request], compile_here: Callable[[Request],
     What another process fails at is left to the caller, who compiles what is not on disk. Raises what ``compile_here`` does.
     """
     count = min(processes(), len(requests) // 2) if len(requests) >= FEWEST else 0
-    if count == 0:
-        return 0
+    return _compile(requests, count, compile_here) if count else 0
+
+
+def compile_elsewhere(requests: Sequence[Request]) -> int:
+    """Compile all of ``requests`` in other processes, and wait for them; how many of those there were.
+
+    For a thread beside which another one has work to do: Numba would keep it from Python's interpreter.
+    """
+    count = min(processes(), len(requests))
+    return _compile(requests, count, None) if count else 0
+
+
+def _compile(requests: Sequence[Request], count: int, compile_here: Callable[[Request], object] | None) -> int:
     waiting = deque(sorted(requests, key=lambda request: len(request.source)))
     workers = _pool.take(count)
     healthy: list[Worker] = []
@@ -155,20 +185,20 @@ def compile_ahead(requests: Sequence[Request], compile_here: Callable[[Request],
     for thread in threads:
         thread.start()
     try:
-        while waiting:
+        while waiting and compile_here is not None:
             try:
                 request = waiting.popleft()  # the others take the longest ones
             except IndexError:
                 break
             compile_here(request)
+        if compile_here is None:
+            for thread in threads:
+                thread.join()
     finally:
         waiting.clear()
         for thread in threads:
             thread.join()
-        for worker in workers:
-            if worker not in healthy:
-                worker.close()
-        _pool.give_back(healthy)
+        _pool.give_back(workers, healthy)
     return len(workers)
 
 

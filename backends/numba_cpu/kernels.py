@@ -7,6 +7,7 @@ by another process.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import os
@@ -17,11 +18,12 @@ from importlib import import_module
 from time import perf_counter
 from typing import Final, NamedTuple, Protocol, cast
 
-from graphc.backends.numba_cpu.compile_pool import FEWEST, Request, compile_ahead
+from graphc.backends.numba_cpu.compile_pool import FEWEST, Request, compile_ahead, compile_elsewhere
 from graphc.backends.numba_cpu.fingerprint import kernel_key
 from graphc.backends.numba_cpu.loader import LoadError, load_object
 from graphc.backends.numba_cpu.object_file import undefined_symbols
 from graphc.backends.numba_cpu.signature import ctypes_type
+from graphc.runtime.background import in_background
 from graphc.runtime.compile_log import COMPILED, DISK, MEMORY, note_kernel
 from graphc.runtime.disk_cache import Entry, disk_cache
 
@@ -112,6 +114,8 @@ class _Process:
     def __init__(self) -> None:
         self.kernels: dict[_Key, CompiledKernel] = {}
         self.compiled = 0  # how often something was compiled
+        self.ordered: set[_Key] = set()  # what this process let another one compile, and has not loaded yet
+        self.news: dict[_Key, tuple[str, float]] = {}  # origin and seconds of what no log has been told of
         self.lock = threading.RLock()
 
     def before_fork(self) -> None:
@@ -123,8 +127,15 @@ class _Process:
     def after_fork_in_child(self) -> None:
         self.lock = threading.RLock()
 
+    def before_exit(self) -> None:
+        """Wait for what another thread compiles, and let it begin with nothing else: LLVM is not to be torn down under it."""
+        self.lock.acquire(timeout=_LONGEST)
+
+
+_LONGEST: Final = 30.0  # seconds that a kernel may take at the end of the process
 
 _process: Final = _Process()
+atexit.register(_process.before_exit)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -154,20 +165,24 @@ def compile_kernel(
     (0, [2.0, 5.0])
     """
     key = _Key(source, name, tuple(signature), fast_math)
-    kernel = _process.kernels.get(key)
-    if kernel is not None:
-        note_kernel(name, MEMORY, 0.0)
-        return kernel
+    kernel = _process.kernels.get(key) or _make(key, filename, namespace)
+    note_kernel(name, *_process.news.pop(key, (MEMORY, 0.0)))
+    return kernel
+
+
+def _make(key: _Key, filename: str, namespace: Names) -> CompiledKernel:
+    if in_background() and isinstance(namespace, ModuleNames):
+        compile_several([Request(key.source, key.name, key.signature, filename, key.fast_math, namespace.module)])
     with _process.lock:
         kernel = _process.kernels.get(key)
         if kernel is None:
             start = perf_counter()
             compiled = _process.compiled
             kernel = _obtain(key, filename, namespace)
+            is_new = _process.compiled > compiled or key in _process.ordered
+            _process.ordered.discard(key)
+            _process.news[key] = (COMPILED if is_new else DISK, perf_counter() - start)
             _process.kernels[key] = kernel
-            note_kernel(name, DISK if _process.compiled == compiled else COMPILED, perf_counter() - start)
-        else:
-            note_kernel(name, MEMORY, 0.0)
     return kernel
 
 
@@ -183,13 +198,19 @@ def compile_several(requests: Sequence[Request]) -> None:
             key = kernel_key(source, name, signature, fast_math, module)
             if key is not None and not cache.path(key).exists():
                 missing.append(request)
-    if len(missing) >= FEWEST:
+    if in_background() or len(missing) >= FEWEST:
+        _process.ordered.update(_Key(*request[:3], request.fast_math) for request in missing)
+    if in_background():
+        compile_elsewhere(missing)
+    elif len(missing) >= FEWEST:
         compile_ahead(missing, _compile_request)
 
 
 def _compile_request(request: Request) -> None:
     source, name, signature, filename, fast_math, module = request
-    compile_kernel(source, name, signature, filename=filename, fast_math=fast_math, namespace=ModuleNames(module))
+    key = _Key(source, name, signature, fast_math)
+    if key not in _process.kernels:
+        _make(key, filename, ModuleNames(module))
 
 
 def _obtain(key: _Key, filename: str, namespace: Names) -> CompiledKernel:

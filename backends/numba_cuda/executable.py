@@ -11,11 +11,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from graphc.errors import CheckError, DeviceError, DTypeError, OutOfBoundsError, ShapeError
+from graphc.errors import CheckError, DeviceError, DTypeError, ShapeError
 from graphc.ir.dims import evaluate_dim
 from graphc.ir.graph import Graph
 from graphc.ir.types import Bindings, TensorType
 from graphc.locations import UNKNOWN
+from graphc.ops.indexing import out_of_bounds
 from graphc.runtime.device_buffer import DeviceBuffer
 from graphc.runtime.executable import Executable, Stages
 from graphc.runtime.frame import AnyFrame, Run
@@ -254,10 +255,7 @@ class CudaFrame:
         if isinstance(step, RunCheck):
             raise CheckError(step.message, location=step.location or UNKNOWN)
         assert isinstance(step, RunKernels)
-        raise OutOfBoundsError(
-            f"{step.op}: index {index} is out of range for axis {axis}, which has size {size}",
-            location=step.location or UNKNOWN,
-        )
+        raise out_of_bounds(step.op, index, axis, size, step.location or UNKNOWN)
 
 
 def _concrete(type_: TensorType, bindings: Bindings) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from graphc.frontends.tracing.causes import Cause, show_guard
+from graphc.frontends.tracing.tiers import TierRecord
 from graphc.locations import Location
 from graphc.runtime.compile_log import COMPILED, DISK, MEMORY, CompileLog
 
@@ -30,7 +31,8 @@ class TraceGuard:
 @dataclass(frozen=True)
 class Trace:
     """One trace: ``causes``; ``inputs``, the name and type of each; ``guards``; ``note``, why sizes that vary are fixed, where
-    they are; ``log``, what compiling took, which is empty until the first run."""
+    they are; ``log``, what compiling took, which is empty until the first run; ``tier``, how a trace of ``jit(tier="auto")``
+    went over to compiled code."""
 
     number: int
     causes: tuple[Cause, ...]
@@ -39,6 +41,7 @@ class Trace:
     note: str = ""
     nodes: int = 0
     log: CompileLog = field(default_factory=CompileLog, compare=False)
+    tier: TierRecord | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, number: int, causes: Sequence[Cause], program: TracedProgram, family: Family) -> Trace:
@@ -47,10 +50,11 @@ class Trace:
         guards = [TraceGuard(f"{family.labels[g.leaf]} == {g.value!r}", g.location) for g in program.guards]
         guards += [TraceGuard(show_guard(guard, symbols.labels), guard.location) for guard in symbols.guards]
         inputs = program.describe_inputs(family.labels)
-        return cls(number, tuple(causes), inputs, tuple(guards), family.fixed, program.size, program.log)
+        return cls(number, tuple(causes), inputs, tuple(guards), family.fixed, program.size, program.log, program.tier_record)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
+        kernels = tuple(self.log.kernels)  # another thread may be compiling
         return {
             "number": self.number,
             "causes": [cause.to_dict() for cause in self.causes],
@@ -59,10 +63,9 @@ class Trace:
             "note": self.note or None,
             "nodes": self.nodes,
             "phases": dict(self.log.phases),
-            "kernels": [kernel._asdict() for kernel in self.log.kernels],
-            "cache_hits": {
-                origin: sum(kernel.origin == origin for kernel in self.log.kernels) for origin in (MEMORY, DISK)
-            },
+            "kernels": [kernel._asdict() for kernel in kernels],
+            "cache_hits": {origin: sum(kernel.origin == origin for kernel in kernels) for origin in (MEMORY, DISK)},
+            "tier": None if self.tier is None else self.tier.to_dict(),
         }
 
     def __str__(self) -> str:
@@ -81,12 +84,14 @@ class Trace:
                 source = guard.location.source_line.strip() if guard.location.line else ""
                 place = f"{guard.location.filename}:{guard.location.line}" if guard.location.line else "unknown line"
                 lines.append(f"    {guard.condition}   {place}" + (f": {source}" if source else ""))
-        lines.append("  phases: " + ", ".join(f"{name} {1000 * s:.1f} ms" for name, s in self.log.phases.items()))
+        lines.append("  phases: " + ", ".join(f"{name} {1000 * s:.1f} ms" for name, s in dict(self.log.phases).items()))
         lines.append("  kernels: " + self._kernels())
+        if self.tier is not None:
+            lines.append(f"  tier: {self.tier}")
         return "\n".join(lines)
 
     def _kernels(self) -> str:
-        kernels = self.log.kernels
+        kernels = tuple(self.log.kernels)
         if not kernels:
             return "none" if "kernels" in self.log.phases else "not compiled yet"
         origins = Counter(kernel.origin for kernel in kernels)

@@ -40,6 +40,7 @@ from graphc.frontends.tracing.history import History
 from graphc.frontends.tracing.lowered import Lowered
 from graphc.frontends.tracing.program import TracedProgram
 from graphc.frontends.tracing.signature import Signature, Static, signature
+from graphc.frontends.tracing.tiers import COMPILED, check_tier
 from graphc.ir.dims import consulting
 from graphc.ir.graph import Graph
 
@@ -75,12 +76,14 @@ class JitFunction(Generic[P, R]):
         static_shapes: bool = False,
         max_traces: int | None = None,
         convert: bool = True,
+        tier: str = COMPILED,
     ) -> None:
         functools.update_wrapper(self, function)
         static_argnames = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
         self.function = function
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self._converts = convert
+        self._is_tiered = check_tier(tier)
         self._static_names = frozenset(static_argnames)
         self._static_positions = static_positions(function, static_argnums, static_argnames)
         self._donated = frozenset((donate,) if isinstance(donate, (str, int)) else donate)
@@ -276,7 +279,10 @@ class JitFunction(Generic[P, R]):
                     converter.watch.arguments((args, kwargs))
                 result = context.converted(self.function)(*args, **kwargs)
                 donated = {} if whole or not self._donated else donated_leaves(self.function, tree, self._donated)
-                program = TracedProgram(context, result, self.function, plain, whole=whole, donated=donated)
+                tiered = self._is_tiered and not whole
+                program = TracedProgram(
+                    context, result, self.function, plain, whole=whole, donated=donated, tiered=tiered
+                )
                 if converter is not None:
                     del result, args, kwargs, inputs
                     converter.watch.finish()
@@ -346,7 +352,8 @@ def jit(function: Any = None, **options: Any) -> Any:
 
     ``static_argnums``, ``static_argnames``: what the graph may depend on. ``donate``: names or positions of arguments that the
     caller has no more use for, so that results may take their memory; a tensor among them raises DonatedError when it is used
-    again. Memory that others see too, as views or through NumPy, is copied. ``name``: of the graph. Under GRAPHC_MODE=eager in
+    again. Memory that others see too, as views or through NumPy, is copied. ``tier="auto"``: the first calls of each trace run
+    on the reference path, with NumPy, while another thread compiles. ``name``: of the graph. Under GRAPHC_MODE=eager in
     the environment the function runs op by op, for debugging.
 
     >>> @gc.jit
@@ -378,6 +385,9 @@ def _renew_locks() -> None:
     """In a forked child the thread that held a lock is gone."""
     for function in _functions:
         function._lock = threading.RLock()
+        for family in function._families.values():
+            for program in family.programs:
+                program.renew_lock()
 
 
 os.register_at_fork(after_in_child=_renew_locks)

@@ -24,6 +24,7 @@ from graphc.frontends.tracing.context import Input, TraceContext
 from graphc.frontends.tracing.fitting import bind_sizes, violated_guard
 from graphc.frontends.tracing.overlap import check_overlap, memory_of
 from graphc.frontends.tracing.signature import Static, describe_leaf, is_dynamic
+from graphc.frontends.tracing.tiers import Tier, TierRecord
 from graphc.ir.dims import DimExpr
 from graphc.ir.graph import Graph, Value, topological_order
 from graphc.ir.primitive import get_primitive
@@ -61,7 +62,7 @@ class TracedProgram:
 
     A call takes results that are arguments, or views of them, from its arguments. With ``whole`` they are outputs of the
     graph like all others: that graph is for reading, and for running by itself. ``donated``: the names of the argument
-    leaves whose memory a call may overwrite.
+    leaves whose memory a call may overwrite. ``tiered``: the first calls run on the reference path.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class TracedProgram:
         *,
         whole: bool = False,
         donated: Mapping[int, str] = NO_DONATIONS,
+        tiered: bool = False,
     ) -> None:
         outputs: list[Value] = []
         found: list[_Output] = []
@@ -145,6 +147,10 @@ class TracedProgram:
         self._repeated: Any = None
         self._has_repeated = False
         self._lock = threading.Lock()
+        self._changes_inputs = bool(self._written or self._donated_inputs)
+        self.tier_record = TierRecord() if tiered else None
+        self._tier = None if self.tier_record is None else Tier(self.graph, self._compile, self.tier_record)
+        self._tier_of_copies: Tier | None = None
 
     def match(self, leaves: Sequence[Any]) -> list[Any] | None:
         """The object behind each input for a call with these argument leaves; None where the graph is not for that call."""
@@ -301,9 +307,11 @@ class TracedProgram:
         for position in self._donated_inputs:
             arguments[position] = eager.donation(sources[position])
         run = inspected(self.graph)
+        if run is None and self._tier is not None:
+            run = self._tier.reference()
         in_place = None
         if run is None:
-            in_place = self._in_place_executable() if self._written or self._donated_inputs else None
+            in_place = self._in_place_executable() if self._changes_inputs else None
             run = self.executable() if in_place is None else self._run
         results = eager.call(self.graph, run, arguments, self._kept, self._unread, self._flows, in_place)
         for position, output, flows in self._written:
@@ -318,7 +326,7 @@ class TracedProgram:
     def repeated(self, tree: TreeDef, leaves: Sequence[Any]) -> Any:
         """What runs calls like the one with the arguments ``tree`` of ``leaves``, which :meth:`run` ran; None where a call
         has to do more than to run the graph on its arguments."""
-        if not self._has_repeated:
+        if not self._has_repeated and (self._tier is None or self._tier.is_over):
             pattern = self._pattern(tree, leaves)
             run = self.executable().again() if pattern is not None and isinstance(self.executable(), Executable) else None
             runs = self.executable().known_runs if run is not None else None
@@ -386,7 +394,20 @@ class TracedProgram:
         return self._executable
 
     def _run(self, *arrays: Any) -> Any:
-        return self.executable()(*arrays)
+        """Where nothing may be updated in place after all."""
+        run = None
+        if self.tier_record is not None:
+            with self._lock:
+                if self._tier_of_copies is None:
+                    self.tier_record.reverse = TierRecord()
+                    self._tier_of_copies = Tier(self.graph, self.executable, self.tier_record.reverse)
+            run = self._tier_of_copies.reference()
+        return (run or self.executable())(*arrays)
+
+    def _compile(self) -> None:
+        """What the first call would compile."""
+        if not self._changes_inputs or self._in_place_executable() is None:
+            self.executable()
 
     def _in_place_executable(self) -> Any:
         """The compiled graph that writes outputs into the memory of the inputs whose new contents they are, and anything into
@@ -398,6 +419,10 @@ class TracedProgram:
                     with logging_into(self.log):
                         self._in_place = compile_graph(self.graph, permissions=permissions)
         return self._in_place if self._in_place.written else None
+
+    def renew_lock(self) -> None:
+        """In a forked child the thread that held the lock is gone."""
+        self._lock = threading.Lock()
 
     def _write_back(self, target: Any, value: Any, flows: bool) -> None:
         if isinstance(target, Array):

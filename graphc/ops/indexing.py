@@ -15,6 +15,7 @@ from graphc.errors import ArgumentError, DTypeError, OutOfBoundsError, ShapeErro
 from graphc.ir.dims import Dim, product
 from graphc.ir.primitive import ALL, Primitive, Residuals, register
 from graphc.ir.types import TensorType
+from graphc.locations import Location
 from graphc.ops.batching import all_mapped, are_mapped, behind, counted, from_front, repeated, to_front
 from graphc.ops.checking import (
     OneOperand,
@@ -46,15 +47,25 @@ def check_indices(op: str, x: TensorType, indices: Sequence[TensorType], axes: A
 
 
 def check_bounds(op: str, indices: Sequence[Any], axes: Sequence[int], shape: Sequence[int]) -> None:
-    """Raise OutOfBoundsError naming the first index that is outside its axis."""
-    for index, axis in zip(indices, axes, strict=True):
+    """Raise OutOfBoundsError naming the first index, in row-major order, that is outside its axis."""
+    found: list[tuple[int, int]] = []
+    for number, (index, axis) in enumerate(zip(indices, axes, strict=True)):
         outside = index.view(np.uint64) >= shape[axis]  # a negative index is a huge one
         if outside.any():
-            bad = int(np.ravel(index)[np.argmax(outside)])
-            raise OutOfBoundsError(
-                f"{op}: index {bad} is out of bounds for axis {axis} of size {shape[axis]}",
-                hint=f"indices must be in [0, {shape[axis]})" if shape[axis] else "the axis is empty",
-            )
+            found.append((int(np.argmax(outside)), number))
+    if found:
+        position, number = min(found)
+        axis = axes[number]
+        raise out_of_bounds(op, int(np.ravel(indices[number])[position]), axis, shape[axis])
+
+
+def out_of_bounds(op: str, index: int, axis: int, size: int, location: Location | None = None) -> OutOfBoundsError:
+    """The error of ``op`` for ``index`` on an axis of ``size`` elements."""
+    return OutOfBoundsError(
+        f"{op}: index {index} is out of range for axis {axis}, which has size {size}",
+        hint=f"indices must be in [0, {size})" if size else "the axis is empty",
+        location=location,
+    )
 
 
 def _axes_first(x: Any, axes: Sequence[int]) -> Any:

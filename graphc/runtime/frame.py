@@ -9,10 +9,11 @@ from typing import Any, Final, NoReturn, Protocol
 
 import numpy as np
 
-from graphc.errors import BackendError, CheckError, OutOfBoundsError, ShapeError
+from graphc.errors import BackendError, CheckError, ShapeError
 from graphc.ir.dims import evaluate_dim
 from graphc.ir.types import Bindings, TensorType
 from graphc.locations import UNKNOWN
+from graphc.ops.indexing import out_of_bounds
 from graphc.runtime.arena import ALIGNMENT, ARENAS, Arena, plan_arena
 from graphc.runtime.memory import lifetimes_of
 from graphc.runtime.program import Program, RunCheck, RunKernels, RunLibrary, View
@@ -240,10 +241,7 @@ class Frame:
             raise CheckError(step.message, location=step.location or UNKNOWN)
         assert isinstance(step, RunKernels)
         if kind == Failure.INDEX:
-            raise OutOfBoundsError(
-                f"{step.op}: index {first} is out of range for axis {second}, which has size {third}",
-                location=step.location or UNKNOWN,
-            )
+            raise out_of_bounds(step.op, int(first), int(second), int(third), step.location or UNKNOWN)
         names = " or ".join(kernel.name for kernel in step.kernels)
         raise BackendError(f"the kernel {names} failed with status {first}", location=step.location or UNKNOWN)
 

@@ -52,18 +52,18 @@ def test_gather_is_numpys_with_the_indexed_axes_first() -> None:
 def test_an_index_out_of_range_raises(name: str, bad: int) -> None:
     x, indices = np.zeros((3, 4)), np.array([0, 3, bad, 7])
     operands = [x, indices] if name == "gather" else [x, np.zeros((4, 3)), indices]
-    with pytest.raises(OutOfBoundsError, match=rf"{name}: index {bad} is out of bounds for axis 1 of size 4"):
+    with pytest.raises(OutOfBoundsError, match=rf"{name}: index {bad} is out of range for axis 1, which has size 4"):
         apply(name, *operands, axes=(1,))
 
 
 def test_out_of_range_names_the_axis_and_where_it_is_empty() -> None:
     i = np.array([1])
-    with pytest.raises(OutOfBoundsError, match="gather: index -1 is out of bounds for axis 0 of size 2"):
+    with pytest.raises(OutOfBoundsError, match="gather: index -1 is out of range for axis 0, which has size 2"):
         apply("gather", np.zeros(2), np.array(-1), axes=(0,))
-    with pytest.raises(OutOfBoundsError, match="gather: index 5 is out of bounds for axis 1 of size 3"):
+    with pytest.raises(OutOfBoundsError, match="gather: index 5 is out of range for axis 1, which has size 3"):
         apply("gather", np.zeros((2, 3)), i, np.array([5]), axes=(0, 1))
     with pytest.raises(
-        OutOfBoundsError, match=r"(?s)index 1 is out of bounds for axis 0 of size 0\n.*fix: the axis is empty"
+        OutOfBoundsError, match=r"(?s)index 1 is out of range for axis 0, which has size 0\n.*fix: the axis is empty"
     ):
         apply("gather", np.zeros((0, 3)), i, axes=(0,))
 
