@@ -75,6 +75,8 @@ _EXPORTS: Final[dict[str, str]] = {
     "parse_file": "graphc.ir.parser",
     "testing": "graphc.testing",
     # the run time
+    "deterministic": "graphc.runtime.determinism",
+    "is_deterministic": "graphc.runtime.determinism",
     "set_num_threads": "graphc.runtime.threads",
     "get_num_threads": "graphc.runtime.threads",
 }
@@ -220,6 +222,7 @@ if TYPE_CHECKING:
         hessian as hessian, hvp as hvp, jacfwd as jacfwd, jacobian as jacobian, jacrev as jacrev,
     )
     from graphc.ir.parser import parse as parse, parse_file as parse_file
+    from graphc.runtime.determinism import deterministic as deterministic, is_deterministic as is_deterministic
     from graphc.runtime.threads import get_num_threads as get_num_threads, set_num_threads as set_num_threads
 # isort: on
 # fmt: on

@@ -35,16 +35,19 @@ from graphc.runtime.program import (
     NativeKernel,
     Permissions,
     Program,
+    Rival,
     RunCheck,
     RunKernels,
     RunLibrary,
     View,
+    describe_rivals,
 )
 from graphc.runtime.storage import choose_overwrites
 
 from .emit import emit
 from .fused_product import FusedProduct
 from .library import LibraryMaker
+from .product_choice import ProductStepKernels, rival_of
 from .structural.indexing import CHECKED, UPDATES, copy_outside, starts_inside
 from .walker import walk
 
@@ -66,7 +69,8 @@ class Compiler(Protocol):
 
 
 class Assembly:
-    """Makes the programs of one graph. ``lowerings``: of the structural ops, by name; ``library``: what runs through NumPy."""
+    """Makes the programs of one graph. ``lowerings``: of the structural ops, by name; ``library``: what runs through NumPy;
+    ``measures``: whether BLAS may compute matrix products, where it is faster."""
 
     def __init__(
         self,
@@ -74,8 +78,9 @@ class Assembly:
         compiler: Compiler,
         lowerings: Mapping[str, Lowering],
         library: Mapping[str, LibraryMaker],
+        measures: bool = False,
     ) -> None:
-        self.compiler, self.lowerings, self.library = compiler, lowerings, library
+        self.compiler, self.lowerings, self.library, self.measures = compiler, lowerings, library, measures
         self.separate = frozenset(library)
         self.types: list[TensorType] = []
         self.literals: dict[int, np.ndarray] = {}
@@ -130,8 +135,9 @@ class Assembly:
                 else:
                     instructions[number] = self._with_kernels(steps[plan][place], made, sources[number])
         plans = [replace(plan, steps=tuple(new)) for plan, new in zip(self.plans, steps, strict=True)]
-        texts = {"kernels": lambda: "\n\n".join(plan.describe() for plan in plans)}
-        return replace(outline, instructions=tuple(instructions), texts=texts)
+        program = replace(outline, instructions=tuple(instructions))
+        described = lambda: "\n\n".join([*(plan.describe() for plan in plans), *describe_rivals(program)])  # noqa: E731
+        return replace(program, texts={"kernels": described})
 
     # Slots
 
@@ -259,12 +265,23 @@ class Assembly:
             shown = {source.name: source.source for source in emit(step.kernel, annotate=True)}
             chosen = tuple([Overwrite(*pair) for pair in step.kernel.overwrites])
         kernels = tuple([self.compiler.kernel(source, shown.get(source.name)) for source in sources])
-        return replace(made, kernels=kernels, scratch=sources[-1].scratch, overwrites=chosen)
+        scratch = sources[-1].scratch
+        rival: Rival | None = None
+        if self.measures and isinstance(step, OpStep):
+            operands, results = ([v.type for v in values] for values in (step.operands, step.results))
+            rival = self._rival(ProductStepKernels(step.node, kernels, tuple(operands), tuple(results), scratch))
+        return replace(made, kernels=kernels, scratch=scratch, overwrites=chosen, rival=rival)
 
     def _with_epilogue(self, product: FusedProduct, made: RunKernels) -> RunKernels:
         called = self.compiler.epilogue(product.epilogue, product.shown)
         kernels = tuple([self.compiler.kernel(source) for source in product.kernels(called.address)])
-        return replace(made, kernels=kernels, scratch=product.scratch, called=(called,))
+        rival: Rival | None = None
+        if self.measures:
+            rival = self._rival(product.described(kernels, called.address))
+        return replace(made, kernels=kernels, scratch=product.scratch, called=(called,), rival=rival)
+
+    def _rival(self, step: ProductStepKernels) -> Rival | None:
+        return rival_of(step, self.compiler.kernel)
 
     # Jumps, whose targets are known once what lies between is there
 

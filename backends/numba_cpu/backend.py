@@ -43,26 +43,24 @@ def compile(
     """An executable of ``graph``. Kernels with the same text are compiled once, and kept on disk. ``permissions``: what it
     may do to the memory of its inputs (see :meth:`Executable.permitted`).
 
-    ``blas``: matrix products run through NumPy, and so on the BLAS that it was built with, instead of kernels of our own.
-    None leaves it to the variable GRAPHC_MATMUL, ``own`` (the default) or ``blas``. Our kernels are as fast as OpenBLAS, and
-    small products take half as long, as the tape does not stop for them; they take a second or two to compile, once, where
-    there is a cache on disk.
+    ``blas``: matrix products run through NumPy, and so on the BLAS that it was built with (True), or on kernels of our own
+    (False). None leaves it to the variable GRAPHC_MATMUL: ``blas``, ``own``, or ``measured`` (the default), by which large
+    products run on our kernels or on BLAS, called from the tape, whichever is faster (see :mod:`.product_choice`).
 
     Raises BackendError for an op that this backend has no lowering for.
     """
-    if blas is None:
-        blas = _blas_is_chosen()
-    library = {**LIBRARY, **BLAS} if blas else LIBRARY
+    chosen = _chosen_products() if blas is None else "blas" if blas else "own"
+    library = {**LIBRARY, **BLAS} if chosen == "blas" else LIBRARY
     with phase("plan"):
-        assembly = Assembly(graph, _Compiler(fast_math), LOWERINGS, library)
+        assembly = Assembly(graph, _Compiler(fast_math), LOWERINGS, library, measures=chosen == "measured")
     return Executable(graph, assembly.program(permissions), assembly.program)
 
 
-def _blas_is_chosen() -> bool:
-    chosen = os.environ.get("GRAPHC_MATMUL", "own")
-    if chosen not in ("blas", "own"):
-        raise ArgumentError(f"GRAPHC_MATMUL is {chosen!r}", hint="set it to blas or own")
-    return chosen == "blas"
+def _chosen_products() -> str:
+    chosen = os.environ.get("GRAPHC_MATMUL", "measured")
+    if chosen not in ("blas", "own", "measured"):
+        raise ArgumentError(f"GRAPHC_MATMUL is {chosen!r}", hint="set it to measured, own or blas")
+    return chosen
 
 
 def _request(source: KernelSource, fast_math: bool, signature: tuple[str, ...] = SIGNATURE) -> Request:

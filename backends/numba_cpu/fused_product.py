@@ -7,11 +7,13 @@ from typing import Final
 from graphc.ir.types import TensorType
 from graphc.loops.plan import ProductStep
 from graphc.loops.source import KernelSource
+from graphc.runtime.program import NativeKernel
 
 from .emit_epilogue import emit_epilogue, sum_in_result
 from .epilogue import Epilogue
 from .gemm.convolution import lower_conv_general
 from .gemm.lowering import lower_dot_general
+from .product_choice import ProductStepKernels
 
 _LOWERINGS: Final = {"dot_general": lower_dot_general, "conv_general": lower_conv_general}
 
@@ -37,6 +39,20 @@ class FusedProduct:
         self.epilogue = emit_epilogue(kernel, positions)
         self.shown = emit_epilogue(kernel, positions, annotate=True).source
         self.scratch = (*self.own, *self.kernels(0)[-1].scratch)
+
+    def described(self, kernels: tuple[NativeKernel, ...], address: int) -> ProductStepKernels:
+        """The step for a choice of who computes it; ``kernels`` call the epilogue at ``address``."""
+        return ProductStepKernels(
+            self.step.node,
+            kernels,
+            tuple(v.type for v in self.step.operands),
+            tuple(v.type for v in self.step.results),
+            self.scratch,
+            Epilogue(address, self.epilogue.sizes),
+            self.epilogue.source,
+            result=self.sums,
+            scratch_at=self.end + len(self.own),
+        )
 
     def kernels(self, address: int) -> tuple[KernelSource, ...]:
         """The kernels, in order, that call the epilogue at ``address``: an argument, so their texts do not depend on it."""

@@ -8,6 +8,7 @@ from graphc.dtypes import ALL, float32, float64
 
 from .adapter import noalias
 from .arithmetic import ARITHMETIC
+from .gemm.blas_call import BLAS_CALLS
 from .gemm.functions import GEMM_FUNCTIONS
 from .native_calls import CALL_EPILOGUE
 from .pointers import POINTERS
@@ -19,6 +20,7 @@ NAMES: Final[dict[str, object]] = {
     **ARITHMETIC,
     **POINTERS,
     **GEMM_FUNCTIONS,
+    **BLAS_CALLS,
     **WINDOW_FUNCTIONS,
     "noalias": noalias,
     "call_epilogue": CALL_EPILOGUE,

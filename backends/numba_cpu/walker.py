@@ -163,6 +163,9 @@ def walk(block_address, begin, end, arrays):
     process = pointer_i64(block[{Word.PROCESS:d}])
     if arrays != 0:
         arrays += {ArrayLayout.ITEMS}
+        if block[{Word.SETTINGS:d}] != 0 and block[{Word.SETTINGS:d}] != process[{Shared.SETTINGS:d}]:
+            status[0] = {Failure.MISMATCH:d}
+            return
         ndarray = process[{Shared.NDARRAY:d}]
         rest = matches(block[{Word.GUARD:d}], block[{Word.INPUTS:d}], ndarray, table, arrays)
         if rest == -1:

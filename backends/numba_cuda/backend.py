@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,11 +10,12 @@ import numpy as np
 from graphc.backends.numba_cpu.library import CONTROL
 from graphc.backends.numba_cpu.library import LIBRARY as ON_HOST
 from graphc.dtypes import bool_
-from graphc.errors import ArgumentError, BackendError
+from graphc.errors import BackendError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Node, Value
 from graphc.loops.kernel import Kernel
 from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
+from graphc.runtime.determinism import is_deterministic
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import Instruction, Program, RunCheck, RunKernels, RunLibrary, View
 
@@ -65,18 +65,11 @@ def _compile(graph: Graph, target: Architecture | None) -> Executable:
     return CudaExecutable(graph, assembly.program(), target, assembly.check_kernel())
 
 
-def _is_deterministic() -> bool:
-    chosen = os.environ.get("GRAPHC_DETERMINISTIC", "0")
-    if chosen not in ("0", "1"):
-        raise ArgumentError(f"GRAPHC_DETERMINISTIC is {chosen!r}", hint="set it to 0 or 1")
-    return chosen == "1"
-
-
 class _Assembly:
     def __init__(self, plan: Plan, target: Architecture | None) -> None:
         self.plan, self.target = plan, target
         self.prologues = find_prologues(plan)
-        self.geometry: Geometry = replace(SIMULATOR if target is None else DEVICE, deterministic=_is_deterministic())
+        self.geometry: Geometry = replace(SIMULATOR if target is None else DEVICE, deterministic=is_deterministic())
         self.slots: dict[Value, int] = {}
 
     def program(self) -> Program:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from graphc.cli.render import add_output_options, to_json_text, write_result
 from graphc.errors import ArgumentError, FileError
 from graphc.locations import UNKNOWN
 from graphc.runtime.cache_folder import FOLDER, cache_settings, check_folder
-from graphc.runtime.disk_cache import SUFFIX, DiskCache, EntryFile
+from graphc.runtime.disk_cache import CHOICE, SUFFIX, DiskCache, EntryFile
 
 _DESCRIPTION: Final = """\
 Kernels that graphc compiles are kept on disk, so that the next process loads them instead of compiling them again. A kernel
 is found by its text, the versions of graphc, Numba and LLVM, and the processor: a change of any compiles it anew, so there
-is never a need to clear the cache but for room."""
+is never a need to clear the cache but for room. Beside them is kept which of two ways to compute a matrix product was
+faster when it was measured: kernels of graphc's own, or BLAS."""
 
 _EPILOG: Final = """\
 examples:
@@ -33,9 +34,9 @@ environment:
 Kernels are code that is run, so they are kept in a folder of this user's alone: one that others may write to is not used."""
 
 _ACTIONS: Final = {
-    "list": "show each kernel with its size and when it was last used",
-    "clear": "delete all kernels",
-    "verify": "check that each kernel is whole; exits with 1 where one is damaged",
+    "list": "show each kernel and choice with its size and when it was last used",
+    "clear": "delete all kernels and choices",
+    "verify": "check that each is whole; exits with 1 where one is damaged",
 }
 
 
@@ -78,11 +79,28 @@ def _cache() -> DiskCache:
 def summary(cache: DiskCache) -> str:
     """The folder and what is in it, for people."""
     count, size = cache.size()
-    return f"{cache.folder}: {kernels(count)}, {in_bytes(size)} of at most {in_bytes(cache.limit)}"
+    return f"{cache.folder}: {kernels(count, cache.choices())}, {in_bytes(size)} of at most {in_bytes(cache.limit)}"
 
 
-def kernels(count: int) -> str:
-    return f"{count} kernel{'' if count == 1 else 's'}"
+def kernels(count: int, choices: int = 0) -> str:
+    """``count`` entries, of which ``choices`` are no kernels."""
+    text = f"{count - choices} kernel{'' if count - choices == 1 else 's'}"
+    return text + (f" and {choices} choice{'' if choices == 1 else 's'}" if choices else "")
+
+
+def is_choice(file: EntryFile) -> bool:
+    """Whether the entry says which of two ways to compute something is faster."""
+    return file.path.name.startswith(CHOICE)
+
+
+def choice_text(fields: Mapping[str, str]) -> str:
+    """What was chosen, for people: ``product f32 (256, 512) @ (512, 384), 1 thread: ours, 0.41 ms (blas 0.45 ms)``."""
+    try:
+        times = {who: f"{float(fields[who]) * 1e3:.3g} ms" for who in ("ours", "blas")}
+        chosen, other = fields["chosen"], "blas" if fields["chosen"] == "ours" else "ours"
+        return f"{fields['name']}: {chosen}, {times[chosen]} ({other} {times[other]})"
+    except (KeyError, ValueError):
+        return fields.get("name", "?")
 
 
 def in_bytes(size: int) -> str:
@@ -104,13 +122,14 @@ def _list(cache: DiskCache) -> _Answer:
         "folder": str(cache.folder),
         "limit": cache.limit,
         "bytes": sum(file.size for file in files),
-        "kernels": [_as_data(file) for file in files],
+        "kernels": [_as_data(file) for file in files if not is_choice(file)],
+        "choices": [_as_data(file) for file in files if is_choice(file)],
     }
     columns: Sequence[Callable[[EntryFile], str]] = (
-        lambda file: file.entry.fields.get("name", "?") if file.entry else f"damaged: {file.damage}",
+        _name,
         lambda file: in_bytes(file.size),
         lambda file: time.strftime("%Y-%m-%d %H:%M", time.localtime(file.used)),
-        lambda file: _key(file)[:12],
+        lambda file: _key(file).removeprefix(CHOICE)[:12],
     )
     rows = [[column(file) for column in columns] for file in files]
     widths = [max((len(row[number]) for row in rows), default=0) for number in range(len(columns))]
@@ -118,13 +137,21 @@ def _list(cache: DiskCache) -> _Answer:
     return report, "\n".join([summary(cache), *lines]) + "\n", 0
 
 
+def _name(file: EntryFile) -> str:
+    if file.entry is None:
+        return f"damaged: {file.damage}"
+    return choice_text(file.entry.fields) if is_choice(file) else file.entry.fields.get("name", "?")
+
+
 def _clear(cache: DiskCache) -> _Answer:
+    choices = cache.choices()
     count, freed = cache.clear()
     left, _ = cache.size()
+    kept = cache.choices()
     report = {"folder": str(cache.folder), "removed": count, "freed": freed, "left": left}
-    text = f"removed {kernels(count)} from {cache.folder}, which frees {in_bytes(freed)}\n"
+    text = f"removed {kernels(count, choices - kept)} from {cache.folder}, which frees {in_bytes(freed)}\n"
     if left:
-        text += f"{kernels(left)} could not be removed\n"
+        text += f"{kernels(left, kept)} could not be removed\n"
     return report, text, 0 if left == 0 else 1
 
 
@@ -139,7 +166,7 @@ def _verify(cache: DiskCache, *, remove: bool) -> _Answer:
     }
     lines = [f"{file.path}: {file.damage}{' (removed)' if file in removed else ''}" for file in damaged]
     whole = "all are whole" if not damaged else f"{len(damaged)} {'is' if len(damaged) == 1 else 'are'} damaged"
-    lines.append(f"checked {kernels(len(files))} in {cache.folder}: {whole}")
+    lines.append(f"checked {kernels(len(files), sum(map(is_choice, files)))} in {cache.folder}: {whole}")
     if len(removed) < len(damaged) and not remove:
         lines.append("  they do no harm, and are replaced when they are next needed; --remove deletes them now")
     return report, "\n".join(lines) + "\n", 1 if damaged else 0

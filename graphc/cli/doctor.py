@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,14 +15,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from graphc.cli.cache import summary
+from graphc.cli.cache import choice_text, is_choice, summary
 from graphc.cli.cuda_report import cuda_report
 from graphc.cli.render import add_output_options, to_json_text, write_result
 from graphc.compile import compile_graph
 from graphc.errors import GraphcError
 from graphc.ir.parser import parse
 from graphc.runtime.cache_folder import SWITCH, cache_settings, can_write, check_folder
-from graphc.runtime.disk_cache import DiskCache
+from graphc.runtime.determinism import is_deterministic
+from graphc.runtime.disk_cache import DiskCache, disk_cache
 from graphc.runtime.targets import TARGETS
 from graphc.version import __version__
 
@@ -33,6 +35,8 @@ _PACKAGES: Final = ("numpy", "numba", "llvmlite", "ml_dtypes", "rich", "tbb", "n
 #: Features that decide how fast kernels are; all are in the JSON form.
 _FEATURES: Final = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "avx512fp16", "amx-bf16")
 _ARM_FEATURES: Final = ("neon", "fullfp16", "bf16", "sve", "sve2")
+
+_MOST_CHOICES: Final = 8
 
 _KERNEL: Final = """\
 graph @softmax(%x: f32[n, m]) -> (f32[n, m]) {
@@ -69,6 +73,7 @@ def collect() -> dict[str, Any]:
         "processor": _processor(),
         "threads": _threads(),
         "blas": _blas(),
+        "products": _products(),
         "cache": _cache(),
         "targets": list(TARGETS),
         "cuda": cuda_report(),
@@ -87,6 +92,7 @@ def as_text(report: Mapping[str, Any]) -> str:
     limits = "".join(f", {name}={value}" for name, value in threads["environment"].items())
     rows.append(("threads", f"{threads['usable']} usable of {threads['processors']}{limits}"))
     rows += [("blas", _blas_line(library)) for library in report["blas"]]
+    rows.append(("products", report["products"]["summary"]))
     rows.append(("cache", report["cache"]["summary"]))
     rows.append(("targets", ", ".join(report["targets"])))
     rows.append(("cuda", cuda["summary"] + (f"\n  fix: {cuda['hint']}" if cuda["hint"] else "")))
@@ -156,6 +162,28 @@ def _blas() -> list[dict[str, Any]]:
     config: Any = np.show_config(mode="dicts")
     built = config.get("Build Dependencies", {}).get("blas", {})
     return [{"name": built.get("name", "unknown"), "version": built.get("version", "?"), "threads": None}]
+
+
+def _products() -> dict[str, Any]:
+    """Who may compute matrix products, and what was chosen here so far, latest first."""
+    blas = import_module("graphc.backends.numba_cpu.blas").find_blas()
+    setting = os.environ.get("GRAPHC_MATMUL", "measured")
+    choices: list[dict[str, str]] = []
+    with suppress(GraphcError):
+        cache = disk_cache()
+        found = cache.entries() if cache is not None and check_folder(cache.folder) is None else ()
+        choices = [dict(file.entry.fields) for file in found if is_choice(file) and file.entry is not None]
+    if is_deterministic():
+        text = "our kernels, as results have to repeat (GRAPHC_DETERMINISTIC)"
+    elif setting != "measured":
+        text = f"{setting} (GRAPHC_MATMUL)"
+    elif blas is None:
+        text = "our kernels, as no BLAS can be called"
+    else:
+        text = f"our kernels or {blas.name}, by measurement: {len(choices)} chosen"
+        shown = [f"\n  {choice_text(fields)}" for fields in choices[:_MOST_CHOICES]]
+        text += "".join([*shown, "\n  …" if len(choices) > len(shown) else ""])
+    return {"setting": setting, "callable": None if blas is None else blas.name, "choices": choices, "summary": text}
 
 
 def _cache() -> dict[str, Any]:

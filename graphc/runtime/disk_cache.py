@@ -28,6 +28,8 @@ from graphc.runtime.cache_folder import cache_settings, check_folder, distrust, 
 
 MAGIC: Final = b"graphc-kernel 1\n"
 SUFFIX: Final = ".kernel"
+CHOICE: Final = "choice-"
+"""What the keys of entries begin with that are no kernels: which of two ways of computing something was faster."""
 _UNFINISHED: Final = ".unfinished-"
 _DIGEST: Final = 64  # hexadecimal digits
 
@@ -211,6 +213,10 @@ class DiskCache:
                     with suppress(OSError):
                         if time.time() - item.stat(follow_symlinks=False).st_mtime >= older_than:
                             os.unlink(item.path)
+
+    def choices(self) -> int:
+        """How many entries are no kernels but choices between two."""
+        return sum(path.name.startswith(CHOICE) for path, _, _ in self._files())
 
     def size(self) -> tuple[int, int]:
         """How many entries there are, and how many bytes they take."""

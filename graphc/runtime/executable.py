@@ -20,7 +20,7 @@ from graphc.ir.types import Bindings, bind_shape, check_shape, solve_sizes
 from graphc.ops.core import check_guards, concrete_attributes
 from graphc.runtime.frame import AnyFrame, Frame, Run
 from graphc.runtime.memory import MemoryPlan, plan_memory
-from graphc.runtime.program import AnyKernel, Permissions, Program, RunKernels
+from graphc.runtime.program import AnyKernel, Permissions, Program, RunKernels, describe_rivals, program_settings
 from graphc.runtime.storage import assign_storage, describe_storage
 
 #: How many combinations of input shapes an executable remembers the sizes of.
@@ -64,7 +64,7 @@ class Executable:
         regions = [region for node in _all_nodes(graph) for region in held_graphs(node.attributes)]
         self._guards = [*graph.guards, *(guard for region in regions for guard in region.guards)]
         self._storage = assign_storage(program)
-        self._frames: OrderedDict[tuple[tuple[int, ...], ...], AnyFrame] = OrderedDict()
+        self._frames: OrderedDict[tuple[tuple[tuple[int, ...], ...], int], AnyFrame] = OrderedDict()
         self._latest: AnyFrame | None = None
         self._run: Run | None = None  # of the latest frame
         #: What runs each combination of input shapes that a frame is remembered for.
@@ -78,12 +78,15 @@ class Executable:
                 return outputs
         inputs = self._check(arrays)
         key = tuple([array.shape for array in inputs])
-        self._latest = self._frame(inputs, key)
-        self._run = run = self._latest.runner()
-        self.known_runs[key] = run
-        outputs = run(inputs)
-        assert outputs is not None, "inputs that were checked do not fit the frame made for them"
-        return outputs
+        while True:
+            settings = program_settings(self.program)
+            self._latest = self._frame(inputs, key, settings)
+            self._run = run = self._latest.runner()
+            self.known_runs[key] = run
+            outputs = run(inputs)
+            if outputs is not None:
+                return outputs
+            assert settings != program_settings(self.program), "checked inputs do not fit the frame made for them"
 
     def permitted(self, permissions: Permissions) -> Executable:
         """An executable of the same graph that may do to its inputs what ``permissions`` say.
@@ -131,6 +134,8 @@ class Executable:
     def _plan_text(self) -> str:
         program, storage = self.program, self._storage
         lines = describe_storage(program, storage)
+        for paragraph in describe_rivals(program):
+            lines += ["", *paragraph.splitlines()]
         if all(type_.is_concrete for type_ in program.slots):
             lines += ["", *self.memory({}).describe().splitlines()]
         return "\n".join(lines) + "\n"
@@ -164,7 +169,8 @@ class Executable:
             array = array.view(type_.dtype.numpy)  # an equal dtype, but not the object that native code knows
         return array
 
-    def _frame(self, inputs: Sequence[np.ndarray], key: tuple[tuple[int, ...], ...]) -> AnyFrame:
+    def _frame(self, inputs: Sequence[np.ndarray], shapes: tuple[tuple[int, ...], ...], settings: int = 0) -> AnyFrame:
+        key = (shapes, settings)
         frame = self._frames.get(key)
         if frame is None:
             bindings = self._bind(inputs)
@@ -173,7 +179,7 @@ class Executable:
             frame = self._make_frame(bindings)
             self._frames[key] = frame
             while len(self._frames) > MAX_FRAMES:
-                oldest, _ = self._frames.popitem(last=False)
+                (oldest, _), _ = self._frames.popitem(last=False)
                 self.known_runs.pop(oldest, None)
         return frame
 

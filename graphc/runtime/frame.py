@@ -16,7 +16,7 @@ from graphc.locations import UNKNOWN
 from graphc.ops.indexing import out_of_bounds
 from graphc.runtime.arena import ALIGNMENT, ARENAS, Arena, plan_arena
 from graphc.runtime.memory import lifetimes_of
-from graphc.runtime.program import Program, RunCheck, RunKernels, RunLibrary, View
+from graphc.runtime.program import Program, RunCheck, RunKernels, RunLibrary, View, program_settings
 from graphc.runtime.result_pool import RESULTS, SMALLEST
 from graphc.runtime.storage import Storage
 from graphc.runtime.tape import INTERRUPTS, MOST_PIECES, PROCESS, SEGMENT_BYTES, STATUS_WORDS, Failure, Word, guard_words
@@ -64,6 +64,7 @@ class _Workspace:
         block[Word.PROCESS] = ctypes.addressof(PROCESS)
         block[Word.BRIEF] = frame.is_brief
         block[Word.BUDGET] = SEGMENT_BYTES
+        block[Word.SETTINGS] = frame.settings
         self.memory = self.words.data
         self.base = 0
         if not frame.borrows:
@@ -108,6 +109,7 @@ class Frame:
         )
         words += storage.results
         self.guard = (ctypes.c_int64 * max(1, len(words)))(*words)
+        self.settings = program_settings(program)
         self._make_tape(bindings)
         assert program.walk is not None, "a tape needs what walks it"
         self._walk = program.walk

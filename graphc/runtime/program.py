@@ -9,10 +9,10 @@ from typing import Final, Protocol
 import numpy as np
 
 from graphc.ir.dims import Dim
-from graphc.ir.types import Shape, TensorType
+from graphc.ir.types import Bindings, Shape, TensorType
 from graphc.locations import Location
 from graphc.loops.overwrite import Overwrite
-from graphc.runtime.tape import Walk
+from graphc.runtime.tape import PROCESS, Shared, Walk
 
 #: ``call(buffers, sizes, lo, hi, status)`` with addresses of i64 arrays as plain integers; releases the GIL.
 NativeCall = Callable[[int, int, int, int, int], int]
@@ -50,6 +50,16 @@ class NativeKernel:
     text: Callable[[str], str] = field(repr=False)
 
 
+class Rival(Protocol):
+    """Other kernels for the same work on the same buffers. Which ones are faster depends on the sizes, and is measured."""
+
+    def kernels(self, bindings: Bindings) -> tuple[AnyKernel, ...] | None:
+        """Those to run for these sizes, and the present settings of the process; None: those that there are anyway."""
+
+    def describe(self, bindings: Bindings | None) -> list[str]:
+        """What was chosen and why: for these sizes, or if they are not known, so far."""
+
+
 @dataclass(frozen=True)
 class RunKernels:
     """Call ``kernels`` in order, each with the buffers of operands, results and scratch.
@@ -58,7 +68,7 @@ class RunKernels:
     ``updates``: the result may be in the memory of the first operand, whose contents it then replaces. ``overwrites``:
     results that are in the memory of an operand, and that the kernels have no buffers of their own for; before the kernels
     are made, those that could be. ``operations``: arithmetic that takes longer than reading and writing the buffers.
-    ``called``: compiled functions that the kernels call by their address.
+    ``called``: compiled functions that the kernels call by their address. ``rival``: what may run in place of ``kernels``.
     """
 
     kernels: tuple[AnyKernel, ...]
@@ -72,6 +82,7 @@ class RunKernels:
     overwrites: tuple[Overwrite, ...] = ()
     operations: Dim = 0
     called: tuple[AnyKernel, ...] = ()
+    rival: Rival | None = None
 
 
 @dataclass(frozen=True)
@@ -205,3 +216,19 @@ class Program:
     permissions: Permissions = NOTHING
     registers: frozenset[int] = frozenset()
     fixed: frozenset[int] = frozenset()
+
+
+def program_settings(program: Program) -> int:
+    """The present settings of the process, as one number, if what ``program`` runs depends on them, else 0."""
+    depends = any(isinstance(step, RunKernels) and step.rival is not None for step in program.instructions)
+    return int(PROCESS[Shared.SETTINGS]) if depends else 0
+
+
+def describe_rivals(program: Program) -> list[str]:
+    """A paragraph that says who runs the instructions for which there are two ways; none where there are none."""
+    bindings: Bindings | None = {} if all(type_.is_concrete for type_ in program.slots) else None
+    lines: list[str] = []
+    for number, step in enumerate(program.instructions):
+        if isinstance(step, RunKernels) and step.rival is not None:
+            lines += [f"  {number}  {text}" for text in step.rival.describe(bindings)]
+    return ["\n".join(["chosen by measurement:", *lines])] if lines else []

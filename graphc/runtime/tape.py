@@ -18,8 +18,8 @@ import numpy as np
 #: word of the block's status, which says what went wrong. Releases the GIL unless the block is BRIEF.
 #:
 #: ``arrays``, unless None, is a tuple: first the inputs, then the results that the call made. Each input is compared with
-#: the guard; where one is anything but a C-contiguous, aligned ndarray of the very dtype and shape, the call has
-#: :attr:`Failure.MISMATCH` and nothing has run.
+#: the guard; where one is anything but a C-contiguous, aligned ndarray of the very dtype and shape, or the settings of the
+#: process are others, the call has :attr:`Failure.MISMATCH` and nothing has run.
 Walk = Callable[[int, int, int, tuple[Any, ...] | None], int]
 
 MOST_PIECES: Final = 64
@@ -45,7 +45,8 @@ class Word(enum.IntEnum):
     RANGE = 18  # room for the arguments of a parallel loop
     RESUME = 21  # where to go on after a pause
     BUDGET = 22  # how many bytes may pass through loops before the next pause
-    COUNT = 23
+    SETTINGS = 23  # those of PROCESS that the tape was made for; 0: it is the same for all
+    COUNT = 24
 
 
 class Task(enum.IntEnum):
@@ -116,11 +117,20 @@ class Shared(enum.IntEnum):
     PIECES = 2  # the function that runs some pieces
     USED = 3  # whether PARALLEL_FOR was ever called
     NDARRAY = 4  # address of the type
-    COUNT = 5
+    DETERMINISTIC = 5  # whether results repeat bit for bit
+    SETTINGS = 6  # what a tape may depend on, as one number: see set_shared
+    COUNT = 7
 
 
 PROCESS: Final = (ctypes.c_int64 * Shared.COUNT)()
 PROCESS[Shared.NDARRAY] = id(np.ndarray)
+
+
+def set_shared(word: Shared, value: int) -> None:
+    """Set THREADS or DETERMINISTIC, and SETTINGS with it: a tape made for other settings is a MISMATCH from then on."""
+    PROCESS[word] = value
+    PROCESS[Shared.SETTINGS] = 2 * PROCESS[Shared.THREADS] + PROCESS[Shared.DETERMINISTIC]
+
 
 
 #: What was raised while Python divided a range among threads (see :attr:`Task.INTERRUPTED`).

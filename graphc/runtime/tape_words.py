@@ -135,13 +135,14 @@ class _TapeMaker:
         work = sum(self.sizes[slot] for slot in slots)
         slots += self.scratch[number]
         self.tape.most_operands = max(self.tape.most_operands, len(slots))
-        for kernel in step.kernels:
+        kernels = (step.rival.kernels(self.bindings) if step.rival is not None else None) or step.kernels
+        for kernel in kernels:
             assert isinstance(kernel, NativeKernel), "a tape holds native kernels only"
             self._kernel(kernel, work, number, slots)
         operations = evaluate_dim(step.operations, self.bindings)
-        self.passed += work * len(step.kernels) + operations
+        self.passed += work * len(kernels) + operations
         self.operations += operations
-        self.tape.work += (work + KERNEL_BYTES) * len(step.kernels)
+        self.tape.work += (work + KERNEL_BYTES) * len(kernels)
         if self.passed > SEGMENT_BYTES and not self.has_jumps:
             self._end_segment(None)
 

@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 from graphc.errors import ArgumentError
-from graphc.runtime.tape import PROCESS, Shared
+from graphc.runtime.tape import PROCESS, Shared, set_shared
 
 VARIABLE: Final = "GRAPHC_NUM_THREADS"
 MOST_THREADS: Final = 1024
@@ -32,20 +32,21 @@ def _initial() -> int:
     return _checked(int(text) if text.strip().isdecimal() else text, VARIABLE)
 
 
-PROCESS[Shared.THREADS] = _initial()
+set_shared(Shared.THREADS, _initial())
 
 
 def set_num_threads(count: int) -> None:
     """Let each call use at most ``count`` threads, its own included, from the next call on, in the whole process.
 
-    Results are the same bits for every ``count``. The number at the start is that of the CPUs that the process may run
-    on, or GRAPHC_NUM_THREADS from the environment. Raises ArgumentError unless 1 ≤ ``count`` ≤ 1024.
+    Results are the same bits for every ``count``, but for large matrix products, which BLAS may compute where it is faster;
+    under :class:`graphc.deterministic` all are. The number at the start is that of the CPUs that the process may run on, or
+    GRAPHC_NUM_THREADS from the environment. Raises ArgumentError unless 1 ≤ ``count`` ≤ 1024.
 
     >>> set_num_threads(2)
     >>> get_num_threads()
     2
     """
-    PROCESS[Shared.THREADS] = _checked(count, "the number of threads")
+    set_shared(Shared.THREADS, _checked(count, "the number of threads"))
 
 
 def get_num_threads() -> int:

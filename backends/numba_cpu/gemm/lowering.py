@@ -123,6 +123,16 @@ def lower_dot_general(
     Among the buffers, the operands are the first two. ``result`` is the position of the result, and ``scratch_at`` that of
     the first scratch buffer.
     """
+    p, copies, scratch = arrange(attributes, operand_types, result, scratch_at)
+    kernels = (*copies, *product_kernels(p, epilogue))
+    scratch = [*scratch, *kernels[-1].scratch]
+    return tuple(replace(kernel, scratch=tuple(scratch)) for kernel in kernels)
+
+
+def arrange(
+    attributes: Mapping[str, Any], operand_types: Sequence[TensorType], result: int = 2, scratch_at: int = 3
+) -> tuple[Product, Sequence[KernelSource], Sequence[TensorType]]:
+    """The product of matrices that a ``dot_general`` is, after the copies of its operands, and the scratch for those."""
     lhs, rhs = _operands(attributes, operand_types)
     lhs, rhs = _paired(lhs, rhs)
     dtype = operand_types[0].dtype
@@ -149,9 +159,7 @@ def lower_dot_general(
         buffers=(positions[0], positions[1], result),
         scratch=scratch_at + len(scratch),
     )
-    kernels = (*copies, *product_kernels(p, epilogue))
-    scratch += kernels[-1].scratch
-    return tuple(replace(kernel, scratch=tuple(scratch)) for kernel in kernels)
+    return p, copies, scratch
 
 
 def _operands(attributes: Mapping[str, Any], types: Sequence[TensorType]) -> tuple[_Operand, _Operand]:
@@ -161,6 +169,11 @@ def _operands(attributes: Mapping[str, Any], types: Sequence[TensorType]) -> tup
         free = tuple(a for a in range(types[side].ndim) if a not in summed and a not in batch)
         operands.append(_Operand(types[side].shape, batch, free, summed).without_ones())
     return operands[0], operands[1]
+
+
+def is_blocked(p: Product) -> bool:
+    """Whether ``p`` is one of matrices of floats, as far as is known without sizes."""
+    return p.dtype.is_floating and 1 not in (p.depth, p.rows, p.columns)
 
 
 def product_kernels(p: Product, epilogue: Epilogue = NO_EPILOGUE) -> tuple[KernelSource, ...]:
