@@ -19,7 +19,7 @@ from graphc.backends.numba_cpu.gemm.blocking import Blocking, blocking, cache_si
 from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.gemm.product import Product, ProductText, indented, nested
 from graphc.dtypes import DType, float32
-from graphc.ir.dims import dim_min
+from graphc.ir.dims import Dim, dim_max, dim_min
 from graphc.ir.types import TensorType
 from graphc.loops.source import KernelSource
 
@@ -29,6 +29,9 @@ PADDING: Final = 64
 NEAR: Final = 16384
 """What is at most so many bytes stays in the first cache, and is not packed."""
 
+SHARED_ROWS: Final = 64
+SHARED_WORK: Final = 1 << 21
+"""Blocks that a product is divided into for threads alone have so many rows, and so many multiply-adds: 40 µs."""
 
 PART: Final = 2 << 20
 """An epilogue runs when so many bytes of the result are done, or all columns of a task. It is as fast as the processor can
@@ -39,6 +42,15 @@ foresee what it reads: whole rows follow each other in memory, and a residual ad
 def block_sizes(dtype: DType) -> Blocking:
     """The blocks that products of ``dtype`` are cut into on this machine."""
     return blocking(HOST, dtype.compute.short, cache_sizes())
+
+
+def row_blocks(p: Product, blocks: Blocking) -> Dim:
+    """How many blocks of rows a product is divided into: as many as there are by size, more where one column of blocks is much
+    to compute, so that several threads have some. A thread that gets neighbours computes them as one block."""
+    by_size = (p.rows + (blocks.rows - 1)) // blocks.rows
+    is_one_column = dim_min(1, blocks.columns // dim_max(p.columns, 1))
+    by_work = dim_min((p.rows + (SHARED_ROWS - 1)) // SHARED_ROWS, p.rows * p.columns * p.depth // SHARED_WORK)
+    return dim_max(by_size, is_one_column * by_work)
 
 
 def partial_sums(p: Product) -> tuple[TensorType, ...]:
@@ -66,8 +78,11 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
     i_block = block - matrix * m_blocks
     while task < hi:
         tasks = min(n_blocks - j_block, hi - task)
+        row_blocks = np.int64(1)
+        if n_blocks == 1:
+            row_blocks = min(hi - task, m_blocks - i_block, {rows} // step_rows)
         i_lo = i_block * step_rows
-        i_hi = min(i_lo + step_rows, m)
+        i_hi = min(i_lo + row_blocks * step_rows, m)
         j_lo = j_block * {nc}
         j_hi = min(j_lo + tasks * {nc}, n)
 {offsets}
@@ -120,9 +135,9 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
             done += depth
             if done >= k:
                 break
-        task += tasks
+        task += tasks * row_blocks
         j_block = np.int64(0)
-        i_block += 1
+        i_block += row_blocks
         if i_block == m_blocks:
             i_block = np.int64(0)
             matrix += 1'''
@@ -138,7 +153,7 @@ class _Emission:
 
     def kernel(self) -> KernelSource:
         p, text, blocks = self.p, self.text, block_sizes(self.p.dtype)
-        m_blocks = (p.rows + (blocks.rows - 1)) // blocks.rows
+        m_blocks = row_blocks(p, blocks)
         n_blocks = (p.columns + (blocks.columns - 1)) // blocks.columns
         text.sizes += [("m_blocks", m_blocks), ("n_blocks", n_blocks)]
         scratch = partial_sums(p)
@@ -153,6 +168,7 @@ class _Emission:
             a_room=blocks.rows * blocks.depth + PADDING,
             b_room=blocks.columns * blocks.depth + PADDING,
             tile_room=self.rows * self.columns,
+            rows=blocks.rows,
             room=f"stack_f32({max(self.rows, self.columns) * blocks.depth})" if self.is_half else "tile",
             mr=self.rows,
             mr_less=self.rows - 1,

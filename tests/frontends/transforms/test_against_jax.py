@@ -8,7 +8,7 @@ import pytest
 import graphc as gc
 from tests.frontends.transforms.modes import Function, array
 
-jax = pytest.importorskip("jax")
+jax = pytest.importorskip("jax", reason="the optional extra jax: pip install graphc[jax]")
 jnp = jax.numpy
 
 

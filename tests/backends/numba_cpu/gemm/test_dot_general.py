@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphc.backends.numba_cpu.backend import LOWERINGS
-from graphc.backends.numba_cpu.gemm.blocked import block_sizes
+from graphc.backends.numba_cpu.gemm.blocked import block_sizes, row_blocks
+from graphc.backends.numba_cpu.gemm.blocking import Blocking
+from graphc.backends.numba_cpu.gemm.product import Product, Strides
 from graphc.dtypes import ALL, bfloat16, float16, float32, float64, int32
 from graphc.ir.dims import symbol
 from graphc.ir.types import TensorType
@@ -98,6 +100,28 @@ def test_several_blocks_in_every_direction(dtype, transposed):
     m, n, k = blocks.rows + 19, 2 * blocks.columns + 21, 2 * blocks.depth + 5
     arrays, attributes = matrices(np.random.default_rng(0), dtype, m, n, k, transposed)
     check(arrays, attributes, pieces=(1, 2, 5))
+
+
+@pytest.mark.parametrize("batch", [(), (3,)], ids=str)
+@pytest.mark.parametrize("dtype", [float32, bfloat16], ids=str)
+def test_rows_divided_among_threads(dtype, batch):
+    """One column of blocks with much to sum is several tasks, and neighbours that one thread has are one block."""
+    m, n, k = 201, 37, 1100
+    rng = np.random.default_rng(0)
+    arrays = (samples(rng, dtype, (*batch, m, k)), samples(rng, dtype, (*batch, k, n)))
+    first = len(batch)
+    axes = tuple(range(first))
+    check(arrays, {"contract": ((first + 1,), (first,)), "batch": (axes, axes)}, pieces=(1, 2, 3, 5))
+
+
+@pytest.mark.parametrize(
+    "rows, columns, depth, count",
+    [(128, 128, 4096, 2), (32, 128, 128, 1), (200, 128, 1024, 4), (128, 129, 4096, 1), (1024, 64, 128, 4), (0, 0, 9, 0)],
+)
+def test_number_of_row_blocks(rows, columns, depth, count):
+    strides = Strides((), depth, 1), Strides((), columns, 1)
+    p = Product(float32, (), rows, columns, depth, *strides)
+    assert row_blocks(p, Blocking(266, 128, 384)) == count
 
 
 @pytest.mark.parametrize("shape", [(3, 100_003), (100_003, 3)], ids=str)
