@@ -61,7 +61,7 @@ def compile(
 def _blas_is_chosen() -> bool:
     chosen = os.environ.get("GRAPHC_MATMUL", "own")
     if chosen not in ("blas", "own"):
-        raise ArgumentError(f"GRAPHC_MATMUL is {chosen!r}", hint="set it to blas or own")
+        raise ArgumentError(f"GRAPHC_MATMUL is {chosen!r}", hint="set it to blas or own", cause=ArgumentError.SETTING)
     return chosen == "blas"
 
 

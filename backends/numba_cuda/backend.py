@@ -14,6 +14,7 @@ from graphc.dtypes import bool_
 from graphc.errors import ArgumentError, BackendError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.operands import operands_of_node
 from graphc.loops.kernel import Kernel
 from graphc.loops.plan import KernelStep, OpStep, Plan, Step, ViewStep, make_plan
 from graphc.runtime.executable import Executable
@@ -66,7 +67,7 @@ def _compile(graph: Graph, target: Architecture | None) -> Executable:
 def _is_deterministic() -> bool:
     chosen = os.environ.get("GRAPHC_DETERMINISTIC", "0")
     if chosen not in ("0", "1"):
-        raise ArgumentError(f"GRAPHC_DETERMINISTIC is {chosen!r}", hint="set it to 0 or 1")
+        raise ArgumentError(f"GRAPHC_DETERMINISTIC is {chosen!r}", hint="set it to 0 or 1", cause=ArgumentError.SETTING)
     return chosen == "1"
 
 
@@ -114,7 +115,7 @@ class _Assembly:
             return [self._kernel(step.kernel, step.operands, step.results)]
         if isinstance(step, ViewStep):
             operand, result = self._slot(step.operands[0]), self._slot(step.results[0])
-            return [View(operand, result, step.node.types[0].shape, step.node.location)]
+            return [View(operand, result, step.node.types[0].shape, step.node.location, step.node)]
         if isinstance(step, OpStep):
             return [self._op(step.node)]
         raise BackendError(f"the cuda backend has no steps of the kind {type(step).__name__}")
@@ -129,12 +130,14 @@ class _Assembly:
     def _op(self, node: Node) -> Instruction:
         operands, results = self._slots(node.inputs), self._slots(node.results)
         if node.op.name == "check":
-            return RunCheck(operands[0], node.attributes["message"], node.location)
+            return RunCheck(operands[0], node.attributes["message"], node.location, node)
         if node.op.name in LIBRARY:
             return RunLibrary(node.op.name, LIBRARY[node.op.name](node), operands, results)
         lowering: DeviceLowering | None = LOWERINGS.get(node.op.name)
         if lowering is None:
-            raise BackendError(f"the cuda backend has no lowering for {node.op.name}", location=node.location)
+            raise BackendError(
+                f"the cuda backend has no lowering for {node.op.name}", location=node.location, operands=operands_of_node(node)
+            )
         lowered = lowering(node.attributes, [v.type for v in node.inputs], node.types, self.geometry)
         moved = _moved((*node.inputs, *node.results))
         return RunKernels(
@@ -145,6 +148,7 @@ class _Assembly:
             checks=any(source.checks for source in lowered),
             op=node.op.name,
             location=node.location,
+            node=node,
         )
 
 
