@@ -17,6 +17,7 @@ from graphc.dtypes import DType
 from graphc.ir.dims import Dim, DimExpr
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
+from graphc.locations import Location
 
 
 class Array:
@@ -42,6 +43,10 @@ class Array:
     def type(self) -> TensorType:
         """Dtype and shape as the IR's type."""
         return TensorType(self.dtype, self.shape)
+
+    def made_at(self) -> Location | None:
+        """The user's line that made it, for error messages; None where nobody kept it."""
+        return None
 
 
 class Context(Protocol):

@@ -72,7 +72,10 @@ class _Callback:
         function, tree, result_tree = self._parts
         results, its_tree = flatten(function(*unflatten(tree, list(arrays))))
         if result_tree.leaves and its_tree != result_tree:
-            raise ArgumentError(f"callback: {self.__qualname__} gave another structure than result_types declares")
+            raise ArgumentError(
+                f"callback: {self.__qualname__} gave another structure than result_types declares",
+                cause=ArgumentError.STRUCTURE,
+            )
         return results if result_tree.leaves else []
 
     def __eq__(self, other: object) -> bool:

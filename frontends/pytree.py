@@ -72,7 +72,9 @@ def _flatten(value: Any, leaves: list[Any], above: list[int]) -> TreeDef:
         leaves.append(value)
         return LEAF
     if id(value) in above:
-        raise ArgumentError(f"a {type(value).__name__} contains itself, so it is not a tree of arrays")
+        raise ArgumentError(
+            f"a {type(value).__name__} contains itself, so it is not a tree of arrays", cause=ArgumentError.STRUCTURE
+        )
     kind, keys, children = found
     above.append(id(value))
     result = TreeDef(kind, keys, tuple([_flatten(child, leaves, above) for child in children]))
@@ -132,6 +134,10 @@ def tree_map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     for other in others:
         more, its_structure = flatten(other)
         if its_structure != structure:
-            raise ArgumentError("tree_map: the structures differ", hint="all trees must have the same nesting and keys")
+            raise ArgumentError(
+                "tree_map: the structures differ",
+                hint="all trees must have the same nesting and keys",
+                cause=ArgumentError.STRUCTURE,
+            )
         columns.append(more)
     return unflatten(structure, [function(*row) for row in zip(*columns, strict=True)])

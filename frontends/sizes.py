@@ -76,6 +76,7 @@ class Sizes:
             raise LeakedTracerError(
                 f"the size {self.show(lhs)} was kept from a traced function and used after it ended",
                 hint="return what depends on it from the function, or take int(size) within it",
+                cause=LeakedTracerError.SIZE,
             )
         holds = RELATIONS[relation](left, right)
         if holds:
@@ -295,6 +296,7 @@ class Size:
                 f"whether {self.sizes.show(lhs)} {relation} {self.sizes.show(rhs)} depends on a size that is only known at run "
                 "time",
                 hint="trace with an array instead of a spec: its size decides, under a guard",
+                cause=ShapeError.UNKNOWN_SIZE,
             )
         return decided
 

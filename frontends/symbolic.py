@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.dtypes import DType, as_dtype
 from graphc.errors import ConcretizationError, GradientError, InPlaceError, LeakedTracerError
-from graphc.frontends.array.core import is_scalar, scalar_dtype, show_shape
+from graphc.frontends.array.core import is_scalar, numbers, scalar_dtype, show_shape
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.grad_mode import mode
@@ -33,7 +33,9 @@ from graphc.passes.push_forward import push_forward
 
 _UNKNOWN = object()
 #: What needs a truth value, in messages.
+INDEX = "an index, size or range()"
 CONDITION = "a Python `if`, `while`, `and`, `or`, `not`, `assert` or bool()"
+_CAUSES = {CONDITION: ConcretizationError.CONDITION, INDEX: ConcretizationError.INDEX}
 
 
 class Tracer(ArrayMethods):
@@ -66,6 +68,10 @@ class Tracer(ArrayMethods):
     def type(self) -> TensorType:
         sizes = self.context.sizes
         return self._type if sizes is None else sizes.type(self._type)
+
+    def made_at(self) -> Location | None:
+        """The user's line that made it."""
+        return self.location
 
     @property
     def dtype(self) -> DType:
@@ -121,7 +127,9 @@ class Tracer(ArrayMethods):
     def requires_grad_(self, requires_grad: bool = True) -> Tracer:
         """Make this value a leaf of differentiation (or stop it being one)."""
         if requires_grad and not self.dtype.is_inexact:
-            raise GradientError(f"only floating arrays can require gradients, not {self.type}")
+            raise GradientError(
+                f"only floating arrays can require gradients, not {self.type}", cause=GradientError.NOT_FLOATING
+            )
         self._requires_grad = requires_grad
         self._is_leaf = requires_grad
         if requires_grad:
@@ -174,8 +182,10 @@ class Tracer(ArrayMethods):
 
     def __index__(self) -> int:
         if not self.dtype.is_integer:
-            raise ConcretizationError(f"only an integer can be used as an index or size, not {self.type}")
-        return int(self._needs_value("an index, size or range()"))
+            raise ConcretizationError(
+                f"only an integer can be used as an index or size, not {self.type}", cause=ConcretizationError.INDEX
+            )
+        return int(self._needs_value(INDEX))
 
     def __int__(self) -> int:
         return int(self._needs_value("int()"))
@@ -296,7 +306,7 @@ class GraphContext:
     def capture(self, value: Any) -> Tracer:
         """Make an eager tensor or ndarray an input of the graph."""
         if not isinstance(value, Array):
-            array = np.asarray(value)
+            array = numbers(value)
             if array is not value:
                 return self.literal(array, as_dtype(array.dtype))
             type_ = self.captured_type(array, TensorType(as_dtype(array.dtype), array.shape))
@@ -427,6 +437,7 @@ class GraphContext:
             raise InPlaceError(
                 "a leaf that requires_grad is changed in place, which its own gradient cannot follow",
                 hint="wrap the update in `with gc.no_grad():`, or write to a copy()",
+                cause=InPlaceError.LEAF,
             )
         storage = x._storage
         new = value.value
@@ -469,12 +480,14 @@ class GraphContext:
             raise GradientError(
                 f"this array ({root.type}) does not depend on any leaf that requires_grad",
                 hint="set requires_grad=True on the parameters; no_grad() and detach() cut gradients",
+                cause=GradientError.UNCONNECTED,
             )
         if gradient is None:
             if root.size != 1:
                 raise GradientError(
                     f"backward() without a gradient needs a scalar, and this array has shape {show_shape(root.shape)}",
                     hint="reduce it first, for example loss.mean().backward(), or pass gradient=",
+                    cause=GradientError.NOT_SCALAR,
                 )
             seed = self.builder.full_like(root.value, 1)
         else:
@@ -533,6 +546,7 @@ class GraphContext:
             f"{what} needs the value of an array of type {array.type}, which is not known while the graph is being built"
             + (f"\n  the array was made at {array.location}" if isinstance(array, Tracer) and array.location.line else ""),
             hint=hint,
+            cause=_CAUSES.get(what),
         )
 
     def close(self) -> None:
@@ -563,6 +577,7 @@ class GraphContext:
         raise LeakedTracerError(
             f"an array of type {tracer.type} belongs to the graph {tracer.context.name}, and was used in {self.name}",
             hint="pass it as an argument",
+            cause=LeakedTracerError.FOREIGN,
         )
 
 

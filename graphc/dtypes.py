@@ -137,6 +137,7 @@ def as_dtype(value: Any) -> DType:
     raise DTypeError(
         f"{value!r} is not a dtype that graphc knows",
         hint="use one of " + ", ".join(d.name for d in ALL),
+        cause=DTypeError.UNKNOWN,
     )
 
 
@@ -171,6 +172,7 @@ def promote(a: DType, b: DType) -> DType:
         raise DTypeError(
             f"{a.name} and {b.name} have no common integer dtype",
             hint="convert one operand with .astype(...) first, for example to int64",
+            cause=DTypeError.PROMOTION,
         )
     return _SIGNED_ABOVE[unsigned.bits]
 

@@ -70,7 +70,7 @@ def check_gradients(
     >>> check_gradients(lambda x, y: x * gc.sin(y), [gc.tensor([0.3, 1.2]), gc.tensor([2.0, -1.0])])
     """
     if order < 1:
-        raise ArgumentError(f"check_gradients: order must be at least 1, not {order}")
+        raise ArgumentError(f"check_gradients: order must be at least 1, not {order}", cause=ArgumentError.RANGE)
     name = getattr(function, "__name__", "the function")
     leaves, tree = flatten(tuple(args))
     names = paths(tree, "args")
@@ -79,6 +79,7 @@ def check_gradients(
         raise GradientError(
             f"check_gradients: no argument of {name} is floating",
             hint="pass floating arrays, for example gc.tensor([1.0, 2.0])",
+            cause=GradientError.NOT_FLOATING,
         )
     start = [np.array(_array_of(leaves[i]), dtype=np.float64) for i in moved]
 
@@ -88,7 +89,7 @@ def check_gradients(
             replaced[position] = array
         results = [r for r in flatten(function(*unflatten(tree, replaced)))[0] if _is_floating(r)]
         if not results:
-            raise GradientError(f"check_gradients: no result of {name} is floating")
+            raise GradientError(f"check_gradients: no result of {name} is floating", cause=GradientError.NOT_FLOATING)
         return tuple(results)
 
     _check_order(on_arrays, start, [names[i] for i in moved], name, 1, order, (eps, rtol, atol), seed)

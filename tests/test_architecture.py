@@ -16,7 +16,7 @@ PACKAGE_DIRS: Final = {"graphc": "graphc", "graphc.frontends": "frontends", "gra
 # Bottom up; a layer may import from the layers before its own row. Layers in one row are strangers, but for the first
 # row, whose modules may import each other.
 LAYERS: Final = (
-    {"version", "errors", "locations", "dtypes", "tracebacks"},
+    {"version", "errors", "locations", "operands", "dtypes", "tracebacks"},
     {"ir"},
     {"ops"},
     {"rewrite"},

@@ -36,7 +36,7 @@ def test_only_the_users_frames_are_shown(tmp_path):
     assert [line.split(", in ")[1] for line in text.splitlines() if line.startswith("  File ")] == ["<module>", "loss"]
     assert text.splitlines()[0] == "Traceback (most recent call last):"
     assert "graphc.errors.ShapeError: add: shapes (2, 3) and (4,) do not broadcast" in text
-    assert text.rstrip().endswith("code: GC101 (graphc explain GC101)")
+    assert text.rstrip().endswith("code: GC111 (graphc explain GC111)")
 
 
 def test_what_was_caught_on_the_way_is_not_shown(tmp_path):

@@ -35,7 +35,8 @@ try:
 except ImportError as error:
     raise BackendError(
         f"numba {numba.__version__} lacks the compiler internals graphc lowers through ({error}); "
-        "install a supported version: pip install 'numba>=0.68'"
+        "install a supported version: pip install 'numba>=0.68'",
+        cause=BackendError.MISSING,
     ) from error
 
 _FLAG_FIELDS: Final = ("nrt", "no_cpython_wrapper", "no_cfunc_wrapper", "noalias", "error_model", "fastmath")
@@ -92,7 +93,8 @@ def check_numba() -> None:
     if missing:
         raise BackendError(
             f"numba {numba.__version__} lacks {', '.join(missing)}, which graphc compiles kernels through; "
-            "install a supported version: pip install 'numba>=0.68'"
+            "install a supported version: pip install 'numba>=0.68'",
+            cause=BackendError.MISSING,
         )
 
 

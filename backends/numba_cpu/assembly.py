@@ -19,6 +19,7 @@ from graphc.dtypes import int64
 from graphc.errors import BackendError
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.operands import operands_of_node
 from graphc.ir.types import TensorType
 from graphc.loops.overwrite import Overwrite, overwritable
 from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
@@ -195,7 +196,7 @@ class Assembly:
                 slots[output] = destination
             else:
                 slots[maker] = self.slot(maker.type)
-                self.instructions.append(View(destination, slots[maker], maker.type.shape, maker.node.location))
+                self.instructions.append(View(destination, slots[maker], maker.type.shape, maker.node.location, maker.node))
         return left
 
     def _of(self, value: Value, slots: Slots) -> int:
@@ -213,7 +214,7 @@ class Assembly:
         results = tuple([self._of(v, slots) for v in step.results])
         if isinstance(step, OpStep) and _is_view(step):
             for operand, value, result in zip(operands, step.results, results, strict=True):
-                self.instructions.append(View(operand, result, value.type.shape, value.node.location))
+                self.instructions.append(View(operand, result, value.type.shape, value.node.location, value.node))
             return
         instruction = self._outline(step, operands, results)
         if isinstance(instruction, RunKernels):
@@ -228,13 +229,15 @@ class Assembly:
         if isinstance(step, ProductStep):
             return RunKernels((), operands, results, operations=_operations(node))
         if isinstance(step, ViewStep):
-            return View(operands[0], results[0], node.types[0].shape, node.location)
+            return View(operands[0], results[0], node.types[0].shape, node.location, node)
         if node.op.name == "check":
-            return RunCheck(operands[0], node.attributes["message"], node.location)
+            return RunCheck(operands[0], node.attributes["message"], node.location, node)
         if node.op.name in self.library:
             return RunLibrary(node.op.name, self.library[node.op.name](node), operands, results)
         if node.op.name not in self.lowerings:
-            raise BackendError(f"the cpu backend has no lowering for {node.op.name}", location=node.location)
+            raise BackendError(
+                f"the cpu backend has no lowering for {node.op.name}", location=node.location, operands=operands_of_node(node)
+            )
         return RunKernels(
             (),
             operands,
@@ -242,6 +245,7 @@ class Assembly:
             checks=node.op.name in CHECKED and not starts_inside(node),
             op=node.op.name,
             location=node.location,
+            node=node,
             updates=node.op.name in UPDATES,
             operations=_operations(node),
         )

@@ -59,7 +59,7 @@ def compile(
 def _chosen_products() -> str:
     chosen = os.environ.get("GRAPHC_MATMUL", "measured")
     if chosen not in ("blas", "own", "measured"):
-        raise ArgumentError(f"GRAPHC_MATMUL is {chosen!r}", hint="set it to measured, own or blas")
+        raise ArgumentError(f"GRAPHC_MATMUL is {chosen!r}", hint="set it to measured, own or blas", cause=ArgumentError.SETTING)
     return chosen
 
 

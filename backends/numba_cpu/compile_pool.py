@@ -151,7 +151,9 @@ def processes() -> int:
     chosen = os.environ.get(VARIABLE)
     if chosen is not None:
         if not chosen.strip().isdecimal():
-            raise ArgumentError(f"{VARIABLE} is {chosen!r}", hint="set it to a number; 0 compiles in one process")
+            raise ArgumentError(
+                f"{VARIABLE} is {chosen!r}", hint="set it to a number; 0 compiles in one process", cause=ArgumentError.SETTING
+            )
         return int(chosen)
     if getattr(sys, "frozen", False) or not sys.executable or "PYTEST_XDIST_WORKER" in os.environ:
         return 0

@@ -9,6 +9,7 @@ import numpy as np
 from graphc.dtypes import float32
 from graphc.errors import GraphcError
 from graphc.ir.graph import Node
+from graphc.ir.operands import operands_of_node
 from graphc.ir.types import Bindings, bind_shape
 from graphc.ops.core import concrete_attributes
 from graphc.ops.quiet import quietly
@@ -103,7 +104,7 @@ def effect(node: Node) -> LibraryFunction:
         try:
             values = node.op.evaluate(*operands, **attributes)
         except GraphcError as error:
-            error.location = node.location
+            error.location, error.operands = node.location, operands_of_node(node)
             raise
         for result, value in zip(results, values, strict=True):
             result[...] = value

@@ -243,7 +243,10 @@ def disassemble(cubin: bytes) -> str:
     program = find_program("nvdisasm")
     if program is None:
         raise BackendError(
-            "nvdisasm was not found, so machine code cannot be shown", hint="pip install nvidia-cuda-nvdisasm", location=UNKNOWN
+            "nvdisasm was not found, so machine code cannot be shown",
+            hint="pip install nvidia-cuda-nvdisasm",
+            location=UNKNOWN,
+            cause=BackendError.MISSING,
         )
     with tempfile.TemporaryDirectory(prefix="graphc-") as folder:
         file = Path(folder) / "kernel.cubin"

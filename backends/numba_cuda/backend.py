@@ -13,6 +13,7 @@ from graphc.dtypes import bool_
 from graphc.errors import BackendError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.operands import operands_of_node
 from graphc.loops.kernel import Kernel
 from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
 from graphc.runtime.determinism import is_deterministic
@@ -113,7 +114,7 @@ class _Assembly:
             return [self._product(step)]
         if isinstance(step, ViewStep):
             operand, result = self._slot(step.operands[0]), self._slot(step.results[0])
-            return [View(operand, result, step.node.types[0].shape, step.node.location)]
+            return [View(operand, result, step.node.types[0].shape, step.node.location, step.node)]
         if isinstance(step, OpStep):
             return [self._op(step.node)]
         raise BackendError(f"the cuda backend has no steps of the kind {type(step).__name__}")
@@ -150,12 +151,14 @@ class _Assembly:
     def _op(self, node: Node) -> Instruction:
         operands, results = self._slots(node.inputs), self._slots(node.results)
         if node.op.name == "check":
-            return RunCheck(operands[0], node.attributes["message"], node.location)
+            return RunCheck(operands[0], node.attributes["message"], node.location, node)
         if node.op.name in LIBRARY:
             return RunLibrary(node.op.name, LIBRARY[node.op.name](node), operands, results)
         lowering: DeviceLowering | None = LOWERINGS.get(node.op.name)
         if lowering is None:
-            raise BackendError(f"the cuda backend has no lowering for {node.op.name}", location=node.location)
+            raise BackendError(
+                f"the cuda backend has no lowering for {node.op.name}", location=node.location, operands=operands_of_node(node)
+            )
         lowered = lowering(node.attributes, [v.type for v in node.inputs], node.types, self.geometry)
         moved = _moved((*node.inputs, *node.results))
         return RunKernels(
@@ -166,6 +169,7 @@ class _Assembly:
             checks=any(source.checks for source in lowered),
             op=node.op.name,
             location=node.location,
+            node=node,
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from graphc.errors import CheckError, DeviceError, DTypeError, ShapeError
 from graphc.ir.dims import evaluate_dim
 from graphc.ir.graph import Graph
+from graphc.ir.operands import operands_of_node
 from graphc.ir.types import Bindings, TensorType
 from graphc.locations import UNKNOWN
 from graphc.ops.indexing import out_of_bounds
@@ -119,6 +120,8 @@ class CudaFrame:
                 raise ShapeError(
                     f"reshape: {self.shapes[step.operand]} has another number of elements than {self.shapes[step.result]}",
                     location=step.location or UNKNOWN,
+                operands=operands_of_node(step.node),
+                    cause=ShapeError.RESHAPE,
                 )
         self.first = [
             (place.place, math.prod(_concrete(place.type, bindings)) * place.type.dtype.numpy.itemsize, place.first)
@@ -253,13 +256,13 @@ class CudaFrame:
     def _raise(self, number: int, index: int, axis: int, size: int) -> NoReturn:
         step = self.program.instructions[number - 1]
         if isinstance(step, RunCheck):
-            raise CheckError(step.message, location=step.location or UNKNOWN)
+            raise CheckError(step.message, location=step.location or UNKNOWN, operands=operands_of_node(step.node))
         assert isinstance(step, RunKernels)
-        raise out_of_bounds(step.op, index, axis, size, step.location or UNKNOWN)
+        raise out_of_bounds(step.op, index, axis, size, step.location or UNKNOWN, operands_of_node(step.node))
 
 
 def _concrete(type_: TensorType, bindings: Bindings) -> tuple[int, ...]:
     shape = tuple([evaluate_dim(size, bindings) for size in type_.shape])
     if any(size < 0 for size in shape):
-        raise ShapeError(f"{type_} has a negative size: {shape}")
+        raise ShapeError(f"{type_} has a negative size: {shape}", cause=ShapeError.SIZE)
     return shape

@@ -35,4 +35,6 @@ def require_packages() -> None:
     """Raise BackendError, with the command that installs it, where a package is not there."""
     what = missing()
     if what is not None:
-        raise BackendError(f"the target cuda needs {what}, and it is not installed", hint=INSTALL, location=UNKNOWN)
+        raise BackendError(
+            f"the target cuda needs {what}, and it is not installed", hint=INSTALL, location=UNKNOWN, cause=BackendError.MISSING
+        )

@@ -21,12 +21,16 @@ class Interpreter:
     def __call__(self, *arrays: Any) -> list[np.ndarray]:
         types = self.graph.parameter_types
         if len(arrays) != len(types):
-            raise ArgumentError(f"{self.graph.name} takes {len(types)} inputs, {len(arrays)} were given")
+            raise ArgumentError(
+                f"{self.graph.name} takes {len(types)} inputs, {len(arrays)} were given", cause=ArgumentError.COUNT
+            )
         inputs = [np.asarray(array) for array in arrays]
         for number, (parameter, array) in enumerate(zip(self.graph.parameters, inputs, strict=True)):
             if array.dtype != parameter.dtype.numpy:
                 name = parameter.node.name or f"input {number}"
-                raise DTypeError(f"{name} has dtype {array.dtype}, but {parameter.type} was declared")
+                raise DTypeError(
+                    f"{name} has dtype {array.dtype}, but {parameter.type} was declared", cause=DTypeError.DECLARED
+                )
         return [np.array(result, order="C") for result in evaluate_graph(self.graph, inputs)]
 
     def stages(self) -> Mapping[str, str]:

@@ -55,7 +55,9 @@ def relu6(x: ArrayLike) -> Array:
 def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """x limited to [min_val, max_val]; the gradient is 0 at and beyond the limits, NaN stays NaN."""
     if min_val > max_val:
-        raise ArgumentError(f"hardtanh: min_val {min_val} must not be greater than max_val {max_val}")
+        raise ArgumentError(
+            f"hardtanh: min_val {min_val} must not be greater than max_val {max_val}", cause=ArgumentError.RANGE
+        )
     return where(less_equal(x, min_val), min_val, where(greater_equal(x, max_val), max_val, x))
 
 
@@ -110,7 +112,7 @@ def gelu(x: Array, approximate: str = "none") -> Array:
     if approximate == "tanh":
         inner = multiply(x, add(multiply(multiply(x, x), 0.044715), 1.0))
         return multiply(multiply(x, 0.5), add(tanh(multiply(inner, math.sqrt(2 / math.pi))), 1.0))
-    raise ArgumentError(f"gelu: unknown approximation {approximate!r}", hint='use "none" or "tanh"')
+    raise ArgumentError(f"gelu: unknown approximation {approximate!r}", hint='use "none" or "tanh"', cause=ArgumentError.CHOICE)
 
 
 @computed_wide
@@ -126,7 +128,7 @@ swish = silu
 def softplus(x: Array, beta: float = 1.0) -> Array:
     """log(1 + exp(beta x)) / beta without overflow: a smooth relu."""
     if beta <= 0:
-        raise ArgumentError(f"softplus: beta must be positive, not {beta}")
+        raise ArgumentError(f"softplus: beta must be positive, not {beta}", cause=ArgumentError.RANGE)
     scaled = x if beta == 1.0 else multiply(x, beta)
     result = add(maximum(scaled, 0.0), log1p(exp(negative(absolute(scaled)))))
     return result if beta == 1.0 else divide(result, beta)
@@ -165,6 +167,7 @@ def glu(x: ArrayLike, axis: int = -1) -> Array:
         raise ShapeError(
             f"glu: size {size} of axis {place} of shape {show_shape(array.shape)} cannot be halved",
             hint="the axis holds values and gates, so its size must be even",
+            cause=ShapeError.PARTS,
         )
     values, gates = split(array, 2, place)
     return multiply(values, sigmoid(gates))

@@ -30,13 +30,16 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Ar
         raise ShapeError(
             f"linear: x has shape {show_shape(a.shape)} and weight {show_shape(w.shape)}",
             hint="x is [..., in] and weight [out, in], the transpose of what @ takes",
+            cause=ShapeError.CONTRACTION,
         )
     result = matmul(a, matrix_transpose(w) if len(w.shape) == 2 else w)
     if bias is None:
         return result
     shift = lift(bias, result)
     if len(shift.shape) > 1 or (shift.shape and not _may_equal(shift.shape[0], w.shape[0])):
-        raise ShapeError(f"linear: bias has shape {show_shape(shift.shape)}, but weight {show_shape(w.shape)}")
+        raise ShapeError(
+            f"linear: bias has shape {show_shape(shift.shape)}, but weight {show_shape(w.shape)}", cause=ShapeError.CHANNELS
+        )
     return add(result, shift)
 
 
@@ -48,7 +51,7 @@ def bilinear(x: ArrayLike, y: ArrayLike, weight: ArrayLike, bias: ArrayLike | No
     """x[..., i] * weight[o, i, j] * y[..., j] summed over i and j, plus bias [o]."""
     a, b, w = converted(context_of((x, y, weight)), (x, y, weight), what="bilinear")
     if len(w.shape) != 3:
-        raise ShapeError(f"bilinear: weight must be [out, in1, in2], not {show_shape(w.shape)}")
+        raise ShapeError(f"bilinear: weight must be [out, in1, in2], not {show_shape(w.shape)}", cause=ShapeError.DIMENSIONS)
     half = bind("dot_general", a, w, contract=((len(a.shape) - 1,), (1,)), batch=((), ()))  # [..., out, in2]
     result = bind("reduce_sum", multiply(half, expand_dims(b, -2)), axes=(len(half.shape) - 1,))
     return result if bias is None else add(result, bias)
@@ -66,9 +69,10 @@ def embedding(indices: ArrayLike, weight: ArrayLike, padding_idx: int | None = N
         raise DTypeError(
             f"embedding: indices must be integers, not {positions.dtype.name} of shape {show_shape(positions.shape)}",
             hint="the arguments are embedding(indices, weight); convert indices with .astype(gc.int64)",
+            cause=DTypeError.INDEX,
         )
     if len(table.shape) != 2:
-        raise ShapeError(f"embedding: weight must be [count, size], not {show_shape(table.shape)}")
+        raise ShapeError(f"embedding: weight must be [count, size], not {show_shape(table.shape)}", cause=ShapeError.DIMENSIONS)
     rows = bind("gather", table, astype(positions, int64), axes=(0,))
     if padding_idx is None:
         return rows
@@ -111,6 +115,7 @@ def scaled_dot_product_attention(
                 f"scaled_dot_product_attention: attn_mask has shape {show_shape(mask.shape)}, the scores "
                 f"{show_shape(scores.shape)}",
                 hint="the mask must broadcast to [..., L, S]",
+                cause=ShapeError.CHANNELS,
             )
         scores = where(mask, scores, float("-inf")) if mask.dtype is bool_ else add(scores, mask)
     return matmul(masked_softmax(scores), v)
@@ -147,15 +152,22 @@ def _check_attention(q: Array, k: Array, v: Array) -> None:
             f"scaled_dot_product_attention: query {show_shape(q.shape)}, key {show_shape(k.shape)} and value "
             f"{show_shape(v.shape)} do not fit",
             hint="query is [..., L, E], key [..., S, E], value [..., S, V]",
+            cause=ShapeError.CONTRACTION,
         )
 
 
 def _shared_heads(q: Array, x: Array) -> Array:
     if len(q.shape) < 3 or len(x.shape) < 3:
-        raise ShapeError("scaled_dot_product_attention: enable_gqa needs a dimension of heads, [..., heads, L, E]")
+        raise ShapeError(
+            "scaled_dot_product_attention: enable_gqa needs a dimension of heads, [..., heads, L, E]",
+            cause=ShapeError.DIMENSIONS,
+        )
     wanted, heads = q.shape[-3].__index__(), x.shape[-3].__index__()
     if heads == 0 or wanted % heads:
-        raise ShapeError(f"scaled_dot_product_attention: {wanted} query heads cannot share {heads} key or value heads")
+        raise ShapeError(
+            f"scaled_dot_product_attention: {wanted} query heads cannot share {heads} key or value heads",
+            cause=ShapeError.CHANNELS,
+        )
     return x if wanted == heads else repeat(x, wanted // heads, axis=-3)
 
 

@@ -19,11 +19,15 @@ def per_axis(value: PerAxis, count: int, what: str, name: str, minimum: int) -> 
     try:
         values = (value.__index__(),) * count if hasattr(value, "__index__") else tuple(v.__index__() for v in value)
     except (AttributeError, TypeError):
-        raise ArgumentError(f"{what}: {name} must be an int or {count} ints, not {value!r}") from None
+        raise ArgumentError(
+            f"{what}: {name} must be an int or {count} ints, not {value!r}", cause=ArgumentError.RANGE
+        ) from None
     if len(values) == 1:
         values = values * count
     if len(values) != count or any(v < minimum for v in values):
-        raise ArgumentError(f"{what}: {name} must be an int or {count} ints of at least {minimum}, not {value!r}")
+        raise ArgumentError(
+            f"{what}: {name} must be an int or {count} ints of at least {minimum}, not {value!r}", cause=ArgumentError.RANGE
+        )
     return values
 
 
@@ -37,6 +41,7 @@ def batched(x: Array, spatial: int, what: str) -> tuple[Array, bool]:
         f"{what}: x must be [N, C, …] with {spatial} spatial dimensions, or [C, …] for one image, not "
         f"{show_shape(x.shape)}",
         hint=f"give {spatial + 2} dimensions; expand_dims() or reshape() adds them",
+        cause=ShapeError.DIMENSIONS,
     )
 
 
@@ -52,7 +57,10 @@ def _biased(result: Array, bias: ArrayLike | None, channels: Dim, what: str) -> 
         return result
     shift = lift(bias, result)
     if not same_sizes(shift.shape, (channels,)):
-        raise ShapeError(f"{what}: bias has shape {show_shape(shift.shape)}, but there are {channels} output channels")
+        raise ShapeError(
+            f"{what}: bias has shape {show_shape(shift.shape)}, but there are {channels} output channels",
+            cause=ShapeError.CHANNELS,
+        )
     return add(result, reshape(shift, (channels, *(1 for _ in result.shape[2:]))))
 
 
@@ -60,7 +68,9 @@ def _operands(x: ArrayLike, weight: ArrayLike, spatial: int, what: str) -> tuple
     a, w = converted(context_of((x, weight)), (x, weight), what=what)
     a, single = batched(a, spatial, what)
     if len(w.shape) != spatial + 2:
-        raise ShapeError(f"{what}: weight must have {spatial + 2} dimensions, not shape {show_shape(w.shape)}")
+        raise ShapeError(
+            f"{what}: weight must have {spatial + 2} dimensions, not shape {show_shape(w.shape)}", cause=ShapeError.DIMENSIONS
+        )
     return a, w, single
 
 
@@ -69,6 +79,7 @@ def _mismatch(x: Array, w: Array, takes: Dim, groups: int, what: str) -> ShapeEr
         f"{what}: x {show_shape(x.shape)} has {x.shape[1]} channels, but weight {show_shape(w.shape)} with groups={groups} "
         f"takes {takes}",
         hint="axis 1 of x holds the channels; check the layout and groups",
+        cause=ShapeError.CHANNELS,
     )
 
 
@@ -88,7 +99,9 @@ def _convolve(
     dilations = per_axis(dilation, spatial, what, "dilation", 1)
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
-            raise ArgumentError(f"{what}: unknown padding {padding!r}", hint='use "same", "valid", an int or ints')
+            raise ArgumentError(
+                f"{what}: unknown padding {padding!r}", hint='use "same", "valid", an int or ints', cause=ArgumentError.CHOICE
+            )
         window = [k.__index__() for k in w.shape[2:]]
         pads = _same_padding(window, strides, dilations, what) if padding == "same" else [(0, 0)] * spatial
     else:
@@ -100,7 +113,10 @@ def _convolve(
         context_of((a, w)).guard("==", channels, takes)
         a = reshape(a, (a.shape[0], takes, *a.shape[2:]))
     if isinstance(w.shape[0], int) and w.shape[0] % groups:
-        raise ShapeError(f"{what}: the {w.shape[0]} kernels of weight {show_shape(w.shape)} do not divide into {groups} groups")
+        raise ShapeError(
+            f"{what}: the {w.shape[0]} kernels of weight {show_shape(w.shape)} do not divide into {groups} groups",
+            cause=ShapeError.CHANNELS,
+        )
     _check_windows(a, w, pads, dilations, what)
     result = bind(
         "conv_general", a, w, strides=strides, padding=tuple(pads), lhs_dilation=(1,) * spatial, rhs_dilation=dilations,
@@ -121,6 +137,7 @@ def _check_windows(
                 f"{what}: the kernel spans {extent} elements of spatial axis {axis}, but x {show_shape(x.shape)} with padding "
                 f"has {size + low + high}",
                 hint="enlarge x or the padding, or use a smaller kernel or dilation",
+                cause=ShapeError.WINDOW,
             )
 
 
@@ -174,12 +191,15 @@ def _convolve_transposed(
     cut = per_axis(padding, spatial, what, "padding", 0)
     extra = per_axis(output_padding, spatial, what, "output_padding", 0)
     if any(e >= max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
-        raise ArgumentError(f"{what}: output_padding must be smaller than stride or dilation, and is {output_padding!r}")
+        raise ArgumentError(
+            f"{what}: output_padding must be smaller than stride or dilation, and is {output_padding!r}",
+            cause=ArgumentError.RANGE,
+        )
     channels, window = w.shape[0], w.shape[2:]
     if a.shape[1] != channels:
         raise _mismatch(a, w, channels, groups, what)
     if groups < 1 or (isinstance(channels, int) and channels % groups):
-        raise ShapeError(f"{what}: {channels} channels do not divide into {groups} groups")
+        raise ShapeError(f"{what}: {channels} channels do not divide into {groups} groups", cause=ShapeError.PARTS)
     # The gradient of a convolution: kernels mirrored, input and output channels exchanged within each group.
     grouped = reshape(w, (groups, channels // groups, *w.shape[1:]))
     swapped = permute_dims(grouped, (0, 2, 1, *range(3, 3 + spatial)))

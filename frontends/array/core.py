@@ -30,6 +30,29 @@ def is_scalar(value: Any) -> bool:
     return type(value) in (bool, int, float) or (isinstance(value, (bool, int, float)) and not isinstance(value, np.generic))
 
 
+def numbers(value: Any) -> np.ndarray:
+    """``value`` as an ndarray. Raises DTypeError for what holds no numbers, ShapeError for nested sequences that are not
+    rectangular."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError) as error:
+        what = f"{shortened(value)} is not a rectangular array of numbers: {error}"
+        raise ShapeError(what, cause=ShapeError.RAGGED) from None
+    if array.dtype.kind not in "OUSMm" or isinstance(value, (np.ndarray, np.generic)):
+        return array
+    raise DTypeError(
+        f"{shortened(value)} ({type(value).__name__}) is not an array of numbers",
+        hint="give an array, a number, or nested lists of numbers",
+        cause=DTypeError.OPERAND,
+    )
+
+
+def shortened(value: Any) -> str:
+    """``repr(value)``, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def scalar_dtype(value: Scalar) -> DType:
     """The weak dtype of a Python scalar."""
     if isinstance(value, bool):
@@ -93,7 +116,9 @@ def converted(
         try:
             dtype, weak_result = result_dtype(operands)
         except DTypeError as error:
-            raise DTypeError(f"{what}: {error.message}" if what else error.message, hint=error.hint) from None
+            raise DTypeError(
+                f"{what}: {error.message}" if what else error.message, hint=error.hint, cause=DTypeError.PROMOTION
+            ) from None
     return [
         astype(a, dtype) if isinstance(a, Array) else context.literal(fitted_scalar(a, dtype, what), dtype, weak_result)
         for a in arrays
@@ -130,6 +155,7 @@ def fitted_scalar(value: Scalar, dtype: DType, what: str = "") -> Scalar:
         raise ArgumentError(
             f"{what + ': ' if what else ''}the Python int {value} is out of range for {dtype.name} ({low} to {high})",
             hint="convert the array to a wider dtype first, for example with .astype(gc.int64)",
+            cause=ArgumentError.INTEGER_RANGE,
         )
     if math.isnan(value):
         return 0
@@ -222,6 +248,7 @@ def broadcast_shapes(context: Context | None, *shapes: Shape, what: str = "") ->
                     f"{what + ': ' if what else ''}shapes {' and '.join(map(show_shape, shapes))} do not broadcast: "
                     f"sizes {size} and {other} in dimension {axis}",
                     hint="aligned from the right, sizes must be equal or one of them 1; reshape() or [:, None] adds axes",
+                    cause=ShapeError.BROADCAST,
                 )
             size = common
         result.append(size)
@@ -303,7 +330,7 @@ def normalize_axes(axes: int | Iterable[int] | None, ndim: int, what: str = "arr
     listed: list[Any] = list(axes) if isinstance(axes, Iterable) and not hasattr(axes, "__index__") else [axes]
     result = sorted(normalize_axis(a, ndim, what) for a in listed)
     if len(set(result)) != len(result):
-        raise AxisError(f"{what}: an axis is named twice in {tuple(listed)}")
+        raise AxisError(f"{what}: an axis is named twice in {tuple(listed)}", cause=AxisError.TWICE)
     return tuple(result)
 
 
@@ -311,7 +338,7 @@ def _as_int(value: Any, what: str) -> int:
     try:
         return int(value.__index__())
     except (AttributeError, TypeError):
-        raise AxisError(f"{what}: an axis must be an int, not {value!r}") from None
+        raise AxisError(f"{what}: an axis must be an int, not {value!r}", cause=AxisError.TYPE) from None
 
 
 def require(condition: bool, x: Array, what: str, needs: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphc.dtypes import DType, as_dtype, default_float, default_int, int64
 from graphc.errors import ArgumentError, DeviceError, ShapeError
-from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, is_scalar, lift, scalar_dtype
+from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, is_scalar, lift, scalar_dtype, shortened
 from graphc.frontends.array.elementwise import add, less_equal, multiply, where
 from graphc.frontends.array.movement import as_shape, stack
 from graphc.frontends.dispatch import Array, bind, context_of, context_of_sizes
@@ -55,9 +55,9 @@ def _from_python(data: Any, wanted: DType | None) -> tuple[np.ndarray, DType]:
     try:
         array = np.asarray(known_sizes(data))
     except (ValueError, OverflowError) as error:
-        raise ShapeError(f"{_short(data)} is not a rectangular array of numbers: {error}") from None
+        raise ShapeError(f"{shortened(data)} is not a rectangular array of numbers: {error}", cause=ShapeError.RAGGED) from None
     if array.dtype == object:
-        raise ShapeError(f"{_short(data)} is not a rectangular array of numbers")
+        raise ShapeError(f"{shortened(data)} is not a rectangular array of numbers", cause=ShapeError.RAGGED)
     if wanted is not None:
         return array, wanted
     if isinstance(data, (list, tuple)) and _numpy_leaf(data):
@@ -73,11 +73,6 @@ def _numpy_leaf(data: Any) -> bool:
             return False
         data = data[0]
     return isinstance(data, (np.ndarray, np.generic))
-
-
-def _short(data: Any) -> str:
-    text = repr(data)
-    return text if len(text) < 60 else text[:57] + "..."
 
 
 def full(
@@ -147,7 +142,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
         return _symbolic_range(start, stop, step, int64 if dtype is None else as_dtype(dtype))
     values = [v.item() if hasattr(v, "item") else v for v in (start, stop, step)]
     if values[2] == 0:
-        raise ArgumentError("arange: step must not be 0")
+        raise ArgumentError("arange: step must not be 0", cause=ArgumentError.RANGE)
     integral = all(isinstance(v, int) for v in values)
     wanted = (default_int if integral else default_float) if dtype is None else as_dtype(dtype)
     count = max(0, math.ceil((values[1] - values[0]) / values[2]))
@@ -161,7 +156,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
 def _symbolic_range(start: Any, stop: Any, step: Any, dtype: DType) -> Array:
     step = step.__index__()
     if step == 0:
-        raise ArgumentError("arange: step must not be 0")
+        raise ArgumentError("arange: step must not be 0", cause=ArgumentError.RANGE)
     count = dim_max((stop - start + step - 1) // step if step > 0 else (start - stop - step - 1) // -step, 0)
     counting = bind("iota", dtype=dtype, shape=(count,), axis=0)
     scaled = counting if step == 1 else multiply(counting, step)
@@ -187,7 +182,7 @@ def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None)
 def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> tuple[Array, ...]:
     """Coordinate arrays of the grid that one-dimensional ``arrays`` span; ``indexing`` "xy" or "ij"."""
     if indexing not in ("xy", "ij"):
-        raise ArgumentError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}")
+        raise ArgumentError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}", cause=ArgumentError.CHOICE)
     lifted = [lift(a) for a in arrays]
     order = list(range(len(lifted)))
     if indexing == "xy" and len(order) > 1:
@@ -203,7 +198,7 @@ def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> tuple[Array, ...]:
 def _triangle(x: ArrayLike, k: int, keep_lower: bool) -> Array:
     array = lift(x)
     if len(array.shape) < 2:
-        raise ShapeError(f"tril and triu need at least two dimensions, not {len(array.shape)}")
+        raise ShapeError(f"tril and triu need at least two dimensions, not {len(array.shape)}", cause=ShapeError.DIMENSIONS)
     shape = array.shape[-2:]
     rows = bind("iota", dtype=int64, shape=shape, axis=0)
     columns = bind("iota", dtype=int64, shape=shape, axis=1)
@@ -238,7 +233,7 @@ def diagonal(x: ArrayLike, k: int = 0) -> Array:
     """The ``k``-th diagonal of the last two dimensions."""
     array = lift(x)
     if len(array.shape) < 2:
-        raise ShapeError(f"diagonal needs at least two dimensions, not {len(array.shape)}")
+        raise ShapeError(f"diagonal needs at least two dimensions, not {len(array.shape)}", cause=ShapeError.DIMENSIONS)
     rows, columns = (s.__index__() for s in array.shape[-2:])
     count = max(0, min(rows + min(k, 0), columns - max(k, 0)))
     context = context_of((array,))

@@ -59,7 +59,9 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     try:
         return as_dtype(dtype) is as_dtype(kind)
     except DTypeError:
-        raise ArgumentError(f"isdtype: {kind!r} is no kind of dtypes", hint="use one of " + ", ".join(_KINDS)) from None
+        raise ArgumentError(
+            f"isdtype: {kind!r} is no kind of dtypes", hint="use one of " + ", ".join(_KINDS), cause=ArgumentError.CHOICE
+        ) from None
 
 
 class FloatInfo(NamedTuple):

@@ -37,7 +37,7 @@ def einsum(subscripts: str, *operands: ArrayLike) -> Array:
     context = context_of(items)
     arrays = converted(context, items, what="einsum") if items else []
     if arrays and arrays[0].dtype is bool_:
-        raise DTypeError("einsum is not defined for bools", hint="convert with .astype(gc.int64)")
+        raise DTypeError("einsum is not defined for bools", hint="convert with .astype(gc.int64)", cause=DTypeError.BOOL)
     labels, output = _parse(subscripts, arrays)
     terms = _with_common_sizes(context, subscripts, [_Term(*t) for t in zip(arrays, labels, strict=True)])
     terms = [_diagonal(term) for term in terms]
@@ -57,7 +57,9 @@ def _parse(subscripts: str, arrays: Sequence[Array]) -> tuple[list[Labels], Labe
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     parts = inputs.split(",")
     if len(parts) != len(arrays):
-        raise ArgumentError(f"einsum {subscripts!r} names {len(parts)} operands, and {len(arrays)} were given")
+        raise ArgumentError(
+            f"einsum {subscripts!r} names {len(parts)} operands, and {len(arrays)} were given", cause=ArgumentError.COUNT
+        )
     labels = [_operand_labels(part, array, i, subscripts) for i, (part, array) in enumerate(zip(parts, arrays, strict=True))]
     dots = max((sum(label[0] == "." for label in each) for each in labels), default=0)
     ellipsis = tuple(f".{i}" for i in reversed(range(dots)))
@@ -69,14 +71,17 @@ def _parse(subscripts: str, arrays: Sequence[Array]) -> tuple[list[Labels], Labe
         raise ArgumentError(
             f"einsum {subscripts!r}: the operands have {dots} dimensions under '...', which the output does not mention",
             hint="add ... to the output, or sum them with sum()",
+            cause=ArgumentError.SUBSCRIPTS,
         )
     result = (*before, *(ellipsis if found else ()), *after)
     known = {label for each in labels for label in each}
     for label in result:
         if label not in known:
-            raise ArgumentError(f"einsum {subscripts!r}: the output's {label!r} is in no operand")
+            raise ArgumentError(
+                f"einsum {subscripts!r}: the output's {label!r} is in no operand", cause=ArgumentError.SUBSCRIPTS
+            )
         if result.count(label) > 1:
-            raise ArgumentError(f"einsum {subscripts!r}: the output names {label!r} twice")
+            raise ArgumentError(f"einsum {subscripts!r}: the output names {label!r} twice", cause=ArgumentError.SUBSCRIPTS)
     return labels, result
 
 
@@ -86,7 +91,8 @@ def _split(part: str, subscripts: str) -> tuple[str, bool, str]:
     for letter in before + after:
         if letter not in string.ascii_letters:
             raise ArgumentError(
-                f"einsum {subscripts!r}: {letter!r} is not a subscript", hint="use letters, ',', '...' and '->'"
+                f"einsum {subscripts!r}: {letter!r} is not a subscript", hint="use letters, ',', '...' and '->'",
+                cause=ArgumentError.SUBSCRIPTS,
             )
     return before, bool(found), after
 
@@ -98,6 +104,7 @@ def _operand_labels(part: str, array: Array, position: int, subscripts: str) -> 
         raise ShapeError(
             f"einsum {subscripts!r}: operand {position} has shape {show_shape(array.shape)}, but subscripts {part!r}",
             hint="give one letter a dimension, or '...' for those not named",
+            cause=ShapeError.CONTRACTION,
         )
     return (*before, *(f".{i}" for i in reversed(range(rest))), *after)
 
@@ -122,6 +129,7 @@ def _with_common_sizes(context: Context, subscripts: str, terms: Sequence[_Term]
                     f"{show_shape(terms[owners[label]].array.shape)}) and {size} in operand {position} (shape "
                     f"{show_shape(term.array.shape)})",
                     hint="a letter stands for one size; check the order of the letters",
+                    cause=ShapeError.CONTRACTION,
                 )
     return [_broadcast_dropped(term, sizes) for term in terms]
 

@@ -112,7 +112,7 @@ trunc = _rounding("trunc", "trunc", "the integer part of x")
 
 
 def _not_for_bools(name: str) -> DTypeError:
-    return DTypeError(f"{name} is not defined for bools", hint="use a logical op, or .astype(gc.int64)")
+    return DTypeError(f"{name} is not defined for bools", hint="use a logical op, or .astype(gc.int64)", cause=DTypeError.BOOL)
 
 
 @_quick("add")

@@ -67,21 +67,32 @@ def _expand_key(x: Array, key: Any) -> list[Any]:
         elif item is None:
             continue
         elif isinstance(item, (bool, np.bool_)):
-            raise ArgumentError("indexing with a Python bool is not supported", hint="use gc.where, or an array mask")
+            raise ArgumentError(
+                "indexing with a Python bool is not supported", hint="use gc.where, or an array mask", cause=ArgumentError.INDEX
+            )
         elif isinstance(item, (str, float)):
-            raise DTypeError(f"{item!r} is not an index", hint="use ints, slices, None, ..., or integer or bool arrays")
+            raise DTypeError(
+                f"{item!r} is not an index",
+                hint="use ints, slices, None, ..., or integer or bool arrays",
+                cause=DTypeError.INDEX,
+            )
         elif not isinstance(item, slice) and not _is_int(item) and _is_mask(item):
             if _mask_ndim(item) == 0:
-                raise ArgumentError("indexing with a scalar bool is not supported", hint="use gc.where, or an array mask")
+                raise ArgumentError(
+                    "indexing with a scalar bool is not supported",
+                    hint="use gc.where, or an array mask",
+                    cause=ArgumentError.INDEX,
+                )
             consumed += _mask_ndim(item)
         else:
             consumed += 1
     ndim = len(x.shape)
     if ellipses > 1:
-        raise ArgumentError("an index can hold only one ellipsis (...)")
+        raise ArgumentError("an index can hold only one ellipsis (...)", cause=ArgumentError.INDEX)
     if consumed > ndim:
         raise OutOfBoundsError(
-            f"too many indices: {consumed} for an array of {ndim} dimensions, shape {show_shape(x.shape)}"
+            f"too many indices: {consumed} for an array of {ndim} dimensions, shape {show_shape(x.shape)}",
+            cause=OutOfBoundsError.TOO_MANY,
         )
     fill = [slice(None)] * (ndim - consumed)
     if ellipses:
@@ -102,7 +113,7 @@ def _slice_bounds(item: slice, size: Dim, axis: int) -> tuple[Dim, Dim, int]:
     """
     step = 1 if item.step is None else int(item.step.__index__())
     if step == 0:
-        raise ArgumentError(f"a slice of axis {axis} has step 0")
+        raise ArgumentError(f"a slice of axis {axis} has step 0", cause=ArgumentError.INDEX)
     given = (plain_size(item.start), plain_size(item.stop))
     bounds = [b if b is None or isinstance(b, DimExpr) else int(b.__index__()) for b in given]
     if _is_known(item, size):
@@ -230,7 +241,7 @@ def _normalized_index(view: Array, axis: int, item: Any) -> Array:
     context = context_of((view, raw))
     if literal:
         if not as_dtype(raw.dtype).is_integer:
-            raise DTypeError(f"an index array must hold integers or bools, not {raw.dtype}")
+            raise DTypeError(f"an index array must hold integers or bools, not {raw.dtype}", cause=DTypeError.INDEX)
         size = view.shape[axis]
         if isinstance(size, int):
             raw = np.where(raw < 0, raw + size, raw)
@@ -239,7 +250,7 @@ def _normalized_index(view: Array, axis: int, item: Any) -> Array:
     else:
         index = lift(raw, view)
     if not index.dtype.is_integer:
-        raise DTypeError(f"an index array must hold integers or bools, not {index.dtype.name}")
+        raise DTypeError(f"an index array must hold integers or bools, not {index.dtype.name}", cause=DTypeError.INDEX)
     unsigned = index.dtype.kind == "uint"
     index = astype(index, int64)
     if unsigned:
@@ -256,6 +267,7 @@ def _mask_positions(view: Array, axis: int, item: Any) -> list[Array]:
         raise ShapeError(
             "selecting by a boolean mask gives a size that depends on the mask's values, which a graph cannot know",
             hint="bound it: x[gc.nonzero(mask, size=100)]; or use gc.where(mask, x, 0), or x[mask] = scalar",
+            cause=ShapeError.DEPENDS_ON_VALUES,
         )
     context = eager_context()
     return [context.lift(i) for i in np.nonzero(mask._array)]  # type: ignore[attr-defined]
@@ -266,7 +278,8 @@ def _fitted_mask(view: Array, axis: int, mask: Array) -> Array:
     fitted = with_shape(mask, expected)
     if fitted is None:
         raise ShapeError(
-            f"a boolean mask of shape {show_shape(mask.shape)} does not fit the dimensions {show_shape(expected)} it indexes"
+            f"a boolean mask of shape {show_shape(mask.shape)} does not fit the dimensions {show_shape(expected)} it indexes",
+            cause=ShapeError.MASK,
         )
     return fitted
 
@@ -358,6 +371,7 @@ def _fit(value: Array, view: Array, shape: tuple[Dim, ...]) -> Array:
     raise ShapeError(
         f"a value of shape {show_shape(value.shape)} cannot be written where shape {show_shape(shape)} is indexed",
         hint="the value must broadcast to the indexed shape",
+        cause=ShapeError.WRITTEN,
     )
 
 
@@ -374,7 +388,10 @@ def _masked_write(view: Array, axis: int, mask: Array, value: Array) -> Array | 
     context = context_of((view, value))
     selector, new, old = broadcast_arrays_in(context, wide, value, view)
     if not same_sizes(old.shape, view.shape):
-        raise ShapeError(f"a value of shape {show_shape(value.shape)} cannot be written into shape {show_shape(view.shape)}")
+        raise ShapeError(
+            f"a value of shape {show_shape(value.shape)} cannot be written into shape {show_shape(view.shape)}",
+            cause=ShapeError.WRITTEN,
+        )
     return bind("select", selector, new, old)
 
 
@@ -447,10 +464,11 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: int = -1) -> Array:
     """Elements of ``x`` at ``indices`` along ``axis``, one index array of the rank of ``x``; other dimensions broadcast."""
     array, index = lift(x, indices), lift(indices, x)
     if not index.dtype.is_integer:
-        raise DTypeError(f"take_along_axis: indices must be integers, not {index.dtype.name}")
+        raise DTypeError(f"take_along_axis: indices must be integers, not {index.dtype.name}", cause=DTypeError.INDEX)
     if len(index.shape) != len(array.shape):
         raise ShapeError(
-            f"take_along_axis: indices of shape {show_shape(index.shape)} must have the rank of {show_shape(array.shape)}"
+            f"take_along_axis: indices of shape {show_shape(index.shape)} must have the rank of {show_shape(array.shape)}",
+            cause=ShapeError.DIMENSIONS,
         )
     place = normalize_axis(axis, len(array.shape), "take_along_axis")
     keys = _along(array, index, place)

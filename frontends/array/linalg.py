@@ -30,7 +30,7 @@ from graphc.ir.dims import same_size
 def _operands(what: str, x: ArrayLike, y: ArrayLike) -> list[Array]:
     arrays = converted(context_of((x, y)), (x, y), what=what)
     if arrays[0].dtype is bool_:
-        raise DTypeError(f"{what} is not defined for bools", hint="convert with .astype(gc.int64)")
+        raise DTypeError(f"{what} is not defined for bools", hint="convert with .astype(gc.int64)", cause=DTypeError.BOOL)
     return arrays
 
 
@@ -41,7 +41,9 @@ def matmul(x: ArrayLike, y: ArrayLike) -> Array:
     """
     a, b = _operands("matmul", x, y)
     if not a.shape or not b.shape:
-        raise ShapeError("matmul needs arrays of at least one dimension", hint="use * for scalars")
+        raise ShapeError(
+            "matmul needs arrays of at least one dimension", hint="use * for scalars", cause=ShapeError.CONTRACTION
+        )
     b = _with_size(a, len(a.shape) - 1, b, max(len(b.shape) - 2, 0), "matmul")
     if len(b.shape) <= 2 or len(a.shape) == 1:
         return _unbatched(a, b)
@@ -96,7 +98,7 @@ def tensordot(x: ArrayLike, y: ArrayLike, axes: int | Sequence[Any] = 2) -> Arra
     left = [normalize_axis(v, len(a.shape), "tensordot") for v in left]
     right = [normalize_axis(v, len(b.shape), "tensordot") for v in right]
     if len(left) != len(right) or len(set(left)) != len(left) or len(set(right)) != len(right):
-        raise AxisError(f"tensordot: axes {axes} must name equally many different axes of both operands")
+        raise AxisError(f"tensordot: axes {axes} must name equally many different axes of both operands", cause=AxisError.TWICE)
     for i, j in zip(left, right, strict=True):
         b = _with_size(a, i, b, j, "tensordot")
     return bind("dot_general", a, b, contract=(tuple(left), tuple(right)), batch=((), ()))
@@ -112,6 +114,7 @@ def _with_size(a: Array, i: int, b: Array, j: int, what: str) -> Array:
             f"{what}: shapes {show_shape(a.shape)} and {show_shape(b.shape)} do not fit: axis {i} of the first has size "
             f"{wanted}, axis {j} of the second {size}",
             hint="transpose one operand, or check which axes are summed over",
+            cause=ShapeError.CONTRACTION,
         )
     context_of((a, b)).guard("==", wanted, size)
     return reshape(b, (*b.shape[:j], wanted, *b.shape[j + 1 :]))
@@ -140,7 +143,9 @@ def cross(x: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
     a, b = broadcast_arrays_in(context_of((x, y)), *_operands("cross", x, y), what="cross")
     place = normalize_axis(axis, len(a.shape), "cross")
     if a.shape[place] != 3:
-        raise ShapeError(f"cross: axis {place} of shape {show_shape(a.shape)} has size {a.shape[place]}, not 3")
+        raise ShapeError(
+            f"cross: axis {place} of shape {show_shape(a.shape)} has size {a.shape[place]}, not 3", cause=ShapeError.DIMENSIONS
+        )
     first, second = ([slice_axis(v, place, i, i + 1) for i in range(3)] for v in (a, b))
     pairs = ((1, 2), (2, 0), (0, 1))
     return concat(
@@ -152,9 +157,11 @@ def matrix_power(x: ArrayLike, n: int) -> Array:
     """The square matrix (or stack of matrices) ``x`` multiplied ``n`` times with itself, by repeated squaring; n >= 0."""
     array = lift(x)
     if len(array.shape) < 2 or not same_size(array.shape[-1], array.shape[-2]):
-        raise ShapeError(f"matrix_power needs square matrices, not shape {show_shape(array.shape)}")
+        raise ShapeError(
+            f"matrix_power needs square matrices, not shape {show_shape(array.shape)}", cause=ShapeError.DIMENSIONS
+        )
     if n < 0:
-        raise ArgumentError(f"matrix_power: n must not be negative, but is {n}")
+        raise ArgumentError(f"matrix_power: n must not be negative, but is {n}", cause=ArgumentError.RANGE)
     if n == 0:
         size = array.shape[-2:]
         rows, columns = (bind("iota", dtype=int64, shape=size, axis=i) for i in range(2))
@@ -181,11 +188,13 @@ def matrix_norm(x: ArrayLike, *, keepdims: bool = False, ord: float | str = "fro
     """A norm of the matrices in the last two axes: "fro", 1 (largest column sum), inf (largest row sum), -1 or -inf."""
     array = lift(x)
     if len(array.shape) < 2:
-        raise ShapeError(f"matrix_norm needs matrices, not shape {show_shape(array.shape)}")
+        raise ShapeError(f"matrix_norm needs matrices, not shape {show_shape(array.shape)}", cause=ShapeError.DIMENSIONS)
     if ord == "fro":
         return norm(array, 2, (-2, -1), keepdims=keepdims)
     if ord not in (1, -1, float("inf"), float("-inf")):
-        raise ArgumentError(f"matrix_norm: order {ord!r} is not supported", hint='use "fro", 1, -1, inf or -inf')
+        raise ArgumentError(
+            f"matrix_norm: order {ord!r} is not supported", hint='use "fro", 1, -1, inf or -inf', cause=ArgumentError.CHOICE
+        )
     sums = norm(array, 1, -2 if ord in (1, -1) else -1, keepdims=True)
     result = (max_over if float(ord) > 0 else min_over)(sums, (-2, -1), keepdims=True)
     return result if keepdims else reshape(result, array.shape[:-2])

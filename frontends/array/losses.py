@@ -53,7 +53,9 @@ def _reduced(loss: Array, reduction: str, what: str) -> Array:
         return sum_over(loss)
     if reduction == "none":
         return loss
-    raise ArgumentError(f"{what}: unknown reduction {reduction!r}", hint='use "mean", "sum" or "none"')
+    raise ArgumentError(
+        f"{what}: unknown reduction {reduction!r}", hint='use "mean", "sum" or "none"', cause=ArgumentError.CHOICE
+    )
 
 
 def _target(x: Array, target: ArrayLike, what: str) -> Array:
@@ -70,6 +72,7 @@ def _target(x: Array, target: ArrayLike, what: str) -> Array:
             raise ShapeError(
                 f"{what}: input has shape {show_shape(x.shape)}, target {show_shape(array.shape)}",
                 hint="they must be equal; reshape() or squeeze() one of them",
+                cause=ShapeError.TARGET,
             )
         broadcast_shapes(context_of((x, array)), x.shape, array.shape, what=what)
     return array
@@ -91,7 +94,7 @@ def l1_loss(input: Array, target: ArrayLike, reduction: str = "mean") -> Array:
 def smooth_l1_loss(input: Array, target: ArrayLike, reduction: str = "mean", beta: float = 1.0) -> Array:
     """d² / (2 beta) for d = |input - target| below ``beta``, else d - beta / 2 (Girshick, "Fast R-CNN", 2015)."""
     if beta < 0:
-        raise ArgumentError(f"smooth_l1_loss: beta must not be negative, but is {beta}")
+        raise ArgumentError(f"smooth_l1_loss: beta must not be negative, but is {beta}", cause=ArgumentError.RANGE)
     distance = absolute(subtract(input, _target(input, target, "smooth_l1_loss")))
     if beta > 0:
         distance = where(
@@ -104,7 +107,7 @@ def smooth_l1_loss(input: Array, target: ArrayLike, reduction: str = "mean", bet
 def huber_loss(input: Array, target: ArrayLike, reduction: str = "mean", delta: float = 1.0) -> Array:
     """d² / 2 for d = |input - target| below ``delta``, else delta * (d - delta / 2) (Huber, 1964)."""
     if delta <= 0:
-        raise ArgumentError(f"huber_loss: delta must be positive, but is {delta}")
+        raise ArgumentError(f"huber_loss: delta must be positive, but is {delta}", cause=ArgumentError.RANGE)
     distance = absolute(subtract(input, _target(input, target, "huber_loss")))
     outside = multiply(subtract(distance, 0.5 * delta), delta)
     return _reduced(where(less(distance, delta), multiply(square(distance), 0.5), outside), reduction, "huber_loss")
@@ -159,14 +162,16 @@ def kl_div(input: Array, target: ArrayLike, reduction: str = "mean", log_target:
         loss = subtract(xlogy(goal, goal), multiply(goal, input))
     if reduction == "batchmean":
         if not loss.shape:
-            raise ShapeError('kl_div: reduction="batchmean" needs a batch dimension, and the input is a scalar')
+            raise ShapeError(
+                'kl_div: reduction="batchmean" needs a batch dimension, and the input is a scalar', cause=ShapeError.DIMENSIONS
+            )
         return divide(sum_over(loss), size_as_number(loss.shape[:1], loss.dtype))
     return _reduced(loss, reduction, "kl_div")
 
 
 def _class_axis(x: Array, what: str) -> int:
     if not x.shape:
-        raise ShapeError(f"{what} needs a dimension of classes, and the input is a scalar")
+        raise ShapeError(f"{what} needs a dimension of classes, and the input is a scalar", cause=ShapeError.DIMENSIONS)
     return 0 if len(x.shape) == 1 else 1
 
 
@@ -185,6 +190,7 @@ def _classes(x: Array, target: Array, what: str) -> Array:
             f"{what}: input has shape {show_shape(x.shape)} (classes along axis {axis}), so target must have shape "
             f"{show_shape(expected)}, not {show_shape(target.shape)}",
             hint="one class number an example; argmax() turns one-hot rows into class numbers",
+            cause=ShapeError.TARGET,
         )
     return astype(fitted, int64)
 
@@ -199,7 +205,10 @@ def _picked(x: Array, classes: Array, axis: int) -> Array:
 def _class_weights(weight: ArrayLike, x: Array, axis: int, what: str) -> Array:
     array = lift(weight, x)
     if not same_sizes(array.shape, (x.shape[axis],)):
-        raise ShapeError(f"{what}: weight has shape {show_shape(array.shape)}, but there are {x.shape[axis]} classes")
+        raise ShapeError(
+            f"{what}: weight has shape {show_shape(array.shape)}, but there are {x.shape[axis]} classes",
+            cause=ShapeError.CHANNELS,
+        )
     return astype(array, x.dtype)
 
 
@@ -268,7 +277,9 @@ def cross_entropy(
     tensor(0.6931472)
     """
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ArgumentError(f"cross_entropy: label_smoothing must be between 0 and 1, not {label_smoothing}")
+        raise ArgumentError(
+            f"cross_entropy: label_smoothing must be between 0 and 1, not {label_smoothing}", cause=ArgumentError.RANGE
+        )
     goal, axis = lift(target, input), _class_axis(input, "cross_entropy")
     logs = log_softmax(input, axis)
     if not (goal.dtype.is_floating and len(goal.shape) == len(input.shape)):

@@ -216,6 +216,7 @@ class ArrayMethods(Array):
             raise DTypeError(
                 f"{what}: the result is {new.dtype.name}, which cannot be written into a {target.dtype.name} array",
                 hint=f"convert first: x = x.astype({new.dtype.name!r})",
+                cause=DTypeError.IN_PLACE,
             )
         if new.shape != target.shape:
             fitted = len(new.shape) <= len(target.shape) and all(
@@ -225,6 +226,7 @@ class ArrayMethods(Array):
                 raise InPlaceError(
                     f"{what}: the result has shape {show_shape(new.shape)}, the array {show_shape(target.shape)}",
                     hint="an in-place op cannot change the shape; use the ordinary op",
+                    cause=InPlaceError.SHAPE,
                 )
             new = broadcast_to_shape(new, target.shape)
         context.write(target, astype(new, target.dtype))
@@ -398,7 +400,11 @@ class ArrayMethods(Array):
     def t(self) -> Array:
         """The transpose of a matrix. Raises ShapeError above two dimensions."""
         if self.ndim > 2:
-            raise ShapeError(f"t() takes at most two dimensions, not shape {show_shape(self.shape)}", hint="use .mT")
+            raise ShapeError(
+                f"t() takes at most two dimensions, not shape {show_shape(self.shape)}",
+                hint="use .mT",
+                cause=ShapeError.DIMENSIONS,
+            )
         return movement.permute_dims(self)
 
     def squeeze(self, axis: Int | Sequence[Int] | None = None) -> Array:

@@ -37,7 +37,7 @@ def as_shape(shape: Any) -> Shape:
     try:
         items = list(shape)
     except TypeError:
-        raise ShapeError(f"{shape!r} is not a shape", hint="give an int or a tuple of ints") from None
+        raise ShapeError(f"{shape!r} is not a shape", hint="give an int or a tuple of ints", cause=ShapeError.SIZE) from None
     return tuple(_size(s) for s in items)
 
 
@@ -48,7 +48,7 @@ def _size(value: Any) -> Dim:
     try:
         return int(value.__index__())
     except (AttributeError, TypeError):
-        raise ShapeError(f"{value!r} is not a size", hint="sizes are ints") from None
+        raise ShapeError(f"{value!r} is not a size", hint="sizes are ints", cause=ShapeError.SIZE) from None
 
 
 def reshape(x: ArrayLike, *shape: Any) -> Array:
@@ -60,15 +60,19 @@ def reshape(x: ArrayLike, *shape: Any) -> Array:
     sizes = as_shape(shape[0] if len(shape) == 1 else shape)
     unknown = [i for i, s in enumerate(sizes) if isinstance(s, int) and s == -1]
     if len(unknown) > 1:
-        raise ShapeError(f"reshape: only one size of {show_shape(sizes)} may be -1")
+        raise ShapeError(f"reshape: only one size of {show_shape(sizes)} may be -1", cause=ShapeError.RESHAPE)
     if unknown:
         known = product(s for i, s in enumerate(sizes) if i != unknown[0])
         total = product(array.shape)
         if known == 0:
-            raise ShapeError(f"reshape: the size -1 in {show_shape(sizes)} could be anything, as the others hold no element")
+            raise ShapeError(
+                f"reshape: the size -1 in {show_shape(sizes)} could be anything, as the others hold no element",
+                cause=ShapeError.RESHAPE,
+            )
         if isinstance(total, int) and isinstance(known, int) and total % known:
             raise ShapeError(
-                f"reshape: {total} elements of shape {show_shape(array.shape)} do not divide into {show_shape(sizes)}"
+                f"reshape: {total} elements of shape {show_shape(array.shape)} do not divide into {show_shape(sizes)}",
+                cause=ShapeError.RESHAPE,
             )
         sizes = (*sizes[: unknown[0]], total // known, *sizes[unknown[0] + 1 :])
     return array if sizes == array.shape and not unknown else bind_view("reshape", array, shape=sizes)
@@ -98,7 +102,9 @@ def permute_dims(x: ArrayLike, axes: Sequence[int] | None = None) -> Array:
         normalize_axis(a, len(array.shape), "permute_dims") for a in axes
     )  # fmt: skip
     if sorted(order) != list(range(len(array.shape))):
-        raise AxisError(f"permute_dims: {tuple(axes or ())} does not name each of the {len(array.shape)} axes once")
+        raise AxisError(
+            f"permute_dims: {tuple(axes or ())} does not name each of the {len(array.shape)} axes once", cause=AxisError.TWICE
+        )
     return bind_view("transpose", array, permutation=order)
 
 
@@ -118,7 +124,9 @@ def matrix_transpose(x: ArrayLike) -> Array:
     """The last two axes exchanged. A view. Raises ShapeError below two dimensions."""
     array = lift(x)
     if len(array.shape) < 2:
-        raise ShapeError(f"matrix_transpose needs at least two dimensions, not shape {show_shape(array.shape)}")
+        raise ShapeError(
+            f"matrix_transpose needs at least two dimensions, not shape {show_shape(array.shape)}", cause=ShapeError.DIMENSIONS
+        )
     return swapaxes(array, -1, -2)
 
 
@@ -128,7 +136,7 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
     sources = [source] if isinstance(source, int) else list(source)
     destinations = [destination] if isinstance(destination, int) else list(destination)
     if len(sources) != len(destinations):
-        raise AxisError(f"moveaxis: {len(sources)} sources, {len(destinations)} destinations")
+        raise AxisError(f"moveaxis: {len(sources)} sources, {len(destinations)} destinations", cause=AxisError.TWICE)
     sources = [normalize_axis(a, len(array.shape), "moveaxis") for a in sources]
     destinations = [normalize_axis(a, len(array.shape), "moveaxis") for a in destinations]
     order = [a for a in range(len(array.shape)) if a not in sources]
@@ -155,7 +163,9 @@ def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
         axes = normalize_axes(axis, len(array.shape), "squeeze")
         for a in axes:
             if not same_size(array.shape[a], 1):
-                raise ShapeError(f"squeeze: axis {a} of shape {show_shape(array.shape)} has size {array.shape[a]}, not 1")
+                raise ShapeError(
+                    f"squeeze: axis {a} of shape {show_shape(array.shape)} has size {array.shape[a]}, not 1",
+                )
     return reshape(array, tuple(s for i, s in enumerate(array.shape) if i not in axes))
 
 
@@ -164,7 +174,10 @@ def broadcast_to(x: ArrayLike, *shape: Any) -> Array:
     array = lift(x)
     sizes = as_shape(shape[0] if len(shape) == 1 else shape)
     if broadcast_shapes(context_of((array,)), array.shape, sizes) != sizes:
-        raise ShapeError(f"broadcast_to: shape {show_shape(array.shape)} does not broadcast to {show_shape(sizes)}")
+        raise ShapeError(
+            f"broadcast_to: shape {show_shape(array.shape)} does not broadcast to {show_shape(sizes)}",
+            cause=ShapeError.BROADCAST,
+        )
     return broadcast_to_shape(array, sizes)
 
 
@@ -186,13 +199,13 @@ def concat(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Array:
     """``arrays`` joined along an existing axis (``axis=None``: raveled first). Raises ShapeError where the others differ."""
     items = list(arrays)
     if not items:
-        raise ArgumentError("concat needs at least one array")
+        raise ArgumentError("concat needs at least one array", cause=ArgumentError.COUNT)
     context = context_of(items)
     lifted = converted(context, items)
     if axis is None:
         lifted, axis = [ravel(a) for a in lifted], 0
     if not lifted[0].shape:
-        raise ShapeError("concat: scalars cannot be joined", hint="use stack()")
+        raise ShapeError("concat: scalars cannot be joined", hint="use stack()", cause=ShapeError.JOINED)
     return bind("concatenate", *lifted, axis=normalize_axis(axis, len(lifted[0].shape), "concat"))
 
 
@@ -203,7 +216,7 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Array:
     """``arrays`` of one shape joined along a new axis."""
     items = list(arrays)
     if not items:
-        raise ArgumentError("stack needs at least one array")
+        raise ArgumentError("stack needs at least one array", cause=ArgumentError.COUNT)
     lifted = converted(context_of(items), items)
     place = normalize_axis(axis, len(lifted[0].shape) + 1, "stack")
     for position, array in enumerate(lifted):
@@ -212,6 +225,7 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Array:
             raise ShapeError(
                 f"stack: shapes {show_shape(lifted[0].shape)} and {show_shape(array.shape)} differ",
                 hint="all arrays must have one shape",
+                cause=ShapeError.JOINED,
             )
         lifted[position] = fitted
     return concat([expand_dims(a, place) for a in lifted], place)
@@ -240,9 +254,11 @@ def split(x: ArrayLike, sections: int | Sequence[int], axis: int = 0) -> tuple[A
     size = array.shape[place]
     if isinstance(sections, int):
         if sections < 1:
-            raise ArgumentError(f"split: the number of sections must be positive, not {sections}")
+            raise ArgumentError(f"split: the number of sections must be positive, not {sections}", cause=ArgumentError.RANGE)
         if same_size(size % sections, 0) is False:
-            raise ShapeError(f"split: size {size} of axis {place} does not divide into {sections} equal parts")
+            raise ShapeError(
+                f"split: size {size} of axis {place} does not divide into {sections} equal parts", cause=ShapeError.PARTS
+            )
         step = size // sections
         bounds: list[Dim] = [i * step for i in range(sections)] + [size]
     else:
@@ -333,9 +349,15 @@ def pad(
             interior=(0,) * len(array.shape),
         )  # fmt: skip
     if mode not in ("edge", "reflect", "wrap"):
-        raise ArgumentError(f"pad: unknown mode {mode!r}", hint="use constant, edge, reflect or wrap")
+        raise ArgumentError(
+            f"pad: unknown mode {mode!r}", hint="use constant, edge, reflect or wrap", cause=ArgumentError.CHOICE
+        )
     if any(width < 0 for pair in widths for width in pair):
-        raise ArgumentError(f"pad: negative widths {pad_width!r} in mode {mode!r}", hint='use mode "constant", or slice')
+        raise ArgumentError(
+            f"pad: negative widths {pad_width!r} in mode {mode!r}",
+            hint='use mode "constant", or slice',
+            cause=ArgumentError.RANGE,
+        )
     for axis, (before, after) in enumerate(widths):
         if before == 0 and after == 0:
             continue
@@ -361,7 +383,7 @@ def _pad_widths(pad_width: Any, ndim: int) -> list[tuple[Dim, Dim]]:
     try:
         pairs = np.broadcast_to(widths, (ndim, 2))
     except ValueError:
-        raise ShapeError(f"pad: pad_width {pad_width!r} does not fit {ndim} dimensions") from None
+        raise ShapeError(f"pad: pad_width {pad_width!r} does not fit {ndim} dimensions", cause=ShapeError.DIMENSIONS) from None
     return [(_width(a), _width(b)) for a, b in pairs]
 
 

@@ -22,6 +22,7 @@ def _trailing(x: Array, normalized_shape: Dim | Sequence[Dim], what: str) -> tup
         raise ShapeError(
             f"{what}: the last sizes of shape {show_shape(x.shape)} are not normalized_shape {show_shape(sizes)}",
             hint="give the sizes of the trailing dimensions to normalize over, for example x.shape[-1]",
+            cause=ShapeError.CHANNELS,
         )
     return tuple(range(len(x.shape) - len(sizes), len(x.shape)))
 
@@ -33,7 +34,10 @@ def _affine(x: Array, weight: ArrayLike | None, bias: ArrayLike | None, shape: S
             continue
         array = lift(factor, x)
         if not same_sizes(array.shape, shape) and not same_sizes(array.shape, tuple(s for s in shape if s != 1) or (1,)):
-            raise ShapeError(f"{what}: {name} has shape {show_shape(array.shape)}, but {show_shape(shape)} is normalized")
+            raise ShapeError(
+                f"{what}: {name} has shape {show_shape(array.shape)}, but {show_shape(shape)} is normalized",
+                cause=ShapeError.CHANNELS,
+            )
         wide = reshape(astype(array, x.dtype) if array.dtype.bits < x.dtype.bits else array, tuple(shape))
         x = multiply(x, wide) if name == "weight" else add(x, wide)
     return x
@@ -73,7 +77,9 @@ def rms_norm(
 def _channels(x: Array, what: str) -> tuple[tuple[int, ...], tuple[Dim, ...]]:
     """All axes but 1, and the shape of something that varies along axis 1 only."""
     if len(x.shape) < 2:
-        raise ShapeError(f"{what} needs a batch and a channel dimension, not shape {show_shape(x.shape)}")
+        raise ShapeError(
+            f"{what} needs a batch and a channel dimension, not shape {show_shape(x.shape)}", cause=ShapeError.DIMENSIONS
+        )
     axes = tuple(a for a in range(len(x.shape)) if a != 1)
     return axes, tuple(x.shape[1] if a == 1 else 1 for a in range(len(x.shape)))
 
@@ -115,7 +121,9 @@ def batch_norm(
 def _channel_values(values: ArrayLike, x: Array, shape: tuple[Dim, ...], name: str) -> Array:
     array = lift(values, x)
     if not same_sizes(array.shape, (shape[1],)):
-        raise ShapeError(f"batch_norm: {name} has shape {show_shape(array.shape)}, but x has {shape[1]} channels")
+        raise ShapeError(
+            f"batch_norm: {name} has shape {show_shape(array.shape)}, but x has {shape[1]} channels", cause=ShapeError.CHANNELS
+        )
     return reshape(array, shape)
 
 
@@ -136,7 +144,8 @@ def group_norm(
     channels = x.shape[1]
     if num_groups < 1 or same_size(channels % num_groups, 0) is False:
         raise ShapeError(
-            f"group_norm: {channels} channels of shape {show_shape(x.shape)} do not divide into {num_groups} groups"
+            f"group_norm: {channels} channels of shape {show_shape(x.shape)} do not divide into {num_groups} groups",
+            cause=ShapeError.PARTS,
         )
     grouped = reshape(x, (x.shape[0], num_groups, channels // num_groups, *x.shape[2:]))
     axes = tuple(range(2, len(grouped.shape)))
@@ -151,7 +160,9 @@ def instance_norm(x: Array, weight: ArrayLike | None = None, bias: ArrayLike | N
     _, shape = _channels(x, "instance_norm")
     axes = tuple(range(2, len(x.shape)))
     if not axes:
-        raise ShapeError(f"instance_norm needs spatial dimensions, not shape {show_shape(x.shape)}")
+        raise ShapeError(
+            f"instance_norm needs spatial dimensions, not shape {show_shape(x.shape)}", cause=ShapeError.DIMENSIONS
+        )
     centered = subtract(x, mean(x, axes, keepdims=True))
     scale = rsqrt(add(mean(square(centered), axes, keepdims=True), eps))
     return _affine(multiply(centered, scale), weight, bias, shape, "instance_norm")

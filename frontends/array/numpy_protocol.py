@@ -32,16 +32,21 @@ def apply_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], options: Mapping
         raise DTypeError(
             f"np.{ufunc.__name__} with {method if method != '__call__' else ', '.join(options)} does not take graphc arrays",
             hint="use the functions of graphc, or x.numpy()",
+            cause=DTypeError.NUMPY,
         )
     function = _ours(ufunc.__name__)
     if function is None:
-        raise DTypeError(f"np.{ufunc.__name__} has no counterpart in graphc", hint="use x.detach().numpy()")
+        raise DTypeError(
+            f"np.{ufunc.__name__} has no counterpart in graphc", hint="use x.detach().numpy()", cause=DTypeError.NUMPY
+        )
     result = function(*inputs)
     if outputs is None:
         return result
     (target,) = outputs
     if not hasattr(target, "copy_"):
-        raise DTypeError("a graphc array cannot be written into an ndarray here", hint="use result.numpy()")
+        raise DTypeError(
+            "a graphc array cannot be written into an ndarray here", hint="use result.numpy()", cause=DTypeError.NUMPY
+        )
     return target.copy_(result)
 
 
@@ -49,5 +54,7 @@ def apply_function(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     """What NumPy calls for any of its other functions with one of our arrays among its arguments."""
     ours = _ours(function.__name__)
     if ours is None:
-        raise DTypeError(f"np.{function.__name__} has no counterpart in graphc", hint="use x.detach().numpy()")
+        raise DTypeError(
+            f"np.{function.__name__} has no counterpart in graphc", hint="use x.detach().numpy()", cause=DTypeError.NUMPY
+        )
     return ours(*args, **{_KEYWORDS.get(k, k): v for k, v in kwargs.items()})

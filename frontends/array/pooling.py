@@ -60,6 +60,7 @@ def _windows(
             raise ArgumentError(
                 f"{what}: padding {p} is more than half of the window, which spans {extent}",
                 hint="a window of padding alone has no value",
+                cause=ArgumentError.RANGE,
             )
         length = x.shape[2 + axis]
         if is_smaller(length + 2 * p, extent):
@@ -67,6 +68,7 @@ def _windows(
                 f"{what}: the window spans {extent} elements of spatial axis {axis}, but x {show_shape(x.shape)} with padding "
                 f"has {length + 2 * p}",
                 hint="use a smaller kernel_size or more padding",
+                cause=ShapeError.WINDOW,
             )
         reach.append(_ceil_reach(length.__index__(), extent, s, p) if ceil_mode else p)
     return _Windows(size, strides, pads, dilations, tuple(reach))
@@ -93,7 +95,7 @@ def _max_pool(
     what = f"max_pool{spatial}d"
     array, single = batched(lift(x), spatial, what)
     if array.dtype.is_bool:
-        raise DTypeError(f"{what} takes numbers, not bool", hint="convert with .astype(gc.uint8)")
+        raise DTypeError(f"{what} takes numbers, not bool", hint="convert with .astype(gc.uint8)", cause=DTypeError.BOOL)
     attributes = _windows(array, kernel_size, stride, padding, dilation, ceil_mode, what).attributes()
     result = bind("reduce_window_max", array, **attributes)
     result = squeeze(result, 0) if single else result
@@ -154,7 +156,7 @@ def _avg_pool(
     total = bind("reduce_window_sum", array, **windows.attributes())
     if divisor_override is not None:
         if divisor_override == 0:
-            raise ArgumentError(f"{what}: divisor_override must not be 0")
+            raise ArgumentError(f"{what}: divisor_override must not be 0", cause=ArgumentError.RANGE)
         result = divide(total, float(divisor_override))
     elif not ceil_mode and (count_include_pad or not any(windows.padding)):
         result = divide(total, float(math.prod(windows.size)))
@@ -213,7 +215,10 @@ def _adaptive_sizes(x: Array, output_size: int | Sequence[int | None] | None, wh
     spatial = len(x.shape) - 2
     sizes = list(output_size) if isinstance(output_size, Sequence) else [output_size] * spatial
     if len(sizes) != spatial or any(s is not None and s < 1 for s in sizes):
-        raise ArgumentError(f"{what}: output_size must be {spatial} positive ints (None keeps a size), not {output_size!r}")
+        raise ArgumentError(
+            f"{what}: output_size must be {spatial} positive ints (None keeps a size), not {output_size!r}",
+            cause=ArgumentError.RANGE,
+        )
     return sizes
 
 
@@ -318,5 +323,7 @@ def global_max_pool(x: ArrayLike, keepdims: bool = False) -> Array:
 
 def _spatial_axes(x: Array, what: str) -> tuple[int, ...]:
     if len(x.shape) < 3:
-        raise ShapeError(f"{what}: x must be [N, C, …] with spatial dimensions, not {show_shape(x.shape)}")
+        raise ShapeError(
+            f"{what}: x must be [N, C, …] with spatial dimensions, not {show_shape(x.shape)}", cause=ShapeError.DIMENSIONS
+        )
     return tuple(range(2, len(x.shape)))

@@ -75,7 +75,7 @@ def prod(x: ArrayLike, axis: Axis = None, *, dtype: Any = None, keepdims: bool =
 def _nonempty(x: Array, axis: Axis, what: str) -> None:
     axes = normalize_axes(axis, len(x.shape), what)
     if builtins.any(same_size(x.shape[a], 0) for a in axes):
-        raise ShapeError(f"{what} over no elements (shape {show_shape(x.shape)}) has no value")
+        raise ShapeError(f"{what} over no elements (shape {show_shape(x.shape)}) has no value", cause=ShapeError.EMPTY)
 
 
 def max(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Array:
@@ -235,7 +235,7 @@ def norm(x: Array, ord: float | str | None = None, axis: Axis = None, *, keepdim
     if ord is None or ord in (2, "fro"):
         return root_of_sum(sum(square(x), axis, keepdims=keepdims), 2.0)
     if isinstance(ord, str):
-        raise ArgumentError(f"norm: unknown order {ord!r}", hint="use None, 'fro', or a number")
+        raise ArgumentError(f"norm: unknown order {ord!r}", hint="use None, 'fro', or a number", cause=ArgumentError.CHOICE)
     magnitude = absolute(x)
     if ord == float("inf"):
         return max(magnitude, axis, keepdims=keepdims)

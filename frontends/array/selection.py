@@ -38,13 +38,18 @@ def nonzero(x: ArrayLike, *, size: Any = None, fill_value: int | Sequence[int] =
     """
     array = lift(x)
     if not array.shape:
-        raise ShapeError("nonzero() of a scalar: it has no dimensions to give positions in", hint="reshape it to (1,)")
+        raise ShapeError(
+            "nonzero() of a scalar: it has no dimensions to give positions in",
+            hint="reshape it to (1,)",
+            cause=ShapeError.DIMENSIONS,
+        )
     if size is not None:
         return _first_positions(array, size, fill_value)
     if array.context is not eager_context():
         raise ShapeError(
             "nonzero() gives a size that depends on values, which a graph cannot know",
             hint="give it: gc.nonzero(x, size=100, fill_value=0); or use gc.where(condition, x, y)",
+            cause=ShapeError.DEPENDS_ON_VALUES,
         )
     return tuple(eager_context().lift(i) for i in np.nonzero(array._array))  # type: ignore[attr-defined]
 
@@ -52,7 +57,7 @@ def nonzero(x: ArrayLike, *, size: Any = None, fill_value: int | Sequence[int] =
 def _first_positions(array: Array, size: Any, fill_value: int | Sequence[int]) -> tuple[Array, ...]:
     (wanted,) = as_shape(size)
     if isinstance(wanted, int) and wanted < 0:
-        raise ArgumentError(f"nonzero: size must not be negative, but is {wanted}")
+        raise ArgumentError(f"nonzero: size must not be negative, but is {wanted}", cause=ArgumentError.RANGE)
     fills = [fill_value] * len(array.shape) if isinstance(fill_value, int) else list(fill_value)
     if len(fills) != len(array.shape):
         raise ArgumentError(

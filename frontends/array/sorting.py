@@ -80,11 +80,12 @@ def topk(x: ArrayLike, k: int, axis: int = -1, *, largest: bool = True, sorted: 
     try:
         k = k.__index__()
     except (AttributeError, TypeError):
-        raise ArgumentError(f"topk: k must be an int, not {k!r}") from None
+        raise ArgumentError(f"topk: k must be an int, not {k!r}", cause=ArgumentError.RANGE) from None
     if k < 0 or (isinstance(size, int) and k > size):
         raise ShapeError(
             f"topk: k is {k}, but axis {place} of shape {show_shape(array.shape)} has size {size}",
             hint=f"use a k from 0 to {size}",
+            cause=ShapeError.WINDOW,
         )
     if largest:
         values, indices = bind_all("top_k", moveaxis(array, place, -1), k=k)
@@ -102,10 +103,13 @@ def searchsorted(sorted_sequence: ArrayLike, values: ArrayLike, side: str = "lef
     ``side="left"``: before equal elements, ``"right"``: after them. By bisection; NaN sorts last.
     """
     if side not in ("left", "right"):
-        raise ArgumentError(f"searchsorted: side must be 'left' or 'right', not {side!r}")
+        raise ArgumentError(f"searchsorted: side must be 'left' or 'right', not {side!r}", cause=ArgumentError.CHOICE)
     line, wanted = converted(context_of((sorted_sequence, values)), (sorted_sequence, values), what="searchsorted")
     if len(line.shape) != 1:
-        raise ShapeError(f"searchsorted: the sorted sequence must be a vector, not of shape {show_shape(line.shape)}")
+        raise ShapeError(
+            f"searchsorted: the sorted sequence must be a vector, not of shape {show_shape(line.shape)}",
+            cause=ShapeError.DIMENSIONS,
+        )
     size = line.shape[0]
     if isinstance(size, DimExpr):  # the number of bisections is unknown: compare with every element
         wide = expand_dims(wanted, -1)
@@ -183,6 +187,7 @@ def unique_all(x: ArrayLike) -> UniqueAll:
         raise ShapeError(
             "unique() gives a size that depends on values, which a graph cannot know",
             hint="sort() and compare neighbours, or call it outside of the traced function",
+            cause=ShapeError.DEPENDS_ON_VALUES,
         )
     data: Any = array._array  # type: ignore[attr-defined]
     data = data.astype(np.float32) if array.dtype is bfloat16 else data

@@ -56,6 +56,7 @@ def average(x: ArrayLike, axis: int | Sequence[int] | None = None, weights: Arra
             raise ShapeError(
                 f"average: weights have shape {show_shape(factor.shape)}, x {show_shape(array.shape)}",
                 hint="give the weights the shape of x, or one weight for each element of one axis",
+                cause=ShapeError.CHANNELS,
             )
         factor = reshape(factor, tuple(s if a == axes[0] else 1 for a, s in enumerate(array.shape)))
     total = sum_over(multiply(array, factor), axis)
@@ -69,7 +70,9 @@ def cov(x: Array, *, rowvar: bool = True, correction: float = 1) -> Array:
     A vector is one variable, and gives a scalar.
     """
     if len(x.shape) > 2:
-        raise ShapeError(f"cov: x must be a matrix or a vector, not of shape {show_shape(x.shape)}")
+        raise ShapeError(
+            f"cov: x must be a matrix or a vector, not of shape {show_shape(x.shape)}", cause=ShapeError.DIMENSIONS
+        )
     rows = x if len(x.shape) == 2 else reshape(x, (1, -1))
     if not rowvar and len(x.shape) == 2:
         rows = matrix_transpose(rows)
@@ -99,11 +102,11 @@ def quantile(x: Array, q: float | Sequence[float], axis: int | None = None, *, k
     if not isinstance(q, (int, float)):
         return concat([expand_dims(quantile(x, each, axis, keepdims=keepdims), 0) for each in q], 0)
     if not 0.0 <= q <= 1.0:
-        raise ArgumentError(f"quantile: q must be between 0 and 1, not {q}")
+        raise ArgumentError(f"quantile: q must be between 0 and 1, not {q}", cause=ArgumentError.RANGE)
     array, place = (ravel(x), 0) if axis is None else (x, normalize_axis(axis, len(x.shape), "quantile"))
     size = array.shape[place].__index__()
     if size == 0:
-        raise ShapeError(f"quantile over no elements (shape {show_shape(x.shape)}) has no value")
+        raise ShapeError(f"quantile over no elements (shape {show_shape(x.shape)}) has no value", cause=ShapeError.EMPTY)
     ordered = bind("sort", array, axis=place, descending=False)
     position = q * (size - 1)
     low = min(math.floor(position), size - 1)
@@ -122,7 +125,7 @@ def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Array:
     """The differences between neighbours along ``axis``, taken ``n`` times. Of bools: whether they differ."""
     array = lift(x)
     if n < 0:
-        raise ArgumentError(f"diff: n must not be negative, but is {n}")
+        raise ArgumentError(f"diff: n must not be negative, but is {n}", cause=ArgumentError.RANGE)
     place = normalize_axis(axis, len(array.shape), "diff")
     for _ in range(n):
         size = array.shape[place]
@@ -149,7 +152,9 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
     elif len(points.shape) != len(values.shape) or any(
         not same_size(p, v) and (p != 1 or a == place) for a, (p, v) in enumerate(zip(points.shape, values.shape, strict=True))
     ):
-        raise ShapeError(f"trapezoid: x has shape {show_shape(points.shape)}, y {show_shape(values.shape)}")
+        raise ShapeError(
+            f"trapezoid: x has shape {show_shape(points.shape)}, y {show_shape(values.shape)}", cause=ShapeError.CHANNELS
+        )
     return multiply(sum_over(multiply(pairs, diff(points, axis=place)), place), 0.5)
 
 
@@ -163,11 +168,12 @@ def interp(x: ArrayLike, xp: ArrayLike, fp: ArrayLike, left: float | None = None
     )
     if len(points.shape) != 1 or not same_sizes(points.shape, values.shape):
         raise ShapeError(
-            f"interp: xp and fp must be vectors of one size, not {show_shape(points.shape)} and {show_shape(values.shape)}"
+            f"interp: xp and fp must be vectors of one size, not {show_shape(points.shape)} and {show_shape(values.shape)}",
+            cause=ShapeError.DIMENSIONS,
         )
     size = points.shape[0]
     if same_size(size, 0):
-        raise ShapeError("interp: there are no points to interpolate")
+        raise ShapeError("interp: there are no points to interpolate", cause=ShapeError.EMPTY)
     if same_size(size, 1):
         result = add(multiply(wanted, 0.0), values)
     else:

@@ -38,7 +38,9 @@ def checkpoint(function: F | None = None, *, policy: str | Sequence[str] = "noth
     if function is None:
         return functools.partial(checkpoint, policy=policy)
     if not callable(function):
-        raise ArgumentError(f"checkpoint needs a function, not {function!r}", hint="use it as gc.checkpoint(f)")
+        raise ArgumentError(
+            f"checkpoint needs a function, not {function!r}", hint="use it as gc.checkpoint(f)", cause=ArgumentError.FUNCTION
+        )
     saved = _saved(policy)
 
     @functools.wraps(function)
@@ -56,12 +58,17 @@ def _saved(policy: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(policy, str):
         if policy not in _POLICIES:
             raise ArgumentError(
-                f"checkpoint: there is no policy {policy!r}", hint=f"use one of {', '.join(_POLICIES)}, or names of primitives"
+                f"checkpoint: there is no policy {policy!r}", hint=f"use one of {', '.join(_POLICIES)}, or names of primitives",
+                cause=ArgumentError.CHOICE,
             )
         return _POLICIES[policy]
     unknown = [name for name in policy if name not in primitives()]
     if unknown:
-        raise ArgumentError(f"checkpoint: {unknown[0]!r} is no primitive", hint="see graphc.ops.names() for all of them")
+        raise ArgumentError(
+            f"checkpoint: {unknown[0]!r} is no primitive",
+            hint="see graphc.ops.names() for all of them",
+            cause=ArgumentError.CHOICE,
+        )
     return tuple(policy)
 
 

@@ -58,7 +58,7 @@ def switch(index: Any, branches: Sequence[Function], *operands: Any) -> Any:
     """
     functions = tuple(branches)
     if not functions:
-        raise ArgumentError("switch: there are no branches")
+        raise ArgumentError("switch: there are no branches", cause=ArgumentError.COUNT)
     names = tuple(f"in branch {number}" for number in range(len(functions)))
     chosen = _known(index, "switch")
     if chosen is not None:
@@ -94,6 +94,7 @@ def _scalar(selector: Array, what: str) -> Array:
         raise ShapeError(
             f"{what}: what chooses must be a scalar, not {selector.type}",
             hint="reduce it with .any() or .all(), or choose elementwise with gc.where",
+            cause=ShapeError.DIMENSIONS,
         )
     return selector
 

@@ -40,7 +40,8 @@ class CustomVjp:
     def __call__(self, *args: Any) -> Any:
         if self._forward is None or self._backward is None:
             raise ArgumentError(
-                f"custom_vjp: {_name(self.function)} has no gradient yet", hint="give it one: f.defvjp(forward, backward)"
+                f"custom_vjp: {_name(self.function)} has no gradient yet", hint="give it one: f.defvjp(forward, backward)",
+                cause=ArgumentError.FUNCTION,
             )
         leaves, tree = flatten(list(args))
         context: Any = context_of([leaf for leaf in leaves if isinstance(leaf, Array)])
@@ -71,7 +72,9 @@ def custom_vjp(function: Callable[..., Any]) -> CustomVjp:
     tensor(1.)
     """
     if not callable(function):
-        raise ArgumentError(f"custom_vjp needs a function, not {function!r}", hint="use it as @gc.custom_vjp")
+        raise ArgumentError(
+            f"custom_vjp needs a function, not {function!r}", hint="use it as @gc.custom_vjp", cause=ArgumentError.FUNCTION
+        )
     return CustomVjp(function)
 
 
@@ -165,6 +168,7 @@ class _Call:
             raise GradientError(
                 f"custom_vjp of {self.name}: backward must give a tuple with a cotangent for each of {arguments} arguments",
                 hint="give None for an argument without a gradient",
+                cause=GradientError.CUSTOM,
             )
         leaves: list[Any] = []
         for child, flow in zip(self.tree.children, result, strict=True):
@@ -187,6 +191,7 @@ class _Call:
                 raise GradientError(
                     f"custom_vjp of {self.name}: backward gives {flow.type} for {names[place]}, which has type {array.type}",
                     hint="a cotangent has the shape of its argument; sum over axes that were broadcast",
+                    cause=GradientError.CUSTOM,
                 )
             found.append(flow)
         return found
@@ -194,7 +199,8 @@ class _Call:
     def pair(self, result: Any) -> tuple[Any, Any]:
         if not (isinstance(result, tuple) and len(result) == 2):
             raise ArgumentError(
-                f"custom_vjp of {self.name}: forward must return a pair (result, residuals), not {type(result).__name__}"
+                f"custom_vjp of {self.name}: forward must return a pair (result, residuals), not {type(result).__name__}",
+                cause=ArgumentError.FUNCTION,
             )
         return result
 

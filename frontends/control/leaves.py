@@ -27,6 +27,7 @@ def check_structure(what: str, first: tuple[str, TreeDef], other: tuple[str, Tre
         raise ArgumentError(
             f"{what}: the structures differ: {first[0]} has {show_tree(first[1])}, {other[0]} has {show_tree(other[1])}",
             hint="both must return the same nesting of lists, tuples, dicts and objects",
+            cause=ArgumentError.STRUCTURE,
         )
 
 
@@ -36,6 +37,7 @@ def check_static(what: str, path: str, one: Any, other: Any) -> None:
         raise ArgumentError(
             f"{what}: {path or 'the result'} is {one!r} in one case and {other!r} in the other",
             hint="what is not an array must be the same in every case; return arrays where it varies",
+            cause=ArgumentError.STRUCTURE,
         )
 
 
@@ -54,8 +56,10 @@ def raise_different(
     """DTypeError or ShapeError for a leaf that has two types."""
     message = f"{what}: {path or 'the value'} has type {first[1]} {first[0]}, and {other[1]} {other[0]}"
     if first[1].shape != other[1].shape:
-        raise ShapeError(message, hint=hint or "make both of one shape, for example with gc.broadcast_to or gc.full")
-    raise DTypeError(message, hint=hint or f"convert one of them: .astype({str(other[1].dtype)!r})")
+        raise ShapeError(
+            message, hint=hint or "make both of one shape, for example with gc.broadcast_to or gc.full", cause=ShapeError.REGION
+        )
+    raise DTypeError(message, hint=hint or f"convert one of them: .astype({str(other[1].dtype)!r})", cause=DTypeError.REGION)
 
 
 def show_tree(tree: TreeDef) -> str:

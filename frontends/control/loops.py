@@ -43,7 +43,7 @@ def while_loop(
     tensor(192)
     """
     if max_steps is not None and max_steps < 0:
-        raise ArgumentError(f"while_loop: max_steps is {max_steps}, and must be at least 0")
+        raise ArgumentError(f"while_loop: max_steps is {max_steps}, and must be at least 0", cause=ArgumentError.RANGE)
     leaves, _ = flatten(init)
     context: Any = context_of([leaf for leaf in leaves if isinstance(leaf, Array)])
     carry = Carry.of("while_loop", context, init)
@@ -107,11 +107,13 @@ def _goes_on_after(max_steps: int) -> str:
 def _truth(value: Any) -> Any:
     if value.shape != ():
         raise ShapeError(
-            f"while_loop: the condition gives {value.type}, and must give a bool scalar", hint="reduce it with .any() or .all()"
+            f"while_loop: the condition gives {value.type}, and must give a bool scalar",
+            hint="reduce it with .any() or .all()",
+            cause=ShapeError.DIMENSIONS,
         )
     if not value.dtype.is_bool:
         message = f"while_loop: the condition gives {value.type}, and must give a bool scalar"
-        raise DTypeError(message, hint="compare it: x != 0")
+        raise DTypeError(message, hint="compare it: x != 0", cause=DTypeError.REGION)
     return value
 
 

@@ -188,11 +188,13 @@ class RegionContext(GraphContext):
         raise GradientError(
             "backward() within a branch or the body of a loop cannot accumulate into .grad of what is outside of it",
             hint="use gc.grad or gc.value_and_grad within, or call backward() on the result outside",
+            cause=GradientError.OUTSIDE,
         )
 
     def set_gradient_of(self, array: Any, value: Any) -> NoReturn:
         raise GradientError(
-            ".grad cannot be set within a branch or the body of a loop", hint="return the gradient, and set .grad outside"
+            ".grad cannot be set within a branch or the body of a loop", hint="return the gradient, and set .grad outside",
+            cause=GradientError.OUTSIDE,
         )
 
 

@@ -96,6 +96,7 @@ def _pair(result: Any) -> tuple[Any, Any]:
         raise ArgumentError(
             f"scan: a step must return a pair (carry, y), and this one returned {type(result).__name__}",
             hint="return (carry, None) where nothing is to be stacked",
+            cause=ArgumentError.FUNCTION,
         )
     return result
 
@@ -107,7 +108,7 @@ def _sliced(context: Any, leaves: Sequence[Any], tree: TreeDef) -> list[Any]:
     for leaf, path in zip(leaves, paths(tree, "xs"), strict=True):
         if not is_array(leaf) or is_scalar(leaf) or not leaf.shape:
             message = f"scan: {path} is {leaf!r}, which has no first axis to go along"
-            raise ShapeError(message, hint="pass arrays of slices as xs")
+            raise ShapeError(message, hint="pass arrays of slices as xs", cause=ShapeError.REGION)
         result.append(lift_in(context, leaf))
     return result
 
@@ -123,6 +124,7 @@ def _length(arrays: Sequence[Any], tree: TreeDef, length: Any) -> Dim:
             raise ShapeError(
                 f"scan: {path} has {array.shape[0]} slices (its type is {array.type}), and {size} steps are to be made",
                 hint="all arrays of xs, and length, must have one size along the first axis",
+                cause=ShapeError.LENGTHS,
             )
     return size
 

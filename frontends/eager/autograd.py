@@ -398,6 +398,7 @@ def _freed_error(record: Record) -> GradientError:
         f"backward a second time: the values that the gradient of {record.name} needs were freed by the first",
         hint="pass retain_graph=True to the first backward(), or compute the forward pass again",
         location=record.location,
+        cause=GradientError.TWICE,
     )
 
 
@@ -419,6 +420,7 @@ def _residual(source: Record | Leaf, wanted: _Source) -> Saved:
             f"after the op ran: it was at version {saved.count} and is now at version {saved.version.count}",
             hint="change a copy() of it, or do the in-place write before the op",
             location=source.location,
+            cause=InPlaceError.SAVED,
         )
     if wanted.is_operand:
         operand = source.inputs[wanted.index]

@@ -343,7 +343,9 @@ class EagerContext:
                 tensor._reference = Reference(Leaf(tensor.type, tensor, False, location, origin=made), 0)
 
     def _check_writable(self, x: Tensor) -> None:
-        if x._chain and any(step.op == "broadcast_in_dim" for step in x._chain) and not _is_permutation_free(x):
+        is_broadcast = any(step.op == "broadcast_in_dim" for step in x._chain)
+        repeats = not _is_permutation_free(x)
+        if (is_broadcast and repeats) or ((is_broadcast or repeats) and not x._array.flags.writeable):
             raise InPlaceError(
                 "this tensor is a broadcast view, in which several elements share memory: it cannot be written in place",
                 hint="take a copy() first, or write to the tensor it was broadcast from",
@@ -352,6 +354,7 @@ class EagerContext:
             raise InPlaceError(
                 "this tensor shares the memory of a read-only array, so it cannot be written in place",
                 hint="take a copy() first",
+                cause=InPlaceError.READ_ONLY,
             )
         if not mode.enabled or any(step.op == "stop_gradient" for step in x._chain):
             return
@@ -361,6 +364,7 @@ class EagerContext:
             raise InPlaceError(
                 f"{what} that requires_grad is changed in place, which its own gradient cannot follow",
                 hint="wrap the update in `with gc.no_grad():`, or write to a copy()",
+                cause=InPlaceError.LEAF,
             )
 
     def repeats_operands(self, operands: Sequence[Any]) -> bool:
@@ -405,6 +409,7 @@ def _leaked(value: Array) -> LeakedTracerError:
     return LeakedTracerError(
         f"a symbolic array of type {value.type} was used outside of the graph that it belongs to",
         hint="return it from the traced function (or fetch it with Session.run) instead of keeping it",
+        cause=LeakedTracerError.FOREIGN,
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
+from graphc.frontends.array.core import numbers
 from graphc.frontends.dispatch import observers
 from graphc.frontends.settings import VARIABLES, encoded
 from graphc.ir.builder import Builder
@@ -114,7 +115,7 @@ def _run_kernel(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]
 
 def as_numpy(value: Any) -> np.ndarray:
     """An ndarray of a dtype that graphc knows (its bytes shared where they are native and aligned)."""
-    array = np.asarray(value)
+    array = numbers(value)
     dtype = as_dtype(array.dtype).numpy
     return array if array.dtype == dtype and array.dtype.isnative else array.astype(dtype)
 

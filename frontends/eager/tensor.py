@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphc.dtypes import DType, bfloat16, bool_, dtype_of, float32, int64
-from graphc.errors import DTypeError, GradientError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Context, active_trace, eager_context
 from graphc.frontends.eager.autograd import Gradient, add_gradients, compute_gradients
@@ -57,7 +57,11 @@ class Tensor(ArrayMethods):
     weak: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise TypeError("make tensors with gc.tensor(data), gc.from_numpy(array), gc.zeros(shape), …")
+        raise DTypeError(
+            "Tensor is a class for isinstance(), and makes no tensors",
+            hint="make tensors with gc.tensor(data), gc.from_numpy(array), gc.zeros(shape), …",
+            cause=DTypeError.OPERAND,
+        )
 
     @classmethod
     def wrap(cls, array: Any, type_: TensorType | None = None) -> Tensor:
@@ -101,6 +105,11 @@ class Tensor(ArrayMethods):
         if type(self._way) is Unresolved:
             self._way = self._way.resolve(Tensor)
         return self._way  # type: ignore[return-value]
+
+    def made_at(self) -> Location | None:
+        """The user's line that made it, where it is the result of a recorded op."""
+        source = None if self._reference is None else self._reference.source
+        return source.location if isinstance(source, Record) else None
 
     def reference(self) -> Reference | None:
         """What the recording knows of this tensor's present value; None where nothing is recorded."""
@@ -161,6 +170,7 @@ class Tensor(ArrayMethods):
             raise GradientError(
                 f"only floating tensors can require gradients, not {self.dtype.name} (shape {self.shape})",
                 hint="convert it first: x.astype(gc.float32).requires_grad_()",
+                cause=GradientError.NOT_FLOATING,
             )
         reference = self.reference()
         if reference is not None and reference.requires_grad:
@@ -169,6 +179,7 @@ class Tensor(ArrayMethods):
                     raise GradientError(
                         "requires_grad can only be changed on a leaf, and this tensor is the result of an op",
                         hint="use x.detach()",
+                        cause=GradientError.NOT_A_LEAF,
                     )
                 self._set_reference(None)
             return self
@@ -208,7 +219,7 @@ class Tensor(ArrayMethods):
             trace.set_gradient_of(self, value)
             return
         if value is not None and tuple(value.shape) != self.shape:
-            raise GradientError(f"the gradient has shape {value.shape}, the tensor {self.shape}")
+            raise GradientError(f"the gradient has shape {value.shape}, the tensor {self.shape}", cause=GradientError.COTANGENT)
         self._grad = value
 
     def backward(
@@ -244,6 +255,7 @@ class Tensor(ArrayMethods):
             raise GradientError(
                 f"this tensor (shape {self.shape}, {self.dtype.name}) does not depend on any tensor that requires_grad",
                 hint="set requires_grad=True on the parameters before the forward pass; no_grad() and detach() cut gradients",
+                cause=GradientError.UNCONNECTED,
             )
         return reference
 
@@ -254,12 +266,14 @@ class Tensor(ArrayMethods):
                 raise GradientError(
                     f"backward() without a gradient needs a scalar, and this tensor has shape {self.shape}",
                     hint="reduce it first, for example loss.mean().backward(), or pass gradient=",
+                    cause=GradientError.NOT_SCALAR,
                 )
             return Gradient(np.ones(self.shape, self._array.dtype), None)
         tensor = eager_context().lift(gradient)
         if tensor.shape != self.shape or tensor.dtype is not self.dtype:
             raise GradientError(
-                f"the gradient is {tensor.type}, but this tensor is {self.type}", hint="they must have the same type"
+                f"the gradient is {tensor.type}, but this tensor is {self.type}", hint="they must have the same type",
+                cause=GradientError.COTANGENT,
             )
         assert isinstance(tensor, Tensor)
         return Gradient(tensor._array, tensor.reference())
@@ -315,12 +329,15 @@ class Tensor(ArrayMethods):
             raise GradientError(
                 f"{what} on a tensor that requires_grad would hide what happens to it from autograd",
                 hint="use x.detach().numpy()",
+                cause=GradientError.HIDDEN,
             )
 
     def item(self) -> Any:
         """The only element, as a Python scalar. Raises ShapeError for any other number of elements."""
         if self._array.size != 1:
-            raise ShapeError(f"item() needs exactly one element, and this tensor has shape {self.shape}")
+            raise ShapeError(
+                f"item() needs exactly one element, and this tensor has shape {self.shape}", cause=ShapeError.NOT_ONE_ELEMENT
+            )
         trace = active_trace()
         if trace is not None and hasattr(trace, "concretize"):
             trace.concretize(self, "item()")
@@ -334,7 +351,7 @@ class Tensor(ArrayMethods):
         self._check_export("np.asarray()")
         if dtype is not None and np.dtype(dtype) != self._array.dtype:
             if copy is False:
-                raise ValueError("a conversion needs a copy")
+                raise ArgumentError("a conversion needs a copy", hint="np.asarray(x, dtype) makes one where it must")
             return np.asarray(self._array).astype(dtype)
         return self._array.copy() if copy else self._array  # type: ignore[no-any-return]
 
@@ -355,13 +372,14 @@ class Tensor(ArrayMethods):
     def __bool__(self) -> bool:
         if self._array.size != 1:
             raise ShapeError(
-                f"the truth value of a tensor with shape {self.shape} is ambiguous", hint="use x.any() or x.all()"
+                f"the truth value of a tensor with shape {self.shape} is ambiguous", hint="use x.any() or x.all()",
+                cause=ShapeError.NOT_ONE_ELEMENT,
             )
         return bool(self.item())
 
     def __index__(self) -> int:
         if not self.dtype.is_integer:
-            raise DTypeError(f"only an integer tensor can be an index, not {self.dtype.name}")
+            raise DTypeError(f"only an integer tensor can be an index, not {self.dtype.name}", cause=DTypeError.INDEX)
         return int(self.item())
 
     def __copy__(self) -> Tensor:
@@ -371,7 +389,9 @@ class Tensor(ArrayMethods):
         copied = Tensor.wrap(self._array.copy())
         if self.requires_grad:
             if not self.is_leaf:
-                raise GradientError("only leaf tensors can be deep-copied", hint="detach() it first")
+                raise GradientError(
+                    "only leaf tensors can be deep-copied", hint="detach() it first", cause=GradientError.NOT_A_LEAF
+                )
             copied.requires_grad_()
         memo[id(self)] = copied
         return copied
@@ -379,7 +399,7 @@ class Tensor(ArrayMethods):
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:
             raise GradientError("only leaf tensors can be pickled, and this one is the result of a recorded op",
-                                hint="detach() it first")  # fmt: skip
+                                hint="detach() it first", cause=GradientError.NOT_A_LEAF)  # fmt: skip
         return (_unpickle, (self._array, self.dtype.name, self.requires_grad))
 
     def __repr__(self) -> str:
@@ -476,6 +496,7 @@ def gradients_of(
             raise GradientError(
                 f"input {position} (shape {ins[position].shape}) does not influence the outputs",
                 hint="pass allow_unused=True to get None for it",
+                cause=GradientError.UNCONNECTED,
             )
         results.append(None if gradient is None else from_gradient(gradient))
     return tuple(results)

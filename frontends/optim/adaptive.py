@@ -109,7 +109,7 @@ class RMSprop(Optimizer):
     def check_options(self, options: Options) -> None:
         check_nonnegative(options, "eps", "weight_decay", "momentum")
         if not 0 <= options["alpha"] < 1:
-            raise ArgumentError(f"alpha must be at least 0 and below 1, not {options['alpha']}")
+            raise ArgumentError(f"alpha must be at least 0 and below 1, not {options['alpha']}", cause=ArgumentError.RANGE)
 
     def slots(self, options: Options) -> dict[str, float]:
         names = ["square_avg"]

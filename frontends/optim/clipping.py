@@ -29,7 +29,7 @@ def clip_grad_norm_(params: Any, max_norm: float, norm_type: float = 2.0, error_
     finite.
     """
     if not max_norm >= 0:
-        raise ArgumentError(f"max_norm must be at least 0, not {max_norm}")
+        raise ArgumentError(f"max_norm must be at least 0, not {max_norm}", cause=ArgumentError.RANGE)
     owners = _with_gradients(params)
     if not owners:
         return zeros(())
@@ -47,7 +47,7 @@ def clip_grad_norm_(params: Any, max_norm: float, norm_type: float = 2.0, error_
 def clip_grad_value_(params: Any, clip_value: float) -> None:
     """Limit every element of every gradient to [-``clip_value``, ``clip_value``]."""
     if not clip_value >= 0:
-        raise ArgumentError(f"clip_value must be at least 0, not {clip_value}")
+        raise ArgumentError(f"clip_value must be at least 0, not {clip_value}", cause=ArgumentError.RANGE)
     with no_grad():
         for param in _with_gradients(params):
             param.grad = clip(param.grad, -clip_value, clip_value)

@@ -17,15 +17,18 @@ def check_rate(lr: Any) -> Any:
     """``lr`` as a Python float, or the floating scalar array it is. Raises ArgumentError for a negative number."""
     if isinstance(lr, Array):
         if lr.shape != ():
-            raise ShapeError(f"a learning rate is a number or a scalar array, not of shape {show_shape(lr.shape)}")
+            raise ShapeError(
+                f"a learning rate is a number or a scalar array, not of shape {show_shape(lr.shape)}",
+                cause=ShapeError.DIMENSIONS,
+            )
         if not lr.dtype.is_floating:
             raise DTypeError(f"a learning rate is a floating number, not {lr.dtype.name}")
         return lr
     if not (is_scalar(lr) or isinstance(lr, (np.floating, np.integer))) or isinstance(lr, bool):
-        raise ArgumentError(f"a learning rate is a number or a scalar array, not {lr!r}")
+        raise ArgumentError(f"a learning rate is a number or a scalar array, not {lr!r}", cause=ArgumentError.OPTIMIZER)
     rate = float(lr)
     if not rate >= 0:
-        raise ArgumentError(f"the learning rate must be at least 0, not {rate}")
+        raise ArgumentError(f"the learning rate must be at least 0, not {rate}", cause=ArgumentError.OPTIMIZER)
     return rate
 
 

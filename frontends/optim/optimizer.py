@@ -88,23 +88,26 @@ class Optimizer(ABC):
         """Optimize more parameters: a dict with ``"params"`` and the options that differ from the defaults."""
         known = {"params", *self.defaults, "initial_lr"}
         if not isinstance(group, dict) or "params" not in group:
-            raise ArgumentError('a parameter group is a dict with "params"')
+            raise ArgumentError('a parameter group is a dict with "params"', cause=ArgumentError.OPTIMIZER)
         unknown = set(group) - known
         if unknown:
             raise ArgumentError(
                 f"{type(self).__name__} has no option {', '.join(map(repr, sorted(unknown)))}",
                 hint=f"its options are {', '.join(sorted(self.defaults))}",
+                cause=ArgumentError.OPTIMIZER,
             )
         params = _listed(group["params"])
         options = {**self.defaults, **group, "params": params}
         self.check_options(options)
         if not params:
-            raise ArgumentError("the optimizer got an empty list of parameters")
+            raise ArgumentError("the optimizer got an empty list of parameters", cause=ArgumentError.OPTIMIZER)
         taken = {id(p) for g in self.param_groups for p in g["params"]}
         for position, param in enumerate(params):
             _check_parameter(param, position)
             if id(param) in taken:
-                raise ArgumentError(f"parameter {position} (shape {show_shape(param.shape)}) is given twice")
+                raise ArgumentError(
+                    f"parameter {position} (shape {show_shape(param.shape)}) is given twice", cause=ArgumentError.OPTIMIZER
+                )
             taken.add(id(param))
         added = ParameterGroup(options)
         self.param_groups.append(added)
@@ -138,6 +141,7 @@ class Optimizer(ABC):
             raise ArgumentError(
                 f"this {type(self).__name__} was made without parameters, so step() has none to update",
                 hint="pass params, or use the functional update(params, grads, state)",
+                cause=ArgumentError.OPTIMIZER,
             )
         rate = None if lr is None else check_rate(lr)
         with no_grad():
@@ -162,7 +166,10 @@ class Optimizer(ABC):
         context = context_of((param, grad, lr, *slots.values()))
         target, gradient = context.lift(param), context.lift(grad)
         if gradient.shape != target.shape:
-            raise ShapeError(f"the gradient has shape {show_shape(gradient.shape)}, its parameter {show_shape(target.shape)}")
+            raise ShapeError(
+                f"the gradient has shape {show_shape(gradient.shape)}, its parameter {show_shape(target.shape)}",
+                cause=ShapeError.DECLARED,
+            )
         dtype = target.dtype.compute
         lifted = {name: context.lift(value) for name, value in slots.items()}
         rate = context.literal(lr, dtype) if not isinstance(lr, Array) else astype(context.lift(lr), dtype)
@@ -193,11 +200,12 @@ class Optimizer(ABC):
         gradients, grad_tree = flatten(grads)
         if grad_tree != tree:
             raise ArgumentError(
-                f"params and grads differ in structure: {', '.join(paths(tree)[:8])} and {', '.join(paths(grad_tree)[:8])}"
+                f"params and grads differ in structure: {', '.join(paths(tree)[:8])} and {', '.join(paths(grad_tree)[:8])}",
+                cause=ArgumentError.OPTIMIZER,
             )
         if len(state) != len(leaves):
             raise ArgumentError(f"the state is of {len(state)} parameters, and there are {len(leaves)}",
-                                hint="make it with init(params)")  # fmt: skip
+                                hint="make it with init(params)", cause=ArgumentError.OPTIMIZER)  # fmt: skip
         rate = self.defaults.rate if lr is None else check_rate(lr)
         new_leaves: list[Any] = []
         new_state: list[Slots] = []
@@ -228,7 +236,7 @@ class Optimizer(ABC):
         """
         if not isinstance(loss, StaticTensor):
             if not isinstance(loss, Array):
-                raise ArgumentError(f"the loss is an array, not a {type(loss).__name__}")
+                raise ArgumentError(f"the loss is an array, not a {type(loss).__name__}", cause=ArgumentError.OPTIMIZER)
             loss.backward()  # type: ignore[attr-defined]
             return self.step()
         return self.apply_gradients(self.compute_gradients(loss, var_list), global_step=global_step, name=name)
@@ -236,8 +244,11 @@ class Optimizer(ABC):
     def compute_gradients(self, loss: Any, var_list: Iterable[Any] | None = None) -> list[tuple[Any, Any]]:
         """The first half of :meth:`minimize`: (gradient or None, Variable) pairs of a static loss."""
         if not isinstance(loss, StaticTensor):
-            raise ArgumentError("compute_gradients takes a tensor of a static graph",
-                                hint="loss.backward() computes the gradients of others")  # fmt: skip
+            raise ArgumentError(
+                "compute_gradients takes a tensor of a static graph",
+                hint="loss.backward() computes the gradients of others",
+                cause=ArgumentError.OPTIMIZER,
+            )
         return gradients_of(loss, var_list)
 
     def apply_gradients(
@@ -281,7 +292,8 @@ class Optimizer(ABC):
         if sizes != [len(g["params"]) for g in self.param_groups]:
             raise ArgumentError(
                 f"the saved state has groups of {sizes} parameters, "
-                f"this optimizer of {[len(g['params']) for g in self.param_groups]}"
+                f"this optimizer of {[len(g['params']) for g in self.param_groups]}",
+                cause=ArgumentError.OPTIMIZER,
             )
         pairs: list[tuple[Any, Any]] = []
         for group, saved_group in zip(self.param_groups, saved_groups, strict=True):
@@ -290,13 +302,16 @@ class Optimizer(ABC):
             for param, number in zip(group["params"], saved_group["params"], strict=True):
                 slots, saved = self.state[id(param)], saved_state[number]
                 if set(slots) != set(saved) or set(saved_group) != set(group) | {"initial_lr"} & set(saved_group):
-                    raise ArgumentError(f"the saved state is not one of {type(self).__name__} with these options")
+                    raise ArgumentError(
+                        f"the saved state is not one of {type(self).__name__} with these options", cause=ArgumentError.OPTIMIZER
+                    )
                 for name, slot in slots.items():
                     value = eager_context().lift(saved[name])
                     if value.shape != slot.shape:
                         raise ArgumentError(
                             f"{name} of parameter {number} has shape {show_shape(value.shape)} in the saved state, and "
-                            f"{show_shape(slot.shape)} here"
+                            f"{show_shape(slot.shape)} here",
+                            cause=ArgumentError.OPTIMIZER,
                         )
                     pairs.append((slot, value))
         with no_grad():
@@ -335,7 +350,9 @@ def _numpy(name: str, param: Any) -> Any:
 
 def _as_groups(params: Any) -> list[Options]:
     if isinstance(params, (float, int)):
-        raise ArgumentError(f"the first argument is the parameters, not {params!r}", hint="pass the rate as lr=")
+        raise ArgumentError(
+            f"the first argument is the parameters, not {params!r}", hint="pass the rate as lr=", cause=ArgumentError.OPTIMIZER
+        )
     if not isinstance(params, (dict, Array)) and isinstance(params, Iterable):
         params = list(params)
         if params and all(isinstance(p, dict) and "params" in p for p in params):
@@ -351,15 +368,17 @@ def _listed(params: Any) -> list[Any]:
 
 def _check_parameter(param: Any, position: int) -> None:
     if not isinstance(param, Array):
-        raise ArgumentError(f"parameter {position} is a {type(param).__name__}, not a tensor")
+        raise ArgumentError(f"parameter {position} is a {type(param).__name__}, not a tensor", cause=ArgumentError.OPTIMIZER)
     tensor: Any = param
     if not tensor.is_leaf:
         raise GradientError(
             f"parameter {position} (shape {show_shape(tensor.shape)}) is the result of an op, so it gets no .grad",
             hint="optimize the leaf it was computed from, or detach() it and set requires_grad",
+            cause=GradientError.NOT_A_LEAF,
         )
     if not tensor.requires_grad:
         raise GradientError(
             f"parameter {position} (shape {show_shape(tensor.shape)}, {tensor.dtype.name}) does not require a gradient",
             hint="call requires_grad_() on it, or leave it out: [p for p in params if p.requires_grad]",
+            cause=GradientError.NOT_A_LEAF,
         )

@@ -24,7 +24,7 @@ class LRScheduler(ABC):
 
     def __init__(self, optimizer: Optimizer) -> None:
         if not optimizer.param_groups:
-            raise ArgumentError("a schedule needs an optimizer with parameters")
+            raise ArgumentError("a schedule needs an optimizer with parameters", cause=ArgumentError.OPTIMIZER)
         self.optimizer = optimizer
         self.last_epoch = 0
         for group in optimizer.param_groups:
@@ -62,7 +62,8 @@ class LRScheduler(ABC):
         """Continue from what :meth:`state_dict` gave."""
         if len(state_dict["base_lrs"]) != len(self.base_lrs):
             raise ArgumentError(
-                f"the saved schedule is of {len(state_dict['base_lrs'])} groups, this one of {len(self.base_lrs)}"
+                f"the saved schedule is of {len(state_dict['base_lrs'])} groups, this one of {len(self.base_lrs)}",
+                cause=ArgumentError.OPTIMIZER,
             )
         self.last_epoch, self.base_lrs = state_dict["last_epoch"], list(state_dict["base_lrs"])
         self._apply()
@@ -73,7 +74,7 @@ class StepLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         if step_size < 1:
-            raise ArgumentError(f"step_size must be at least 1, not {step_size}")
+            raise ArgumentError(f"step_size must be at least 1, not {step_size}", cause=ArgumentError.RANGE)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -98,7 +99,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
         if T_max < 1:
-            raise ArgumentError(f"T_max must be at least 1, not {T_max}")
+            raise ArgumentError(f"T_max must be at least 1, not {T_max}", cause=ArgumentError.RANGE)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
@@ -111,7 +112,7 @@ class LinearWarmup(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, total_iters: int, start_factor: float = 0.0) -> None:
         if total_iters < 1:
-            raise ArgumentError(f"total_iters must be at least 1, not {total_iters}")
+            raise ArgumentError(f"total_iters must be at least 1, not {total_iters}", cause=ArgumentError.RANGE)
         self.total_iters, self.start_factor = total_iters, start_factor
         super().__init__(optimizer)
 
@@ -127,7 +128,9 @@ class LambdaLR(LRScheduler):
         groups = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
-            raise ArgumentError(f"{len(self.lr_lambdas)} functions for {groups} parameter groups")
+            raise ArgumentError(
+                f"{len(self.lr_lambdas)} functions for {groups} parameter groups", cause=ArgumentError.OPTIMIZER
+            )
         super().__init__(optimizer)
 
     def rate_at(self, epoch: int, base: float, group: int) -> float:

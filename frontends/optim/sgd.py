@@ -37,7 +37,7 @@ class SGD(Optimizer):
     def check_options(self, options: Options) -> None:
         check_nonnegative(options, "momentum", "weight_decay")
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
-            raise ArgumentError("Nesterov momentum needs a momentum above 0 and no dampening")
+            raise ArgumentError("Nesterov momentum needs a momentum above 0 and no dampening", cause=ArgumentError.OPTIMIZER)
 
     def slots(self, options: Options) -> dict[str, float]:
         if not options["momentum"]:

@@ -24,14 +24,17 @@ def gradients_of(loss: StaticTensor, variables: Iterable[Variable] | None) -> li
     else:
         chosen = list(variables)
     if not chosen:
-        raise ArgumentError(f"{graph.name} has no trainable Variables", hint="make some, or pass var_list")
+        raise ArgumentError(
+            f"{graph.name} has no trainable Variables", hint="make some, or pass var_list", cause=ArgumentError.OPTIMIZER
+        )
     for variable in chosen:
         if not isinstance(variable, Variable):
-            raise ArgumentError(f"var_list holds Variables, not a {type(variable).__name__}")
+            raise ArgumentError(f"var_list holds Variables, not a {type(variable).__name__}", cause=ArgumentError.OPTIMIZER)
     if any(size != 1 for size in loss.shape):
         raise GradientError(
             f"only a scalar can be minimized, and the loss has shape {show_shape(loss.shape)}",
             hint="reduce it first, for example with gc.mean",
+            cause=GradientError.NOT_SCALAR,
         )
     return list(zip(gradients(loss, chosen), chosen, strict=True))
 
@@ -52,10 +55,14 @@ def update_operation(
     known = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
     for _, variable in known:
         if not isinstance(variable, Variable):
-            raise ArgumentError(f"apply_gradients takes (gradient, Variable) pairs, not a {type(variable).__name__}")
+            raise ArgumentError(
+                f"apply_gradients takes (gradient, Variable) pairs, not a {type(variable).__name__}",
+                cause=ArgumentError.OPTIMIZER,
+            )
     if not known:
         raise GradientError(
-            "no Variable has a gradient", hint="the loss must be computed from the Variables that are to be trained"
+            "no Variable has a gradient", hint="the loss must be computed from the Variables that are to be trained",
+            cause=GradientError.UNCONNECTED,
         )
     graph = known[0][1].context
     updates: list[Any] = []

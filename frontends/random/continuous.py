@@ -13,7 +13,7 @@ import math
 from typing import Any
 
 from graphc.dtypes import DType, as_dtype, default_float, float64, uint32, uint64
-from graphc.errors import ArgumentError, DTypeError
+from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.core import (
     ArrayLike,
     astype,
@@ -64,8 +64,9 @@ def drawn_shape(what: str, shape: Any, *parameters: ArrayLike) -> Shape:
         return broadcast_shapes(context_of(parameters), *shapes, what=what)
     sizes = as_shape(shape)
     if shapes and broadcast_shapes(context_of(parameters), sizes, *shapes, what=what) != sizes:
-        raise ArgumentError(
-            f"{what}: parameters of shapes {', '.join(map(show_shape, shapes))} do not broadcast to {show_shape(sizes)}"
+        raise ShapeError(
+            f"{what}: parameters of shapes {', '.join(map(show_shape, shapes))} do not broadcast to {show_shape(sizes)}",
+            cause=ShapeError.BROADCAST,
         )
     return sizes
 
@@ -172,7 +173,7 @@ def truncated_normal(
     """
     first, last = float(low), float(high)
     if not first < last:
-        raise ArgumentError(f"truncated_normal: low ({low}) must be less than high ({high})")
+        raise ArgumentError(f"truncated_normal: low ({low}) must be less than high ({high})", cause=ArgumentError.RANGE)
     wanted = float_dtype("truncated_normal", dtype, mean, std)
     sizes = drawn_shape("truncated_normal", shape, mean, std)
     mirrored = first > 0  # probabilities near 0 are precise, those near 1 are not
@@ -180,7 +181,9 @@ def truncated_normal(
         first, last = -last, -first
     below, until = _probability(first), _probability(last)
     if not until > below:
-        raise ArgumentError(f"truncated_normal: the interval from {low} to {high} has no probability in float64")
+        raise ArgumentError(
+            f"truncated_normal: the interval from {low} to {high} has no probability in float64", cause=ArgumentError.RANGE
+        )
     number = open_unit(self, sizes, wanted, mean, std)
     inner = clip(add(multiply(number, until - below), below), 2.0**-1070, 1 - 2.0**-53)
     value = clip(normal_quantile(inner), max(first, -1e300), min(last, 1e300))

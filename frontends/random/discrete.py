@@ -42,7 +42,7 @@ _HALF = 0xFFFFFFFF
 
 def _check_probability(what: str, p: ArrayLike) -> None:
     if is_scalar(p) and not 0 <= p <= 1:
-        raise ArgumentError(f"{what}: a probability lies between 0 and 1, and p is {p}")
+        raise ArgumentError(f"{what}: a probability lies between 0 and 1, and p is {p}", cause=ArgumentError.RANGE)
 
 
 def bernoulli(self: Stream, p: ArrayLike = 0.5, shape: Any = None, *, dtype: Any = bool) -> Array:
@@ -77,10 +77,10 @@ def randint(self: Stream, low: ArrayLike, high: ArrayLike | None = None, shape: 
     if _is_int(first) and _is_int(last):
         first, last = operator.index(first), operator.index(last)
         if not first < last:
-            raise ArgumentError(f"randint: the range from {first} to {last} is empty")
+            raise ArgumentError(f"randint: the range from {first} to {last} is empty", cause=ArgumentError.RANGE)
         least, greatest = integer_range(wanted)
         if first < least or last - 1 > greatest:
-            raise ArgumentError(f"randint: {wanted.name} cannot hold all of {first} to {last - 1}")
+            raise ArgumentError(f"randint: {wanted.name} cannot hold all of {first} to {last - 1}", cause=ArgumentError.RANGE)
         offset = _below(self, last - first, sizes)
         return astype(astype(add(offset, first % (1 << 64)), wide), wanted)
     bounds = [asarray(v, dtype=wide) if _is_int(v) else lift(v, first, last) for v in (first, last)]
@@ -138,7 +138,11 @@ def permutation(self: Stream, x: ArrayLike, axis: int = 0) -> Array:
         return _order(self, _count("permutation", x))
     array = asarray(x)
     if not array.shape:
-        raise ShapeError("permutation: a scalar array has nothing to reorder", hint="pass an int to permute a range")
+        raise ShapeError(
+            "permutation: a scalar array has nothing to reorder",
+            hint="pass an int to permute a range",
+            cause=ShapeError.DIMENSIONS,
+        )
     place = normalize_axis(axis, len(array.shape), "permutation")
     return take(array, _order(self, array.shape[place], array), place)
 
@@ -146,7 +150,7 @@ def permutation(self: Stream, x: ArrayLike, axis: int = 0) -> Array:
 def _count(what: str, value: Any) -> int:
     count = operator.index(value)
     if count < 0:
-        raise ArgumentError(f"{what}: {count} is not a number of elements")
+        raise ArgumentError(f"{what}: {count} is not a number of elements", cause=ArgumentError.RANGE)
     return count
 
 
@@ -156,6 +160,7 @@ def shuffle(self: Stream, x: Any, axis: int = 0) -> None:
         raise InPlaceError(
             f"shuffle works in place on a tensor or ndarray, not on a {type(x).__name__}",
             hint="permutation(x) gives a reordered array",
+            cause=InPlaceError.NOT_AN_ARRAY,
         )
     target: Any = lift(x)
     target.copy_(permutation(self, target, axis))
@@ -174,16 +179,22 @@ def choice(
     """
     array = None if _is_int(a) else asarray(a)
     if array is not None and not array.shape:
-        raise ShapeError("choice: a scalar array has nothing to choose from", hint="pass an int to choose from a range")
+        raise ShapeError(
+            "choice: a scalar array has nothing to choose from",
+            hint="pass an int to choose from a range",
+            cause=ShapeError.DIMENSIONS,
+        )
     place = 0 if array is None else normalize_axis(axis, len(array.shape), "choice")
     count: Any = _count("choice", a) if array is None else array.shape[place]
     sizes = as_shape(shape)
     taken = product(sizes)
     if isinstance(count, int) and isinstance(taken, int):
         if count == 0 and taken > 0:
-            raise ArgumentError("choice: there is nothing to choose from")
+            raise ArgumentError("choice: there is nothing to choose from", cause=ArgumentError.COUNT)
         if not replace and taken > count:
-            raise ArgumentError(f"choice: cannot take {taken} of {count} elements without replacement")
+            raise ArgumentError(
+                f"choice: cannot take {taken} of {count} elements without replacement", cause=ArgumentError.RANGE
+            )
     weights = None if p is None else astype(asarray(p), float64)
     if weights is not None and weights.shape != (count,):
         raise ArgumentError(f"choice: p has shape {show_shape(weights.shape)}, and there are {count} elements")
@@ -233,7 +244,7 @@ def categorical(self: Stream, logits: ArrayLike, shape: Any = (), *, axis: int =
     if not array.dtype.is_floating:
         raise DTypeError(f"categorical: logits are floating numbers, not {array.dtype.name}")
     if not array.shape:
-        raise ShapeError("categorical: logits need an axis to choose from")
+        raise ShapeError("categorical: logits need an axis to choose from", cause=ShapeError.DIMENSIONS)
     place = normalize_axis(axis, len(array.shape), "categorical")
     samples = as_shape(shape)
     wide = astype(array, array.dtype.compute)

@@ -74,7 +74,7 @@ def seed(value: int | None = None) -> int:
     if value is None:
         if active_trace() is not None:
             raise ArgumentError("seed() without a value inside a traced function would repeat one seed at every call",
-                                hint="seed outside of it, or pass a value")  # fmt: skip
+                                hint="seed outside of it, or pass a value", cause=ArgumentError.SEED)  # fmt: skip
         value = secrets.randbits(64)
     manual_seed(value)
     return value

@@ -47,20 +47,21 @@ def _as_key(seed: Any) -> Any:
             raise ArgumentError(
                 "a generator without a seed inside a traced function would get the same key at every call",
                 hint="pass a seed, or make the generator outside",
+                cause=ArgumentError.SEED,
             )
         return secrets.randbits(64)
     if isinstance(seed, Array):
         if seed.shape != () or not seed.dtype.is_integer:
-            raise ArgumentError(f"a seed is an int or an integer scalar array, not {seed.type}")
+            raise ArgumentError(f"a seed is an int or an integer scalar array, not {seed.type}", cause=ArgumentError.SEED)
         return astype(seed, uint64)
     if isinstance(seed, (bool, np.bool_)):
-        raise ArgumentError(f"a seed is an int, not {seed!r}")
+        raise ArgumentError(f"a seed is an int, not {seed!r}", cause=ArgumentError.SEED)
     try:
         number = operator.index(seed)
     except TypeError:
-        raise ArgumentError(f"a seed is an int, not {seed!r}") from None
+        raise ArgumentError(f"a seed is an int, not {seed!r}", cause=ArgumentError.SEED) from None
     if not -(_WORD >> 1) <= number < _WORD:
-        raise ArgumentError(f"the seed {number} does not fit into 64 bits")
+        raise ArgumentError(f"the seed {number} does not fit into 64 bits", cause=ArgumentError.SEED)
     return number % _WORD
 
 
@@ -114,6 +115,7 @@ class Stream:
             raise ArgumentError(
                 f"the state of a generator is uint64 of shape (2,), not {array.type}",
                 hint="pass what get_state() returned",
+                cause=ArgumentError.SEED,
             )
         self._store(array[0], array[1])  # type: ignore[index]
         return self

@@ -36,6 +36,7 @@ def convert_feed(value: Any, target: Value, name: str) -> np.ndarray:
             f"{_described(target, name)}, and was fed {_short(value)}, which is not an array of numbers"
             f"{_declared(target.node)}",
             hint="feed an ndarray, a number or rectangular nested lists of numbers",
+            cause=FeedError.DTYPE,
         ) from None
     if not array.size:
         return array.astype(wanted.numpy)
@@ -43,6 +44,7 @@ def convert_feed(value: Any, target: Value, name: str) -> np.ndarray:
         raise FeedError(
             f"{_described(target, name)}, and was fed values of dtype {given.name}{_declared(target.node)}",
             hint=f"convert them yourself where that is meant: np.asarray(value).astype({wanted.name!r})",
+            cause=FeedError.DTYPE,
         )
     if given.is_integer and wanted.is_integer:
         low, high = integer_range(wanted)
@@ -53,6 +55,7 @@ def convert_feed(value: Any, target: Value, name: str) -> np.ndarray:
                 f"{_described(target, name)}, and was fed {wrong}, which {wanted.name} ({low} to {high}) cannot hold"
                 f"{_declared(target.node)}",
                 hint="declare the placeholder with a wider dtype",
+                cause=FeedError.DTYPE,
             )
     with np.errstate(all="ignore"):
         return array.astype(wanted.numpy)
@@ -63,6 +66,7 @@ def _as_numpy(value: Any, target: Value, name: str) -> np.ndarray:
         raise FeedError(
             f"{_described(target, name)}, and was fed the tensor {value!r}, which has no value yet{_declared(target.node)}",
             hint="run it first, and feed the result; or use the tensor itself when the graph is built",
+            cause=FeedError.DTYPE,
         )
     if isinstance(value, Array):
         array: np.ndarray = value.detach().numpy()  # type: ignore[attr-defined]
@@ -73,6 +77,7 @@ def _as_numpy(value: Any, target: Value, name: str) -> np.ndarray:
         raise FeedError(
             f"{_described(target, name)}, and was fed {_short(value)}: {error}{_declared(target.node)}",
             hint="feed an ndarray, a number or rectangular nested lists of numbers",
+            cause=FeedError.DTYPE,
         ) from None
 
 
@@ -90,6 +95,7 @@ def check_sizes(feeds: Sequence[tuple[Value, str]], arrays: Sequence[np.ndarray]
                 f"{_described(target, name)}, and was fed an array of shape {show_shape(shape)}; "
                 f"{show_shape(declared)} was expected{_declared(target.node)}",
                 hint=_shape_hint(declared, shape),
+                cause=FeedError.SHAPE,
             )
         for dim, size in zip(declared, shape, strict=True):
             if isinstance(dim, DimExpr) and str(dim) == next(dim.symbols()):
@@ -100,6 +106,7 @@ def check_sizes(feeds: Sequence[tuple[Value, str]], arrays: Sequence[np.ndarray]
                         f"the size {str(dim)!r} is {known} in what is fed for {owner!r} and {size} for {name!r} ({target.type})"
                         f"{_declared(target.node)}",
                         hint="feed arrays that agree in it",
+                        cause=FeedError.SHAPE,
                     )
     for (target, name), array in zip(feeds, arrays, strict=True):
         for dim, size in zip(target.shape, array.shape, strict=True):
@@ -108,6 +115,7 @@ def check_sizes(feeds: Sequence[tuple[Value, str]], arrays: Sequence[np.ndarray]
                     f"{_described(target, name)}, and was fed an array of shape {show_shape(array.shape)}, "
                     f"but {dim} is {evaluate_dim(dim, sizes)} in this run{_declared(target.node)}",
                     hint="feed arrays that agree in their sizes",
+                    cause=FeedError.SHAPE,
                 )
     for guard in guards:
         names = list(symbols_of((guard.lhs, guard.rhs)))
@@ -122,6 +130,7 @@ def _check_guard(guard: Guard, names: Sequence[str], sizes: Mapping[str, int], o
         raise FeedError(
             f"the graph needs {guard}, but the feeds give {fed}\n  it is needed at {guard.location}",
             hint="feed arrays whose sizes agree",
+            cause=FeedError.SHAPE,
         )
 
 

@@ -21,7 +21,7 @@ from graphc.frontends.static.lowering import Assignment, lower
 from graphc.frontends.static.naming import Names
 from graphc.frontends.static.tensor import Element, Operation, Placeholder, StaticTensor, defaults
 from graphc.frontends.storage import Storage
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import CONDITION, GraphContext, Tracer
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph as IRGraph
@@ -189,14 +189,20 @@ class Graph(GraphContext):
         """The tensor called ``name`` (``"loss"`` or ``"loss:0"``). Raises StaticGraphError where there is none."""
         element = self.get_element_by_name(name)
         if isinstance(element, Operation):
-            raise StaticGraphError(f"{name!r} is an operation, which has no value", hint="use get_operation_by_name()")
+            raise StaticGraphError(
+                f"{name!r} is an operation, which has no value",
+                hint="use get_operation_by_name()",
+                cause=StaticGraphError.UNKNOWN_FETCH,
+            )
         return element  # type: ignore[no-any-return]
 
     def get_operation_by_name(self, name: str) -> Operation:
         """The operation called ``name``. Raises StaticGraphError where there is none."""
         element = self.get_element_by_name(name)
         if not isinstance(element, Operation):
-            raise StaticGraphError(f"{name!r} is a tensor", hint="use get_tensor_by_name()")
+            raise StaticGraphError(
+                f"{name!r} is a tensor", hint="use get_tensor_by_name()", cause=StaticGraphError.UNKNOWN_FETCH
+            )
         return element
 
     def get_element_by_name(self, name: str) -> Any:
@@ -210,6 +216,7 @@ class Graph(GraphContext):
             raise StaticGraphError(
                 f"{self.name} has no element called {name!r}",
                 hint=f"there is {', '.join(map(repr, close))}" if close else "graph.names_of_elements() lists them",
+                cause=StaticGraphError.UNKNOWN_FETCH,
             )
         if isinstance(element, Node):
             return StaticTensor(self, Value(element, number))
@@ -263,6 +270,7 @@ class Graph(GraphContext):
                 f"the Variable {variable.name!r} is changed in place, "
                 "but in a static graph an update is an op that a run fetches",
                 hint=f"use gc.assign({variable.name}, value) or assign_add, and fetch what it returns",
+                cause=InPlaceError.STATIC,
             )
         before = storage.value
         super().write(x, value)
@@ -304,7 +312,11 @@ class Graph(GraphContext):
         hint = "array functions on placeholders and Variables give elements of the graph"
         if isinstance(value, Array):
             hint = "this is an eager tensor, whose value is at hand: use tensor.numpy()"
-        raise StaticGraphError(f"{_short(value)} is not a tensor, Variable or operation of {self.name}", hint=hint)
+        raise StaticGraphError(
+            f"{_short(value)} is not a tensor, Variable or operation of {self.name}",
+            hint=hint,
+            cause=StaticGraphError.UNKNOWN_FETCH,
+        )
 
     # What array functions ask of a context
 
@@ -316,6 +328,7 @@ class Graph(GraphContext):
         raise ConcretizationError(
             f"{what} needs the value of {name} ({array.type}), which only a run can know",
             hint="fetch it with session.run(tensor, feed_dict), or choose within the graph: gc.where(condition, a, b)",
+            cause=ConcretizationError.CONDITION if what == CONDITION else None,
         )
 
     def foreign(self, tracer: Tracer) -> NoReturn:

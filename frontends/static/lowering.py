@@ -137,6 +137,7 @@ def _final_assignments(graph: Graph, assignments: Sequence[Assignment], fed: Seq
                 f"the Variable {assignment.variable.name!r} is assigned twice in one run, in no order"
                 f"\n  one assign was made at {before.location}\n  the other at {assignment.location}",
                 hint="fetch only one of them, or make the second depend on the first: use its result, or control_dependencies",
+                cause=StaticGraphError.ASSIGNED_TWICE,
             )
         final[parameter] = assignment
     order = {v.parameter: i for i, v in enumerate(graph.variables)}
@@ -258,4 +259,5 @@ def _missing_feed(graph: Graph, placeholder: Any, fetches: Sequence[Element], fe
         f"the fetch {name!r} needs the placeholder {placeholder.name!r} ({placeholder.type}){reason}, which is not fed"
         f"\n  {placeholder.name!r} was declared at {node.location}",
         hint=f"pass feed_dict={{{placeholder.name}: value}}",
+        cause=FeedError.MISSING,
     )

@@ -25,6 +25,7 @@ class Names:
             raise ArgumentError(
                 f"{name!r} cannot be a name in a graph",
                 hint="use letters, digits, _ . - and /; start with a letter or a digit",
+                cause=ArgumentError.NAME,
             )
         full = f"{self.scope}/{name}" if self.scope else name
         count = self._counts.get(full)

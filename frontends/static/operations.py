@@ -45,6 +45,7 @@ def _sizes(graph: Graph, shape: Any, name: str) -> list[Dim]:
         raise ShapeError(
             f"the placeholder {name!r} has no shape, and graphs are made for a known number of dimensions",
             hint="give shape=[] for a scalar, and None for each size that is not known: shape=[None, 784]",
+            cause=ShapeError.DIMENSIONS,
         )
     sizes: list[Dim] = []
     for axis, size in enumerate([shape] if isinstance(shape, (int, str)) else shape):
@@ -73,7 +74,11 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients") ->
     outputs, inputs = _listed(ys), _listed(xs)
     seeds = [None] * len(outputs) if grad_ys is None else _listed(grad_ys)
     if len(seeds) != len(outputs):
-        raise ArgumentError(f"gradients: {len(outputs)} ys and {len(seeds)} grad_ys", hint="give one grad_y, or None, a y")
+        raise ArgumentError(
+            f"gradients: {len(outputs)} ys and {len(seeds)} grad_ys",
+            hint="give one grad_y, or None, a y",
+            cause=ArgumentError.COUNT,
+        )
     graph = _graph_of([*outputs, *inputs])
     pairs: list[tuple[Value, Value]] = []
     with graph.name_scope(name):
@@ -84,6 +89,7 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients") ->
                 raise GradientError(
                     f"gradients: grad_ys has type {seed_value.type}, and its y, {graph.name_of(value)!r}, {value.type}",
                     hint="they must have the same dtype and shape",
+                    cause=GradientError.COTANGENT,
                 )
             pairs.append((value, seed_value))
         targets = [_differentiable(graph, x, "a derivative with respect to") for x in inputs]
@@ -100,6 +106,7 @@ def _differentiable(graph: Graph, tensor: Any, what: str) -> Value:
             f"gradients: {what} {graph.name_of(element)!r} was asked for, but it is {element.type}, and only floating "
             "values have gradients",
             hint="convert it to float32 before it is used, or leave it out",
+            cause=GradientError.NOT_FLOATING,
         )
     return element
 

@@ -99,7 +99,7 @@ class Session:
         def call(*values: Any) -> Any:
             self._check_open()
             if len(values) != len(targets):
-                raise FeedError(f"this callable takes {len(targets)} values, {len(values)} were given")
+                raise FeedError(f"this callable takes {len(targets)} values, {len(values)} were given", cause=FeedError.UNKNOWN)
             return unflatten(tree, self._run(elements, dict(zip(targets, values, strict=True))))
 
         return call
@@ -122,7 +122,9 @@ class Session:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StaticGraphError("this Session is closed", hint="make a new Session, and initialize its Variables")
+            raise StaticGraphError(
+                "this Session is closed", hint="make a new Session, and initialize its Variables", cause=StaticGraphError.CLOSED
+            )
 
     def _elements(self, leaves: Sequence[Any], tree: TreeDef) -> list[Element]:
         elements: list[Element] = []
@@ -132,7 +134,9 @@ class Session:
             except StaticGraphError as error:
                 if type(error) is not StaticGraphError or not paths(tree)[position]:
                     raise
-                raise StaticGraphError(f"fetches{paths(tree)[position]}: {error.message}", hint=error.hint) from None
+                raise StaticGraphError(
+                    f"fetches{paths(tree)[position]}: {error.message}", hint=error.hint, cause=StaticGraphError.UNKNOWN_FETCH
+                ) from None
         return elements
 
     def _feed_target(self, key: Any) -> Value:
@@ -140,17 +144,21 @@ class Session:
             raise FeedError(
                 f"{key!r} ({type(key).__name__}) is a key of the feeds, but not a tensor of the graph",
                 hint="use the placeholder itself as the key: feed_dict={x: value}",
+                cause=FeedError.UNKNOWN,
             )
         try:
             return self.graph.feed_key(self.graph.get_tensor_by_name(key) if isinstance(key, str) else key)
         except StaticGraphError as error:
             if type(error) is not StaticGraphError:
                 raise
-            raise FeedError(f"feed_dict: {error.message}", hint=error.hint) from None
+            raise FeedError(f"feed_dict: {error.message}", hint=error.hint, cause=FeedError.UNKNOWN) from None
 
     def _feeds(self, feed_dict: Mapping[Any, Any]) -> dict[Value, Any]:
         if not isinstance(feed_dict, Mapping):
-            raise FeedError(f"feed_dict must be a dict, not {type(feed_dict).__name__}", hint="feed_dict={x: value}")
+            raise FeedError(
+                f"feed_dict must be a dict, not {type(feed_dict).__name__}",
+                hint="feed_dict={x: value}",
+            )
         return {self._feed_target(key): value for key, value in feed_dict.items()}
 
     def _run(self, elements: Sequence[Element], feeds: Mapping[Value, Any]) -> list[Any]:

@@ -34,6 +34,7 @@ def default_session(what: str) -> Session:
         raise StaticGraphError(
             f"{what} needs a Session, and none is the default here",
             hint="call it within `with gc.Session() as session:`, or pass session=",
+            cause=StaticGraphError.NO_SESSION,
         )
     return defaults.sessions[-1]
 

@@ -59,6 +59,7 @@ class Variable(StaticTensor):
                     f"the initial value of the Variable {unique!r} has shape {show_shape(initial.shape)}, "
                     f"and the size {unknown} is not known when the graph is built",
                     hint="a Variable has a fixed shape: give it integers",
+                    cause=ShapeError.UNKNOWN_SIZE,
                 )
             self.parameter = graph.builder.parameter(initial.type, unique, current_location())
             self._name = unique
@@ -163,6 +164,7 @@ def _fitting(variable: Variable, value: Any, what: str, *, broadcast: bool) -> A
         raise DTypeError(
             f"{what}: the Variable {variable.name!r} is {variable.type}, and was given a value of type {array.type}",
             hint=f"convert it: value.astype({str(variable.dtype)!r})",
+            cause=DTypeError.DECLARED,
         )
     if broadcast and _broadcasts(array.shape, variable.shape):
         return broadcast_to_shape(array, variable.shape)
@@ -175,6 +177,7 @@ def _fitting(variable: Variable, value: Any, what: str, *, broadcast: bool) -> A
     raise ShapeError(
         f"{what}: the Variable {variable.name!r} is {variable.type}, and was given a value of shape {show_shape(array.shape)}",
         hint="reshape or broadcast the value to the Variable's shape",
+        cause=ShapeError.DECLARED,
     )
 
 

@@ -29,7 +29,9 @@ def static_positions(function: Any, numbers: Sequence[int], names: Sequence[str]
     parameters = names_of_parameters(function)
     unknown = [n for n in names if parameters and n not in parameters and "kwargs" not in parameters]
     if unknown:
-        raise ArgumentError(f"static_argnames: the function has no parameter {unknown[0]!r}; it has {parameters}")
+        raise ArgumentError(
+            f"static_argnames: the function has no parameter {unknown[0]!r}; it has {parameters}", cause=ArgumentError.PARAMETER
+        )
     count = len(parameters)
     positions = {n + count if n < 0 else n for n in numbers}
     return frozenset(positions | {i for i, p in enumerate(parameters) if p in names})
@@ -44,15 +46,21 @@ def check_donated(
     for argument in donated:
         if isinstance(argument, str):
             if names and argument not in names and inspect.Parameter.VAR_KEYWORD not in kinds:
-                raise ArgumentError(f"donate: the function has no parameter {argument!r}; it has {names}")
+                raise ArgumentError(
+                    f"donate: the function has no parameter {argument!r}; it has {names}", cause=ArgumentError.PARAMETER
+                )
             is_static = argument in static_names
         else:
             is_there = -len(names) <= argument < len(names)
             if names and not is_there and inspect.Parameter.VAR_POSITIONAL not in kinds:
-                raise ArgumentError(f"donate: there is no argument {argument}; the function has {names}")
+                raise ArgumentError(
+                    f"donate: there is no argument {argument}; the function has {names}", cause=ArgumentError.PARAMETER
+                )
             is_static = (argument + len(names) if argument < 0 else argument) in static
         if is_static:
-            raise ArgumentError(f"donate: the argument {argument!r} is static, so it has no memory to give")
+            raise ArgumentError(
+                f"donate: the argument {argument!r} is static, so it has no memory to give", cause=ArgumentError.PARAMETER
+            )
 
 
 def donated_leaves(function: Any, tree: Any, donated: Collection[str | int]) -> dict[int, str]:

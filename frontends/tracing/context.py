@@ -161,7 +161,8 @@ class TraceContext(GraphContext):
             show, example = self.symbols.show, self.symbols.example
             raise ShapeError(
                 f"the sizes must satisfy {show(lhs)} {relation} {show(rhs)}, but "
-                f"{show(lhs)} is {example(lhs)} and {show(rhs)} is {example(rhs)}"
+                f"{show(lhs)} is {example(lhs)} and {show(rhs)} is {example(rhs)}",
+                cause=ShapeError.GUARD,
             )
 
     def _argument(self, position: int, type_: TensorType, name: str) -> Tracer:

@@ -33,10 +33,12 @@ class Declared:
         if given is None or isinstance(given, bool):
             return
         if not isinstance(given, Mapping):
-            raise ArgumentError(f"dynamic={given!r} does not say which sizes vary", hint=_HINT)
+            raise ArgumentError(f"dynamic={given!r} does not say which sizes vary", hint=_HINT, cause=ArgumentError.PARAMETER)
         for name, form in given.items():
             if parameters and name not in parameters and "kwargs" not in parameters:
-                raise ArgumentError(f"dynamic: the function has no parameter {name!r}; it has {list(parameters)}")
+                raise ArgumentError(
+                    f"dynamic: the function has no parameter {name!r}; it has {list(parameters)}", cause=ArgumentError.PARAMETER
+                )
             self._arguments[name] = _parsed(name, form)
 
     def axes(self, leaves: Sequence[Any], labels: Sequence[str]) -> dict[int, dict[int, str]]:
@@ -75,6 +77,7 @@ class Declared:
                         f"{label} is {size}, but {first} is {other}, and both are declared to be {name!r}"
                         f"\n  declared at {self.location.render()}".replace("\n    ", "\n      "),
                         hint="call it with equal sizes, or give sizes that may differ different names in dynamic=",
+                        cause=ShapeError.DECLARED,
                     )
 
 
@@ -91,24 +94,28 @@ def _parsed(name: str, form: Any) -> Any:
         for size in form.values():
             problem = name_problem(size)
             if problem is not None:
-                raise ArgumentError(f"dynamic: {size!r} cannot name a size: {problem}")
+                raise ArgumentError(f"dynamic: {size!r} cannot name a size: {problem}", cause=ArgumentError.PARAMETER)
         return dict(form)
-    raise ArgumentError(f"dynamic: {form!r} does not say which sizes of {name} vary", hint=_HINT)
+    raise ArgumentError(f"dynamic: {form!r} does not say which sizes of {name} vary", hint=_HINT, cause=ArgumentError.PARAMETER)
 
 
 def _matched(declared: Spec, leaf: Any, label: str) -> dict[int, str]:
     type_, dtype = declared.type, as_dtype(leaf.dtype)
     if dtype is not type_.dtype:
-        raise DTypeError(f"{label} has dtype {dtype.name}, but dynamic= declares it {type_}")
+        raise DTypeError(f"{label} has dtype {dtype.name}, but dynamic= declares it {type_}", cause=DTypeError.DECLARED)
     if len(leaf.shape) != type_.ndim:
-        raise ShapeError(f"{label} has shape {tuple(leaf.shape)}, but dynamic= declares it {type_}")
+        raise ShapeError(f"{label} has shape {tuple(leaf.shape)}, but dynamic= declares it {type_}", cause=ShapeError.DECLARED)
     axes: dict[int, str] = {}
     for axis, (dim, size) in enumerate(zip(type_.shape, leaf.shape, strict=True)):
         if not isinstance(dim, int):
             name = str(dim)
             if name_problem(name) is not None:
-                raise ArgumentError(f"dynamic: {label} is declared {type_}, and {dim} is not a name", hint=_HINT)
+                raise ArgumentError(
+                    f"dynamic: {label} is declared {type_}, and {dim} is not a name", hint=_HINT, cause=ArgumentError.PARAMETER
+                )
             axes[axis] = name
         elif dim != size:
-            raise ShapeError(f"{label}.shape[{axis}] is {size}, but dynamic= declares {label} to be {type_}")
+            raise ShapeError(
+                f"{label}.shape[{axis}] is {size}, but dynamic= declares {label} to be {type_}", cause=ShapeError.DECLARED
+            )
     return axes

@@ -51,7 +51,7 @@ class History:
 
     def __init__(self, name: str, most: int | None) -> None:
         if most is not None and most < 1:
-            raise ArgumentError(f"max_traces must be a positive int, not {most!r}")
+            raise ArgumentError(f"max_traces must be a positive int, not {most!r}", cause=ArgumentError.RANGE)
         self.name = name
         self.count = 0
         self._most = most
@@ -76,6 +76,7 @@ class History:
                 f"{self.name} would be traced again within no_retrace(), for the {_ordinal(self.count + 1)} time\n"
                 + _indented(causes),
                 hint=_advice(causes),
+                cause=RetraceError.FORBIDDEN,
             )
         if self._most is not None and self.count >= self._most:
             raise RetraceError(

@@ -89,7 +89,11 @@ class JitFunction(Generic[P, R]):
         self._donated = frozenset((donate,) if isinstance(donate, (str, int)) else donate)
         check_donated(function, self._donated, self._static_positions, self._static_names)
         if static_shapes and dynamic:
-            raise ArgumentError("static_shapes=True fixes all sizes, and dynamic= says that some vary", hint="give one of them")
+            raise ArgumentError(
+                "static_shapes=True fixes all sizes, and dynamic= says that some vary",
+                hint="give one of them",
+                cause=ArgumentError.PARAMETER,
+            )
         self._argument_names = names_of_arguments(function)
         self._declared = Declared(dynamic, names_of_parameters(function))
         self._fixed_shapes = static_shapes
@@ -363,15 +367,26 @@ def jit(function: Any = None, **options: Any) -> Any:
     if function is None:
         return functools.partial(jit, **options)
     if not callable(function):
-        raise ArgumentError(f"jit needs a function, not {function!r}", hint="use it as @gc.jit or gc.jit(f)")
+        raise ArgumentError(
+            f"jit needs a function, not {function!r}", hint="use it as @gc.jit or gc.jit(f)", cause=ArgumentError.FUNCTION
+        )
     if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
         raise ArgumentError(f"jit cannot trace the generator or coroutine {function.__name__}",
-                            hint="return arrays from an ordinary function")  # fmt: skip
+                            hint="return arrays from an ordinary function", cause=ArgumentError.FUNCTION)  # fmt: skip
     return JitFunction(function, **options)
 
 
 def _eager_mode() -> bool:
-    return _MODE in VARIABLES and os.environ.get("GRAPHC_MODE") == "eager"
+    if _MODE not in VARIABLES:
+        return False
+    chosen = os.environ.get("GRAPHC_MODE", "")
+    if chosen not in ("", "eager"):
+        raise ArgumentError(
+            f"GRAPHC_MODE is {chosen!r}",
+            hint="eager runs jitted functions as plain Python; without it they are traced",
+            cause=ArgumentError.SETTING,
+        )
+    return chosen == "eager"
 
 
 def _key_leaf(leaf: Any) -> Any:

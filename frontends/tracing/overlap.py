@@ -34,6 +34,7 @@ def check_overlap(written: Sequence[Any], sources: Sequence[Any]) -> None:
                     f"a traced function writes to an argument of shape {array.shape}, which shares memory with another "
                     f"one, of shape {other.shape}, that is not the same array or a view of the same tensor",
                     hint="pass a copy() of one, or tensors: x = gc.from_numpy(array), and its views x[...]",
+                    cause=InPlaceError.SHARED,
                 )
 
 

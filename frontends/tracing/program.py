@@ -348,7 +348,10 @@ class TracedProgram:
         arguments: list[Number | Constant | None] = []
         for position, leaf in enumerate(leaves):
             if isinstance(leaf, Static) or not is_dynamic(leaf):
-                arguments.append(Constant(leaf if isinstance(leaf, Static) else Static(leaf)))
+                static = leaf if isinstance(leaf, Static) else Static(leaf)
+                if static.can_change:
+                    return None
+                arguments.append(Constant(static))
                 continue
             entry = next(inputs, None)
             if entry is None or entry.kind != "argument" or entry.index != position:

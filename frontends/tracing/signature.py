@@ -18,7 +18,8 @@ from graphc.frontends.spec import Spec
 
 
 class Static:
-    """An argument that the graph depends on: compared by value where it is a plain value, by identity otherwise."""
+    """An argument that the graph depends on: compared by value where it is a plain value or a container of such, by identity
+    otherwise."""
 
     __slots__ = ("_hash", "_parts", "_reference", "_strong")
 
@@ -31,6 +32,11 @@ class Static:
             return
         if isinstance(value, tuple):
             self._parts = tuple([Static(v) for v in value])
+            self._hash = hash((type(value), self._parts))
+            return
+        contents = _contents(value)
+        if contents is not None:  # as they are now: they may be others at the next call
+            self._parts = tuple([Static(v) for v in contents])
             self._hash = hash((type(value), self._parts))
             return
         self._hash = id(value)
@@ -62,8 +68,26 @@ class Static:
             return mine is theirs and mine is not None
         return type(mine) is type(theirs) and (mine is theirs or mine == theirs)
 
+    @property
+    def can_change(self) -> bool:
+        """Whether the same object may be another value at the next call."""
+        if self._parts is None:
+            return False
+        return type(self._strong) is not tuple or any(part.can_change for part in self._parts)
+
     def __repr__(self) -> str:
         return repr(self.value)
+
+
+def _contents(value: Any) -> tuple[Any, ...] | None:
+    """What a container that can change holds now; None for anything else."""
+    if type(value) is list:
+        return tuple(value)
+    if type(value) is dict:
+        return tuple(value.items())
+    if type(value) is set:
+        return (frozenset(value),)
+    return (bytes(value),) if type(value) is bytearray else None
 
 
 def is_dynamic(leaf: Any) -> bool:

@@ -13,7 +13,7 @@ from graphc.errors import ArgumentError, AxisError, ConcretizationError, InPlace
 from graphc.frontends.array.core import is_scalar, show_shape
 from graphc.frontends.dispatch import Array, Context, active_trace, context_of, tracing
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.symbolic import CONDITION, Tracer
 from graphc.frontends.transforms.naming import argument_paths, function_name
 from graphc.frontends.transforms.nested import NestedContext, Outside, replay
 from graphc.ir.dims import Dim
@@ -47,7 +47,9 @@ def vmap(function: Any = None, in_axes: Any = 0, out_axes: Any = 0, *, axis_size
     if function is None:
         return functools.partial(vmap, in_axes=in_axes, out_axes=out_axes, axis_size=axis_size)
     if not callable(function):
-        raise ArgumentError(f"vmap needs a function, not {function!r}", hint="use it as gc.vmap(f) or @gc.vmap")
+        raise ArgumentError(
+            f"vmap needs a function, not {function!r}", hint="use it as gc.vmap(f) or @gc.vmap", cause=ArgumentError.FUNCTION
+        )
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -72,6 +74,7 @@ class BatchContext(NestedContext):
             f"vmap of {self.name}: {what} needs the value of an array of type {array.type}, which may differ between examples"
             + (f"\n  the array was made at {array.location}" if isinstance(array, Tracer) and array.location.line else ""),
             hint="choose with gc.where(condition, a, b) or gc.cond, or compute it outside of vmap",
+            cause=ConcretizationError.CONDITION if what == CONDITION else None,
         )
 
     def repetitions(self, operands: Sequence[Array]) -> Dim:
@@ -110,6 +113,7 @@ class _Batch:
                 raise ArgumentError(
                     f"{self.what}: in_axes has {len(in_axes)} entries for {len(args.children)} positional arguments",
                     hint="give one axis (or None) for each, or one for all",
+                    cause=ArgumentError.MAPPED,
                 )
             entries = list(in_axes)
         else:
@@ -131,6 +135,7 @@ class _Batch:
                 raise ArgumentError(
                     f"{self.what}: {names[position]} is {what}, which has no axis to map",
                     hint="map it along None in in_axes: all examples share it",
+                    cause=ArgumentError.MAPPED,
                 )
             if not -len(shape) <= axis < len(shape):
                 raise AxisError(
@@ -150,6 +155,7 @@ class _Batch:
             raise ArgumentError(
                 f"{self.what}: no argument is mapped, so the number of examples is not known",
                 hint="map an argument with in_axes, or say axis_size=",
+                cause=ArgumentError.MAPPED,
             )
         first = next((i for i, size in enumerate(sizes) if isinstance(size, int)), 0)
         for i, size in enumerate(sizes):
@@ -159,6 +165,7 @@ class _Batch:
                 raise ShapeError(
                     f"{self.what}: the numbers of examples differ: {said[first]}, {said[i]}",
                     hint="in_axes says which axis of each argument counts the examples",
+                    cause=ShapeError.LENGTHS,
                 )
             (active_trace() or context_of(self.leaves)).guard("==", sizes[first], size)
         return sizes[first]
@@ -211,6 +218,7 @@ class _Batch:
         raise ArgumentError(
             f"{self.what}: the function returned a {type(leaf).__name__}, and only arrays and numbers can be results",
             hint="return arrays, in nested structures if need be",
+            cause=ArgumentError.FUNCTION,
         )
 
     def _operand(self, outer: Context, outside: Outside, axis: int | None) -> Array:
@@ -230,6 +238,7 @@ class _Batch:
                 f"{self.what}: an array of type {outside.parameter.type} that all examples share is written in place with "
                 "values that differ between them",
                 hint="return the new value instead, or map the array with in_axes",
+                cause=InPlaceError.SHARED,
             )
 
     def _places(
@@ -247,6 +256,7 @@ class _Batch:
                 raise ArgumentError(
                     f"{self.what}: out_axes is None for {path}, whose values differ between examples",
                     hint="None is for what depends on no mapped argument and on no random draw",
+                    cause=ArgumentError.MAPPED,
                 )
             if axis is not None and not -ndim <= axis < ndim:
                 raise AxisError(
@@ -280,6 +290,7 @@ def _spread(what: str, axes: Any, tree: TreeDef) -> list[int | None]:
         raise ArgumentError(
             f"{what}: {axes!r} does not fit the structure {_structure(tree)}",
             hint="an axis is an int or None; a structure of axes has the nesting of what it is for, or the beginning of it",
+            cause=ArgumentError.MAPPED,
         )
     result: list[int | None] = []
     for entry, child in zip(children, tree.children, strict=True):

@@ -33,6 +33,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         raise ArgumentError(
             f"{what}: tangents must be a tuple, one for each argument, not a {type(tangents).__name__}",
             hint="write gc.jvp(f, (x,), (t,))",
+            cause=ArgumentError.STRUCTURE,
         )
     tangent = push(*tangents)
     return (value, tangent, aux) if has_aux else (value, tangent)
@@ -59,6 +60,7 @@ def _linearized(
         raise ArgumentError(
             f"{what}: primals must be a tuple of the arguments, not a {type(primals).__name__}",
             hint="write gc.jvp(f, (x,), (t,))",
+            cause=ArgumentError.STRUCTURE,
         )
     with enable_grad():
         new, inputs = prepare(what, primals, tuple(range(len(primals))))
@@ -81,5 +83,6 @@ def tangents_like(what: str, tree: TreeDef, tangents: Sequence[Any]) -> list[Any
         raise GradientError(
             f"{what}: the tangents must have the structure of the primals, with an array for each array",
             hint="gc.tree_map(gc.zeros_like, primal) is a tangent of zeros",
+            cause=GradientError.COTANGENT,
         )
     return seeds

@@ -86,7 +86,9 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     def pullback(cotangents: Any) -> tuple[Any, ...]:
         seeds, its_tree = flatten(cotangents)
         if its_tree != tree:
-            raise GradientError("vjp: the cotangents must have the structure of the function's result")
+            raise GradientError(
+                "vjp: the cotangents must have the structure of the function's result", cause=GradientError.COTANGENT
+            )
         with enable_grad():
             flows = linear.pull(seeds)
         gradients: tuple[Any, ...] = unflatten(inputs.tree, flows)
@@ -111,11 +113,13 @@ def _split(result: Any, has_aux: bool, what: str) -> tuple[Array, Any]:
         raise GradientError(
             f"{what}: the function returned {type(result).__name__}, and only a floating scalar has a gradient",
             hint="return one scalar array, or use has_aux=True for a pair",
+            cause=GradientError.NOT_SCALAR,
         )
     value = lift(result)
     if value.shape != () or not value.dtype.is_inexact:
         raise GradientError(
             f"{what}: the function must return a floating scalar, not {value.type} of shape {show_shape(value.shape)}",
             hint="reduce it with .sum() or .mean(), or use gc.vjp",
+            cause=GradientError.NOT_SCALAR,
         )
     return value, aux

@@ -45,7 +45,9 @@ def jacobian(
             [0., 0., 6.]])
     """
     if mode not in _MODES:
-        raise ArgumentError(f"jacobian: mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}")
+        raise ArgumentError(
+            f"jacobian: mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}", cause=ArgumentError.CHOICE
+        )
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -101,6 +103,7 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         raise ArgumentError(
             f"hvp of {function_name(function)}: primals must be a tuple of the arguments, not a {type(primals).__name__}",
             hint="write gc.hvp(f, (x,), (v,))",
+            cause=ArgumentError.STRUCTURE,
         )
     gradient = grad(function, tuple(range(len(primals))), has_aux=has_aux)
     found = jvp(gradient, primals, tangents, has_aux=has_aux)
@@ -112,6 +115,7 @@ def _floating(output: Array, what: str) -> Array:
         raise GradientError(
             f"{what}: a result of type {output.type} has no derivative: only floating arrays do",
             hint="return it as aux, with has_aux=True",
+            cause=GradientError.NOT_FLOATING,
         )
     return output
 

@@ -52,6 +52,7 @@ def _fresh(value: Any, what: str, context: Context, leaves: list[Leaf]) -> Any:
         raise GradientError(
             f"{what}: an argument of type {array.type} has no gradient: only floating arrays do",
             hint="convert it to a floating dtype, or leave it out of argnums",
+            cause=GradientError.NOT_FLOATING,
         )
     if isinstance(array, Tracer):
         value = array.context.emit("reshape", array.value, shape=array.shape)
@@ -77,7 +78,9 @@ def prepare(what: str, args: Sequence[Any], argnums: Argnums) -> tuple[list[Any]
     numbers = [argnums] if isinstance(argnums, int) else list(argnums)
     for number in numbers:
         if not -len(args) <= number < len(args):
-            raise ArgumentError(f"{what}: argnums {number} is out of range for {len(args)} positional arguments")
+            raise ArgumentError(
+                f"{what}: argnums {number} is out of range for {len(args)} positional arguments", cause=ArgumentError.STRUCTURE
+            )
     numbers = [n % len(args) for n in numbers]
     selected = args[numbers[0]] if isinstance(argnums, int) else tuple(args[n] for n in numbers)
     leaves, tree = flatten(selected)
@@ -187,6 +190,7 @@ class Linear:
             raise GradientError(
                 f"{self.what}: a {what} of type {array.type} was given for a value of type {type_}",
                 hint="they must have the same type",
+                cause=GradientError.COTANGENT,
             )
         return array
 

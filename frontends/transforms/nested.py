@@ -110,6 +110,7 @@ class NestedContext(GraphContext):
                     f"{what}: backward() within it would change the .grad of an array of type {outside.tracer.type} from "
                     "outside of the function",
                     hint="use gc.grad or gc.value_and_grad inside, or call backward() on the result",
+                    cause=GradientError.OUTSIDE,
                 )
 
     def write(self, x: Any, value: Any) -> None:
@@ -133,6 +134,7 @@ class NestedContext(GraphContext):
                         f"{what} writes in place to an array of type {outside.tracer.type} whose memory it also reads as "
                         "another array",
                         hint="pass a copy() of one of them, or return the new value instead of writing it",
+                        cause=InPlaceError.SHARED,
                     )
         return changes
 

@@ -69,7 +69,7 @@ def _cache() -> DiskCache:
     """The cache that the environment names, be it off or not."""
     settings = cache_settings()
     if settings.folder is None:
-        raise ArgumentError("there is no folder for a cache", hint=f"name one in {FOLDER}")
+        raise ArgumentError("there is no folder for a cache", hint=f"name one in {FOLDER}", cause=ArgumentError.COMMAND)
     reason = check_folder(settings.folder)
     if reason is not None:
         raise FileError(f"{settings.folder} is not used: {reason}", hint=f"name another folder in {FOLDER}", location=UNKNOWN)

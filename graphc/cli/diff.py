@@ -99,7 +99,8 @@ def _sides(arguments: argparse.Namespace) -> tuple[Side, Side]:
     if (arguments.b is None) != (arguments.stages is not None):
         if arguments.b is None:
             raise ArgumentError(
-                "what is it to be compared with?", hint="give a second target, or --stages A B", location=UNKNOWN
+                "what is it to be compared with?", hint="give a second target, or --stages A B", location=UNKNOWN,
+                cause=ArgumentError.COMMAND,
             )
         stage_a, stage_b = arguments.stages
     elif arguments.stages is not None:
@@ -136,7 +137,12 @@ def compare(a: Side, b: Side) -> Difference:
         lines = [] if first is None else explain_diff(a.content, b.content, a.name, b.name)
         return Difference(first is None, first, lines)
     if isinstance(a.content, Graph) or isinstance(b.content, Graph):
-        raise ArgumentError("a graph cannot be compared with code", hint="choose two alike stages", location=UNKNOWN)
+        raise ArgumentError(
+            "a graph cannot be compared with code",
+            hint="choose two alike stages",
+            location=UNKNOWN,
+            cause=ArgumentError.COMMAND,
+        )
     lines = diff_texts(a.text, b.text, a.name, b.name)
     return Difference(not lines, None, lines)
 

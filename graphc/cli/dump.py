@@ -61,9 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     lowering = Lowering.of(arguments)
     trace = new_trace() if wants_trace(arguments) else None
     if trace is not None and stage == "traced":
-        raise ArgumentError("the stage traced is before all passes", hint="add --stage optimized", location=UNKNOWN)
+        raise ArgumentError(
+            "the stage traced is before all passes", hint="add --stage optimized", location=UNKNOWN, cause=ArgumentError.COMMAND
+        )
     if arguments.format == "dot" and stage in CODE_STAGES:
-        raise ArgumentError(f"the stage {stage} is code, which has no dot form", hint="try json", location=UNKNOWN)
+        raise ArgumentError(
+            f"the stage {stage} is code, which has no dot form", hint="try json", location=UNKNOWN, cause=ArgumentError.COMMAND
+        )
     request = Request(arguments.target_text, tuple(arguments.input), tuple(arguments.fetch), tuple(arguments.script_arguments))
     result = lowering.at(resolve(request), stage, trace=trace)
     if arguments.format == "json":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from importlib import resources
-from typing import Final
+from typing import Final, NamedTuple
 
 from graphc import errors
 from graphc.cli.render import add_output_options, write_result
-from graphc.errors import ArgumentError, FileError, GraphcError
+from graphc.errors import ArgumentError, Cause, FileError, GraphcError
 from graphc.locations import UNKNOWN
 
 _DESCRIPTION: Final = """\
@@ -18,53 +18,74 @@ same code mended. Without a code: a list of all."""
 
 _EPILOG: Final = """\
 examples:
-  graphc explain GC302
-  graphc explain ConcretizationError
+  graphc explain GC111
+  graphc explain ShapeError.BROADCAST
   graphc explain"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``graphc explain``."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
-    parser.add_argument("code", metavar="CODE", nargs="?", help="as GC302, or the name of the error's class")
+    parser.add_argument("code", metavar="CODE", nargs="?", help="as GC111, or the name: ShapeError, ShapeError.BROADCAST")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_output_options(parser, formats=False, color=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``graphc explain``."""
-    classes = {cls.code: cls for cls in error_classes()}
+    entries = error_codes()
     if arguments.code is None:
-        summaries = {code: (cls.__name__, (cls.__doc__ or "").splitlines()[0]) for code, cls in sorted(classes.items())}
         if arguments.json:
-            data = [{"code": code, "class": name, "meaning": meaning} for code, (name, meaning) in summaries.items()]
+            data = [{"code": e.code, "class": e.cls.__name__, "cause": e.cause, "meaning": e.meaning} for e in entries]
             text = json.dumps(data, indent=2) + "\n"
         else:
-            width = max(len(name) for name, _ in summaries.values())
-            text = "".join(f"{code}  {name:<{width}}  {meaning}\n" for code, (name, meaning) in summaries.items())
+            width = max(len(entry.name) for entry in entries)
+            text = "".join(f"{e.code}  {e.name:<{width}}  {e.meaning}\n" for e in entries)
     else:
         wanted = arguments.code.casefold()
-        found = next((cls for code, cls in classes.items() if wanted in (code.casefold(), cls.__name__.casefold())), None)
+        found = next((e for e in entries if wanted in (e.code.casefold(), e.name.casefold())), None)
         if found is None:
-            raise ArgumentError(f"there is no error {arguments.code!r}", hint="graphc explain lists all", location=UNKNOWN)
-        text = page(found)
+            raise ArgumentError(
+                f"there is no error {arguments.code!r}",
+                hint="graphc explain lists all",
+                location=UNKNOWN,
+                cause=ArgumentError.COMMAND,
+            )
+        text = page(found.code)
         if arguments.json:
-            text = json.dumps({"code": found.code, "class": found.__name__, "page": text}, indent=2) + "\n"
+            described = {"code": found.code, "class": found.cls.__name__, "cause": found.cause, "page": text}
+            text = json.dumps(described, indent=2) + "\n"
     write_result(text, arguments.output)
     return 0
 
 
-def error_classes() -> list[type[GraphcError]]:
-    """Every class of errors that graphc raises."""
-    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, GraphcError)]
-    return [c for c in classes if c is not GraphcError]
+class ErrorCode(NamedTuple):
+    """A code: its class of errors, and the name of the cause in it, empty for the code of the class."""
+
+    code: str
+    cls: type[GraphcError]
+    cause: str
+    meaning: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.cls.__name__}.{self.cause}" if self.cause else self.cls.__name__
 
 
-def page(cls: type[GraphcError]) -> str:
-    """The page of ``cls`` in docs/errors, which is installed with the package."""
+def error_codes() -> list[ErrorCode]:
+    """Every code that an error can have, in order."""
+    result = []
+    for cls in vars(errors).values():
+        if isinstance(cls, type) and issubclass(cls, GraphcError) and cls is not GraphcError:
+            result.append(ErrorCode(cls.code, cls, "", (cls.__doc__ or "").splitlines()[0]))
+            causes = [(name, cause) for name, cause in vars(cls).items() if isinstance(cause, Cause)]
+            result += [ErrorCode(cause.code, cls, name, cause.meaning) for name, cause in causes]
+    return sorted(result, key=lambda entry: entry.code)
+
+
+def page(code: str) -> str:
+    """The page of ``code`` in docs/errors, which is installed with the package."""
     try:
-        return resources.files("graphc.error_pages").joinpath(f"{cls.code}.md").read_text(encoding="utf-8")
+        return resources.files("graphc.error_pages").joinpath(f"{code}.md").read_text(encoding="utf-8")
     except (OSError, ModuleNotFoundError) as error:
-        raise FileError(
-            f"the page of {cls.code} is not installed: {error}", hint="reinstall graphc", location=UNKNOWN
-        ) from None
+        raise FileError(f"the page of {code} is not installed: {error}", hint="reinstall graphc", location=UNKNOWN) from None

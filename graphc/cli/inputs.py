@@ -34,10 +34,12 @@ def parse_inputs(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
         cursor.expect_end()
         if not name:
             if keywords:
-                raise ArgumentError(f"--input {text!r} has no name, but follows one that has", location=UNKNOWN)
+                raise ArgumentError(
+                    f"--input {text!r} has no name, but follows one that has", location=UNKNOWN, cause=ArgumentError.COMMAND
+                )
             positional.append(value)
         elif name in keywords:
-            raise ArgumentError(f"--input {name}=… is given twice", location=UNKNOWN)
+            raise ArgumentError(f"--input {name}=… is given twice", location=UNKNOWN, cause=ArgumentError.COMMAND)
         else:
             keywords[name] = value
     return positional, keywords

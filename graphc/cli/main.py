@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 from graphc.errors import GraphcError
 from graphc.locations import current_location
+from graphc.operands import Operand
 from graphc.version import __version__
 
 #: Command → its module, with ``configure(parser)`` and ``run(arguments)``, and one line about it. Only the module of
@@ -116,6 +117,9 @@ def _run(words: list[str]) -> int:
 
 def _describe(error: GraphcError, caller: str) -> str:
     """The message of ``error``; the line that called this program is not the user's."""
+    error.operands = tuple(
+        [Operand(o.text) if o.location is not None and o.location.filename == caller else o for o in error.operands]
+    )
     if error.location.filename != caller:
         return str(error)
     return error.render(location=False)

@@ -59,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run ``graphc opt``."""
     if arguments.file != "-" and not arguments.file.endswith(".gir"):
         raise ArgumentError(
-            f"{arguments.file} is not a .gir file", hint="graphc dump writes one: -o model.gir", location=UNKNOWN
+            f"{arguments.file} is not a .gir file", hint="graphc dump writes one: -o model.gir", location=UNKNOWN,
+            cause=ArgumentError.COMMAND,
         )
     if arguments.passes is None:
         passes = pipeline(arguments.target)

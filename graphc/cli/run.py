@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run ``graphc run``. ``-o`` takes the outputs, a .npz file or for a single one a .npy file."""
     if arguments.file != "-" and not arguments.file.endswith(".gir"):
         raise ArgumentError(
-            f"{arguments.file} is not a .gir file", hint="graphc dump writes one: -o model.gir", location=UNKNOWN
+            f"{arguments.file} is not a .gir file", hint="graphc dump writes one: -o model.gir", location=UNKNOWN,
+            cause=ArgumentError.COMMAND,
         )
     graph = resolve(Request(arguments.file))
     names = output_names(graph)
@@ -104,7 +105,8 @@ def read_inputs(graph: Graph, paths: Sequence[str]) -> list[np.ndarray]:
             found = _load(path)
             if not isinstance(found, np.ndarray):
                 raise ArgumentError(
-                    f"{path} holds several arrays, and is not the only input", hint="give .npy files", location=UNKNOWN
+                    f"{path} holds several arrays, and is not the only input", hint="give .npy files", location=UNKNOWN,
+                    cause=ArgumentError.COMMAND,
                 )
             arrays.append(_as_bfloat16(found))
     if len(arrays) != len(names):
@@ -113,6 +115,7 @@ def read_inputs(graph: Graph, paths: Sequence[str]) -> list[np.ndarray]:
             f"{graph.name} takes {len(names)} inputs, {len(arrays)} were given",
             hint=f"it takes {declared}" if declared else None,
             location=UNKNOWN,
+            cause=ArgumentError.COUNT,
         )
     return arrays
 
@@ -146,6 +149,7 @@ def _ordered(path: str, arrays: Mapping[str, np.ndarray], names: Sequence[str]) 
             f"{path} {what}",
             hint=f"the graph takes {', '.join(names) or 'nothing'}; the file has {', '.join(arrays) or 'nothing'}",
             location=UNKNOWN,
+            cause=ArgumentError.COMMAND,
         )
     return [_as_bfloat16(arrays[name]) for name in keys]
 
@@ -159,12 +163,15 @@ def _check_output_file(path: str | None, names: Sequence[str]) -> None:
     if path is None or path.endswith(".npz"):
         return
     if not path.endswith(".npy"):
-        raise ArgumentError(f"cannot write arrays to {path}", hint="name a .npz or .npy file", location=UNKNOWN)
+        raise ArgumentError(
+            f"cannot write arrays to {path}", hint="name a .npz or .npy file", location=UNKNOWN, cause=ArgumentError.COMMAND
+        )
     if len(names) != 1:
         raise ArgumentError(
             f"a .npy file holds one array, and there are {len(names)} outputs",
             hint="name a .npz file",
             location=UNKNOWN,
+            cause=ArgumentError.COMMAND,
         )
 
 

@@ -70,7 +70,12 @@ class Lowering:
         """``graph`` at ``stage``: a graph, or for a stage of code the text of each kernel by name."""
         differentiated = self.gradient or stage == "gradient"
         if self.wrt is not None and not differentiated:
-            raise ArgumentError("--wrt is about gradients", hint="add --stage gradient or --gradient", location=UNKNOWN)
+            raise ArgumentError(
+                "--wrt is about gradients",
+                hint="add --stage gradient or --gradient",
+                location=UNKNOWN,
+                cause=ArgumentError.COMMAND,
+            )
         if differentiated:
             graph = value_and_gradients(graph, self.wrt)
         if stage == "traced":
@@ -88,6 +93,7 @@ class Lowering:
                 f"the target {self.target} {why}has no stage {stage!r}",
                 hint=f"its stages: {', '.join((*GRAPH_STAGES, *own))}",
                 location=UNKNOWN,
+                cause=ArgumentError.COMMAND,
             )
         if stage in ("kernels", "plan"):
             return {graph.name: stages[stage]}
@@ -141,13 +147,14 @@ def value_and_gradients(graph: Graph, wrt: str | None = None) -> Graph:
     Raises GradientError where the output or a named parameter is not floating, ArgumentError for an unknown name.
     """
     if not graph.outputs:
-        raise GradientError(f"{graph.name} has no output to differentiate", location=UNKNOWN)
+        raise GradientError(f"{graph.name} has no output to differentiate", location=UNKNOWN, cause=GradientError.NOT_FLOATING)
     output = graph.outputs[0]
     if not output.dtype.is_inexact:
         raise GradientError(
             f"output 0 of {graph.name} has type {output.type}, and only floating values have gradients",
             hint="make the first output the value to differentiate",
             location=output.node.location,
+            cause=GradientError.NOT_FLOATING,
         )
     targets = [graph.parameters[i] for i in _positions(graph, wrt)]
     b = gradient_builder(f"{graph.name}_gradient")
@@ -169,7 +176,11 @@ def _positions(graph: Graph, wrt: str | None) -> list[int]:
     if wrt is None:
         floating = [i for i, p in enumerate(graph.parameters) if p.dtype.is_inexact]
         if not floating:
-            raise GradientError(f"{graph.name} has no floating parameter to differentiate by", location=UNKNOWN)
+            raise GradientError(
+                f"{graph.name} has no floating parameter to differentiate by",
+                location=UNKNOWN,
+                cause=GradientError.NOT_FLOATING,
+            )
         return floating
     names = parameter_names(graph)
     positions: list[int] = []
@@ -181,13 +192,16 @@ def _positions(graph: Graph, wrt: str | None) -> list[int]:
         else:
             close = difflib.get_close_matches(word, names, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"its parameters: {', '.join(names) or 'none'}"
-            raise ArgumentError(f"{graph.name} has no parameter {word!r}", hint=hint, location=UNKNOWN)
+            raise ArgumentError(
+                f"{graph.name} has no parameter {word!r}", hint=hint, location=UNKNOWN, cause=ArgumentError.COMMAND
+            )
         parameter = graph.parameters[position]
         if not parameter.dtype.is_inexact:
             raise GradientError(
                 f"{graph.name}: parameter {word} has type {parameter.type}, and only floating values have gradients",
                 hint="leave it out of --wrt",
                 location=parameter.node.location,
+                cause=GradientError.NOT_FLOATING,
             )
         positions.append(position)
     return positions

@@ -102,7 +102,9 @@ def _resolve(request: Request) -> Graph:
     path, colon, name = target.rpartition(":")
     if colon and path.endswith(".py"):
         if not name:
-            raise ArgumentError(f"the target {target!r} names no function", hint=_FORMS, location=UNKNOWN)
+            raise ArgumentError(
+                f"the target {target!r} names no function", hint=_FORMS, location=UNKNOWN, cause=ArgumentError.COMMAND
+            )
         return _from_module(request, path, name)
     if target.endswith(".py"):
         _refuse_inputs(request, "a script")
@@ -110,7 +112,9 @@ def _resolve(request: Request) -> Graph:
     if target.endswith(".gir"):
         _refuse_inputs(request, "a .gir file")
         return parse_file(target)
-    raise ArgumentError(f"cannot tell what the target {target!r} is", hint=_FORMS, location=UNKNOWN)
+    raise ArgumentError(
+        f"cannot tell what the target {target!r} is", hint=_FORMS, location=UNKNOWN, cause=ArgumentError.COMMAND
+    )
 
 
 def _standard_input() -> str:
@@ -122,9 +126,11 @@ def _standard_input() -> str:
 
 def _refuse_inputs(request: Request, what: str) -> None:
     if request.inputs:
-        raise ArgumentError(f"--input is for functions; {what} says itself what its inputs are", location=UNKNOWN)
+        raise ArgumentError(
+            f"--input is for functions; {what} says itself what its inputs are", location=UNKNOWN, cause=ArgumentError.COMMAND
+        )
     if request.fetches:
-        raise ArgumentError(f"--fetch is for static graphs, not for {what}", location=UNKNOWN)
+        raise ArgumentError(f"--fetch is for static graphs, not for {what}", location=UNKNOWN, cause=ArgumentError.COMMAND)
 
 
 def _from_script(request: Request) -> Graph:
@@ -162,7 +168,7 @@ def _attribute(module: ModuleType, path: str, name: str) -> Any:
                 hint = f"did you mean {' or '.join(close)}?"
             else:
                 hint = f"it has {', '.join(known)}" if known else "it defines no functions"
-            raise ArgumentError(f"{path} defines no {part!r}", hint=hint, location=UNKNOWN)
+            raise ArgumentError(f"{path} defines no {part!r}", hint=hint, location=UNKNOWN, cause=ArgumentError.COMMAND)
         found = getattr(found, part)
     return found
 
@@ -185,13 +191,16 @@ def _to_graph(found: Any, request: Request, name: str, module: ModuleType) -> Gr
     static = _static_graph(found)
     if static is not None:
         if request.inputs:
-            raise ArgumentError("--input is for functions; a static graph has placeholders", location=UNKNOWN)
+            raise ArgumentError(
+                "--input is for functions; a static graph has placeholders", location=UNKNOWN, cause=ArgumentError.COMMAND
+            )
         fetches = [each for fetch in request.fetches for each in _fetched(fetch, static, module)]
         if not fetches and found is static:
             raise ArgumentError(
                 f"{name} is a whole static graph: what is to be fetched?",
                 hint=f"add --fetch NAME: {_some(_names(static, module))}",
                 location=UNKNOWN,
+                cause=ArgumentError.COMMAND,
             )
         graph: Graph = static.to_ir(fetches or (found if isinstance(found, (list, tuple)) else [found]))
         return graph
@@ -200,9 +209,10 @@ def _to_graph(found: Any, request: Request, name: str, module: ModuleType) -> Gr
             f"{name} is neither a function nor a graph, but of type {type(found).__name__}",
             hint=_FORMS,
             location=UNKNOWN,
+            cause=ArgumentError.COMMAND,
         )
     if request.fetches:
-        raise ArgumentError("--fetch is for static graphs, not for functions", location=UNKNOWN)
+        raise ArgumentError("--fetch is for static graphs, not for functions", location=UNKNOWN, cause=ArgumentError.COMMAND)
     return _trace(found, request.inputs, name)
 
 
@@ -225,7 +235,9 @@ def _fetched(fetch: str, static: StaticGraph, module: ModuleType) -> Sequence[An
         names = _names(static, module)
         close = difflib.get_close_matches(fetch, names, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"it has {_some(names)}"
-        raise ArgumentError(f"the static graph has nothing called {fetch!r}", hint=hint, location=UNKNOWN)
+        raise ArgumentError(
+            f"the static graph has nothing called {fetch!r}", hint=hint, location=UNKNOWN, cause=ArgumentError.COMMAND
+        )
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
@@ -261,6 +273,7 @@ def _trace(function: Callable[..., Any], specs: Sequence[str], name: str) -> Gra
                 f"{name}{signature} cannot be called with {_counted(specs)}: {error}",
                 hint=_input_hint(signature),
                 location=UNKNOWN,
+                cause=ArgumentError.COMMAND,
             ) from None
     jitted: Any = function if callable(getattr(function, "graph", None)) else jit(function)
     graph: Graph = jitted.graph(*positional, **keywords)

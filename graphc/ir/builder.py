@@ -135,7 +135,9 @@ def complete_attributes(primitive: Primitive, attributes: Mapping[str, Any]) -> 
     """``attributes`` in the primitive's order, with defaults, lists made tuples, arrays read-only. Others: ArgumentError."""
     unknown = [name for name in attributes if name not in primitive.attributes]
     if unknown:
-        raise ArgumentError(f"{primitive.name} has no attribute {unknown[0]!r}; it takes {primitive.attributes}")
+        raise ArgumentError(
+            f"{primitive.name} has no attribute {unknown[0]!r}; it takes {primitive.attributes}", cause=ArgumentError.COUNT
+        )
     complete: dict[str, Any] = {}
     for name in primitive.attributes:
         if name in attributes:

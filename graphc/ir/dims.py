@@ -125,6 +125,7 @@ class DimExpr:
             raise ShapeError(
                 f"whether {self} {op} {other} depends on sizes that are only known at run time",
                 hint="trace with concrete sizes, or make the code independent of this comparison",
+                cause=ShapeError.UNKNOWN_SIZE,
             )
         return decided
 
@@ -146,6 +147,7 @@ class DimExpr:
             raise ShapeError(
                 f"the size {self} is symbolic: its value is not known while the graph is being built",
                 hint="use it in shape arithmetic, reshape, slicing, or as gc.asarray(size); or trace with concrete sizes",
+                cause=ShapeError.UNKNOWN_SIZE,
             )
         return value
 
@@ -315,7 +317,9 @@ def symbol(name: str) -> DimExpr:
     """The named size ``name``. Raises ArgumentError for a name that :func:`name_problem` objects to."""
     problem = name_problem(name)
     if problem is not None:
-        raise ArgumentError(f"{name!r} cannot name a size: {problem}", hint="choose a name such as 'n' or 'batch'")
+        raise ArgumentError(
+            f"{name!r} cannot name a size: {problem}", hint="choose a name such as 'n' or 'batch'", cause=ArgumentError.NAME
+        )
     return DimExpr((((name,), 1),))
 
 
@@ -337,7 +341,7 @@ def dim_floordiv(lhs: Dim, rhs: Dim) -> Dim:
     """``lhs // rhs``, divided exactly where every coefficient allows it. Raises ShapeError for division by 0."""
     if isinstance(rhs, int):
         if rhs == 0:
-            raise ShapeError(f"division of the size {lhs} by 0")
+            raise ShapeError(f"division of the size {lhs} by 0", cause=ShapeError.SIZE)
         if isinstance(lhs, int):
             return lhs // rhs
         divisible = [(m, c) for m, c in lhs.terms if c % rhs == 0]
@@ -389,7 +393,7 @@ def dim_mod(lhs: Dim, rhs: Dim) -> Dim:
     """``lhs % rhs`` with Python's sign rule; terms that rhs divides are dropped. Raises ShapeError for modulo 0."""
     if isinstance(rhs, int):
         if rhs == 0:
-            raise ShapeError(f"the size {lhs} modulo 0")
+            raise ShapeError(f"the size {lhs} modulo 0", cause=ShapeError.SIZE)
         if isinstance(lhs, int):
             return lhs % rhs
         rest = _from_terms((m, c % rhs) for m, c in lhs.terms)
@@ -486,7 +490,7 @@ def evaluate_dim(dim: Dim, bindings: Mapping[str, int]) -> int:
     value = substitute(dim, bindings)
     if isinstance(value, DimExpr):
         missing = next(iter(value.symbols()))
-        raise ShapeError(f"the size {missing!r} in {dim} is not bound by any input")
+        raise ShapeError(f"the size {missing!r} in {dim} is not bound by any input", cause=ShapeError.UNKNOWN_SIZE)
     return value
 
 

@@ -26,7 +26,7 @@ class TensorType:
         self.shape: Shape = tuple(shape)
         for dim in self.shape:
             if isinstance(dim, int) and dim < 0:
-                raise ShapeError(f"a shape cannot have the negative size {dim}: {self.shape}")
+                raise ShapeError(f"a shape cannot have the negative size {dim}: {self.shape}", cause=ShapeError.SIZE)
         self._hash = hash((dtype.name, self.shape))
 
     @property
@@ -78,16 +78,22 @@ def bind_shape(type_: TensorType, shape: Sequence[int], bindings: Bindings, what
     names the value in the ShapeError.
     """
     if len(shape) != type_.ndim:
-        raise ShapeError(f"{what} has {len(shape)} dimensions, shape {tuple(shape)}, but {type_} was declared")
+        raise ShapeError(
+            f"{what} has {len(shape)} dimensions, shape {tuple(shape)}, but {type_} was declared", cause=ShapeError.DIMENSIONS
+        )
     for axis, (dim, size) in enumerate(zip(type_.shape, shape, strict=True)):
         if isinstance(dim, DimExpr):
             name = next(iter(dim.symbols()))
             if str(dim) == name and bindings.setdefault(name, size) != size:
                 raise ShapeError(
-                    f"{what} has size {size} in dimension {axis}, but the size {name!r} is {bindings[name]} already"
+                    f"{what} has size {size} in dimension {axis}, but the size {name!r} is {bindings[name]} already",
+                    cause=ShapeError.GUARD,
                 )
         elif dim != size:
-            raise ShapeError(f"{what} has shape {tuple(shape)}, but {type_} was declared: dimension {axis} must be {dim}")
+            raise ShapeError(
+                f"{what} has shape {tuple(shape)}, but {type_} was declared: dimension {axis} must be {dim}",
+                cause=ShapeError.DECLARED,
+            )
 
 
 def solve_sizes(
@@ -113,7 +119,7 @@ def solve_sizes(
             if found is not None:
                 symbol, value = found
                 if value is None:
-                    raise ShapeError(f"{what}, but no size {symbol!r} makes {dim} that")
+                    raise ShapeError(f"{what}, but no size {symbol!r} makes {dim} that", cause=ShapeError.GUARD)
                 bindings[symbol] = value
                 solved = True
 
@@ -122,7 +128,9 @@ def check_shape(type_: TensorType, shape: Sequence[int], bindings: Bindings, wha
     """Check the dimensions of ``type_`` that are expressions against ``shape``, all names being bound."""
     for axis, (dim, size) in enumerate(zip(type_.shape, shape, strict=True)):
         if isinstance(dim, DimExpr) and evaluate_dim(dim, bindings) != size:
-            raise ShapeError(f"{what} has size {size} in dimension {axis}, but {dim} = {evaluate_dim(dim, bindings)}")
+            raise ShapeError(
+                f"{what} has size {size} in dimension {axis}, but {dim} = {evaluate_dim(dim, bindings)}", cause=ShapeError.GUARD
+            )
 
 
 def symbols_in(types: Iterable[TensorType]) -> list[str]:

@@ -35,6 +35,7 @@ def _check(op: str, q: TensorType, k: TensorType, v: TensorType) -> None:
         raise ShapeError(
             f"{op}: {describe((q, k, v))} do not fit",
             hint="q is [..., L, E], k [..., S, E] and v [..., S, V], with the same leading dimensions",
+            cause=ShapeError.CONTRACTION,
         )
 
 
@@ -118,7 +119,9 @@ class AttentionGradient(Primitive):
         out, sums = Attention().infer((q, k, v), causal=causal)
         for name, given, wanted in (("cotangent", cotangent, out), ("lse", lse, sums), ("delta", delta, sums)):
             if given != wanted:
-                raise ShapeError(f"{self.name}: {name} is {given}, but {describe((q, k, v))} need {wanted}")
+                raise ShapeError(
+                    f"{self.name}: {name} is {given}, but {describe((q, k, v))} need {wanted}", cause=ShapeError.CHANNELS
+                )
         return q, k, v
 
     def evaluate(self, q: Any, k: Any, v: Any, cotangent: Any, lse: Any, delta: Any, *, causal: bool) -> Any:

@@ -60,7 +60,9 @@ def describe(inputs: Sequence[TensorType]) -> str:
 def take(op: str, inputs: Sequence[TensorType], count: int) -> tuple[TensorType, ...]:
     """``inputs``, if there are ``count``; raises ArgumentError otherwise."""
     if len(inputs) != count:
-        raise ArgumentError(f"{op}: takes {count} operand{'s' * (count != 1)}, got {len(inputs)}: {describe(inputs)}")
+        raise ArgumentError(
+            f"{op}: takes {count} operand{'s' * (count != 1)}, got {len(inputs)}: {describe(inputs)}", cause=ArgumentError.COUNT
+        )
     return tuple(inputs)
 
 
@@ -86,7 +88,7 @@ def dilated(size: Dim, factor: int) -> Dim:
 def check_axis(op: str, axis: Any, x: TensorType) -> None:
     """Raise AxisError unless ``axis`` is one of the axes of ``x``, counted from 0."""
     if not is_int(axis):
-        raise ArgumentError(f"{op}: an axis must be an int, not {axis!r}")
+        raise ArgumentError(f"{op}: an axis must be an int, not {axis!r}", cause=ArgumentError.RANGE)
     if not 0 <= axis < x.ndim:
         where = f"its axes are 0 to {x.ndim - 1}" if x.ndim else "a scalar has no axes"
         raise AxisError(f"{op}: axis {axis} is out of range for {x}", hint=where)
@@ -95,54 +97,57 @@ def check_axis(op: str, axis: Any, x: TensorType) -> None:
 def check_axes(op: str, axes: Any, x: TensorType) -> None:
     """Raise AxisError unless ``axes`` are distinct axes of ``x`` in increasing order."""
     if not isinstance(axes, tuple):
-        raise ArgumentError(f"{op}: axes must be a tuple of ints, not {axes!r}")
+        raise ArgumentError(f"{op}: axes must be a tuple of ints, not {axes!r}", cause=ArgumentError.RANGE)
     for axis in axes:
         check_axis(op, axis, x)
     if any(a >= c for a, c in pairwise(axes)):
-        raise AxisError(f"{op}: axes {axes} of {x} must be distinct and in increasing order")
+        raise AxisError(f"{op}: axes {axes} of {x} must be distinct and in increasing order", cause=AxisError.TWICE)
 
 
 def check_permutation(op: str, permutation: Any, x: TensorType) -> None:
     """Raise AxisError unless ``permutation`` names every axis of ``x`` once."""
     if not isinstance(permutation, tuple) or not all(is_int(p) for p in permutation):
-        raise ArgumentError(f"{op}: permutation must be a tuple of ints, not {permutation!r}")
+        raise ArgumentError(f"{op}: permutation must be a tuple of ints, not {permutation!r}", cause=ArgumentError.RANGE)
     if sorted(permutation) != list(range(x.ndim)):
-        raise AxisError(f"{op}: {permutation} is not a permutation of the {x.ndim} axes of {x}")
+        raise AxisError(f"{op}: {permutation} is not a permutation of the {x.ndim} axes of {x}", cause=AxisError.TWICE)
 
 
 def check_sizes(op: str, name: str, sizes: Any) -> None:
     """Raise unless ``sizes`` is a tuple of dimensions, none of them negative."""
     if not isinstance(sizes, tuple) or not all(is_size(s) for s in sizes):
-        raise ArgumentError(f"{op}: {name} must be a tuple of sizes, not {sizes!r}")
+        raise ArgumentError(f"{op}: {name} must be a tuple of sizes, not {sizes!r}", cause=ArgumentError.RANGE)
     if any(provably_negative(s) for s in sizes):
-        raise ShapeError(f"{op}: {name} {sizes} has a negative size")
+        raise ShapeError(f"{op}: {name} {sizes} has a negative size", cause=ShapeError.SIZE)
 
 
 def check_per_axis(op: str, name: str, values: Any, x: TensorType, count: int, minimum: int | None = None) -> None:
     """Raise ArgumentError unless ``values`` has ``count`` entries: sizes, or ints of at least ``minimum`` if given."""
     if not isinstance(values, tuple) or len(values) != count:
-        raise ArgumentError(f"{op}: {name} needs {count} entries for {x}, got {values!r}")
+        raise ArgumentError(f"{op}: {name} needs {count} entries for {x}, got {values!r}", cause=ArgumentError.COUNT)
     if minimum is None:
         if not all(is_size(v) for v in values):
-            raise ArgumentError(f"{op}: {name} must hold sizes, not {values!r}")
+            raise ArgumentError(f"{op}: {name} must hold sizes, not {values!r}", cause=ArgumentError.RANGE)
     elif not all(is_int(v) and v >= minimum for v in values):
-        raise ArgumentError(f"{op}: {name} must hold ints of at least {minimum}, not {values!r}")
+        raise ArgumentError(f"{op}: {name} must hold ints of at least {minimum}, not {values!r}", cause=ArgumentError.RANGE)
 
 
 def check_padding(op: str, padding: Any, x: TensorType, count: int) -> None:
     """Raise ArgumentError unless ``padding`` is ``count`` pairs (low, high)."""
     if not isinstance(padding, tuple) or len(padding) != count:
-        raise ArgumentError(f"{op}: padding needs {count} (low, high) pairs for {x}, got {padding!r}")
+        raise ArgumentError(
+            f"{op}: padding needs {count} (low, high) pairs for {x}, got {padding!r}", cause=ArgumentError.COUNT
+        )
     for pair in padding:
         if not isinstance(pair, tuple) or len(pair) != 2 or not all(is_size(p) for p in pair):
-            raise ArgumentError(f"{op}: padding must be pairs (low, high) of ints, not {padding!r}")
+            raise ArgumentError(f"{op}: padding must be pairs (low, high) of ints, not {padding!r}", cause=ArgumentError.RANGE)
 
 
 def check_numeric(op: str, *inputs: TensorType) -> None:
     """Raise DTypeError for a bool operand."""
     if any(x.dtype.is_bool for x in inputs):
         raise DTypeError(
-            f"{op}: takes numbers, not bool: {describe(inputs)}", hint="convert with convert_element_type first"
+            f"{op}: takes numbers, not bool: {describe(inputs)}", hint="convert with convert_element_type first",
+            cause=DTypeError.BOOL,
         )
 
 
@@ -150,5 +155,6 @@ def check_same_dtype(op: str, *inputs: TensorType) -> None:
     """Raise DTypeError unless all operands have one dtype."""
     if any(x.dtype is not inputs[0].dtype for x in inputs):
         raise DTypeError(
-            f"{op}: operands must have one dtype: {describe(inputs)}", hint="convert them to a common dtype first"
+            f"{op}: operands must have one dtype: {describe(inputs)}", hint="convert them to a common dtype first",
+            cause=DTypeError.PROMOTION,
         )

@@ -66,13 +66,16 @@ class DotGeneral(Primitive):
             for axis in named:
                 check_axis(self.name, axis, x)
             if len(set(named)) != len(named):
-                raise AxisError(f"{self.name}: contract {contract} and batch {batch} name an axis of {x} twice")
+                raise AxisError(
+                    f"{self.name}: contract {contract} and batch {batch} name an axis of {x} twice", cause=AxisError.TWICE
+                )
         for what, pairs in (("contract", contract), ("batch", batch)):
             for left, right in zip(*pairs, strict=True):
                 if lhs.shape[left] != rhs.shape[right]:
                     raise ShapeError(
                         f"{self.name}: {what} pairs axis {left} of {lhs} with axis {right} of {rhs}: sizes "
-                        f"{lhs.shape[left]} and {rhs.shape[right]} differ"
+                        f"{lhs.shape[left]} and {rhs.shape[right]} differ",
+                        cause=ShapeError.CONTRACTION,
                     )
         shape = [lhs.shape[a] for a in batch[0]]
         shape += [lhs.shape[a] for a in free_axes(lhs.ndim, contract[0], batch[0])]

@@ -45,14 +45,20 @@ class Cond(Primitive):
 
     def infer(self, inputs: Types, /, *, branches: tuple[Graph, ...]) -> Types:  # type: ignore[override]
         if not inputs or not branches:
-            raise ArgumentError("cond: there must be a selector and at least one branch")
+            raise ArgumentError("cond: there must be a selector and at least one branch", cause=ArgumentError.RANGE)
         selector, *operands = inputs
         if selector.shape != ():
-            raise ShapeError(f"cond: the selector must be a scalar, not {selector}", hint="reduce it with any() or all()")
+            raise ShapeError(
+                f"cond: the selector must be a scalar, not {selector}",
+                hint="reduce it with any() or all()",
+                cause=ShapeError.DIMENSIONS,
+            )
         if not (selector.dtype.is_bool or selector.dtype.is_integer):
             raise DTypeError(f"cond: the selector must be a bool or an integer, not {selector}")
         if selector.dtype.is_bool and len(branches) != 2:
-            raise ArgumentError(f"cond: a bool chooses between two branches, and there are {len(branches)}")
+            raise ArgumentError(
+                f"cond: a bool chooses between two branches, and there are {len(branches)}", cause=ArgumentError.COUNT
+            )
         for number, branch in enumerate(branches):
             _check_types(f"cond: branch {number}", "parameter", branch.parameter_types, tuple(operands))
             _check_types(f"cond: branch {number}", "result", branch.output_types, branches[0].output_types)
@@ -93,7 +99,7 @@ class WhileLoop(Primitive):
     ) -> Types:
         _check_count("while_loop", "constants", constants, len(inputs))
         if max_steps is not None and max_steps < 0:
-            raise ArgumentError(f"while_loop: max_steps is {max_steps}, and must not be negative")
+            raise ArgumentError(f"while_loop: max_steps is {max_steps}, and must not be negative", cause=ArgumentError.RANGE)
         carry = inputs[constants:]
         _check_types("while_loop: cond", "parameter", cond.parameter_types, inputs)
         _check_types("while_loop: body", "parameter", body.parameter_types, inputs)
@@ -146,7 +152,10 @@ class Scan(Primitive):
         fixed, arrays = inputs[: constants + carries], inputs[constants + carries :]
         for number, array in enumerate(arrays):
             if not array.shape or array.shape[0] != length:
-                raise ShapeError(f"scan: array {number} has type {array}, and its first axis must have the length, {length}")
+                raise ShapeError(
+                    f"scan: array {number} has type {array}, and its first axis must have the length, {length}",
+                    cause=ShapeError.LENGTHS,
+                )
         slices = tuple([array.with_shape(array.shape[1:]) for array in arrays])
         _check_types("scan: body", "parameter", body.parameter_types, fixed + slices)
         results = body.output_types
@@ -179,17 +188,17 @@ class Scan(Primitive):
 
 def _check_count(what: str, name: str, count: Any, most: int) -> None:
     if not isinstance(count, int) or not 0 <= count <= most:
-        raise ArgumentError(f"{what}: {name} is {count!r}, of {most} values")
+        raise ArgumentError(f"{what}: {name} is {count!r}, of {most} values", cause=ArgumentError.COUNT)
 
 
 def _check_types(what: str, kind: str, have: Types, want: Types) -> None:
     if len(have) != len(want):
-        raise ArgumentError(f"{what} has {len(have)} {kind}s, and {len(want)} are needed")
+        raise ArgumentError(f"{what} has {len(have)} {kind}s, and {len(want)} are needed", cause=ArgumentError.COUNT)
     for number, (one, other) in enumerate(zip(have, want, strict=True)):
         if one.dtype is not other.dtype:
-            raise DTypeError(f"{what}: {kind} {number} has type {one}, and {other} is needed")
+            raise DTypeError(f"{what}: {kind} {number} has type {one}, and {other} is needed", cause=DTypeError.REGION)
         if one.shape != other.shape:
-            raise ShapeError(f"{what}: {kind} {number} has type {one}, and {other} is needed")
+            raise ShapeError(f"{what}: {kind} {number} has type {one}, and {other} is needed", cause=ShapeError.REGION)
 
 
 def _shape(shape: tuple[Dim, ...]) -> tuple[int, ...]:

@@ -129,6 +129,7 @@ def while_vjp(b: Builder, node: Node, cotangents: Flows, needed: Sequence[bool])
             "while_loop: a loop of any number of steps has no reverse-mode gradient, as every step has to be kept",
             hint="say how many steps there can be: while_loop(..., max_steps=100); or use scan, or fori_loop with Python ints",
             location=node.location,
+            cause=GradientError.UNBOUNDED,
         )
     constants = node.attributes["constants"]
     cond, body = node.attributes["cond"], node.attributes["body"]

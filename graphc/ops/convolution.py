@@ -102,7 +102,8 @@ class ConvGeneral(Primitive):
         check_same_dtype(self.name, x, w)
         if x.ndim != w.ndim or not 3 <= x.ndim <= 5:
             raise ShapeError(
-                f"{self.name}: needs x [N, C, ...] and w [O, C/groups, ...] with 1 to 3 spatial dimensions: {x}, {w}"
+                f"{self.name}: needs x [N, C, ...] and w [O, C/groups, ...] with 1 to 3 spatial dimensions: {x}, {w}",
+                cause=ShapeError.DIMENSIONS,
             )
         spatial = x.ndim - 2
         check_per_axis(self.name, "strides", strides, x, spatial, minimum=1)
@@ -110,14 +111,17 @@ class ConvGeneral(Primitive):
         check_per_axis(self.name, "rhs_dilation", rhs_dilation, x, spatial, minimum=1)
         check_padding(self.name, padding, x, spatial)
         if not is_int(groups) or groups < 1:
-            raise ArgumentError(f"{self.name}: groups must be an int of at least 1, not {groups!r}")
+            raise ArgumentError(f"{self.name}: groups must be an int of at least 1, not {groups!r}", cause=ArgumentError.RANGE)
         if w.shape[1] * groups != x.shape[1]:
             raise ShapeError(
                 f"{self.name}: x {x} has {x.shape[1]} channels, but w {w} with groups={groups} takes "
-                f"{w.shape[1] * groups}"
+                f"{w.shape[1] * groups}",
+                cause=ShapeError.CHANNELS,
             )
         if w.shape[0] % groups != 0:
-            raise ShapeError(f"{self.name}: the {w.shape[0]} kernels of w {w} do not divide into {groups} groups")
+            raise ShapeError(
+                f"{self.name}: the {w.shape[0]} kernels of w {w} do not divide into {groups} groups", cause=ShapeError.CHANNELS
+            )
         counts = map(window_count, x.shape[2:], w.shape[2:], strides, padding, lhs_dilation, rhs_dilation)
         return (x.with_shape((x.shape[0], w.shape[0], *counts)),)
 

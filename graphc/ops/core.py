@@ -13,6 +13,7 @@ from graphc.dtypes import as_dtype, bool_, int64
 from graphc.errors import ArgumentError, CheckError, DTypeError, GradientError, GraphcError, ShapeError
 from graphc.ir.dims import Dim, DimExpr, evaluate_dim, fresh_symbol, substitute
 from graphc.ir.graph import Graph, Guard, Node, Value, uses
+from graphc.ir.operands import operands_of_node
 from graphc.ir.primitive import ALL, Primitive, Residuals, get_primitive, register
 from graphc.ir.types import TensorType, bind_shape, check_shape, solve_sizes, symbols_in
 from graphc.ops import inspection
@@ -119,7 +120,11 @@ class Check(Primitive):
         if predicate.dtype is not bool_:
             raise DTypeError(f"check: the predicate must be a bool scalar, not {predicate}")
         if predicate.shape != ():
-            raise ShapeError(f"check: the predicate must be a bool scalar, not {predicate}", hint="reduce it with all()")
+            raise ShapeError(
+                f"check: the predicate must be a bool scalar, not {predicate}",
+                hint="reduce it with all()",
+                cause=ShapeError.DIMENSIONS,
+            )
         return ()
 
     def evaluate(self, predicate: Any, *, message: str) -> Any:
@@ -150,7 +155,10 @@ class Call(Primitive):
 
     def infer(self, inputs: tuple[TensorType, ...], /, *, graph: Graph) -> tuple[TensorType, ...]:  # type: ignore[override]
         if len(inputs) != len(graph.parameters):
-            raise ArgumentError(f"call: {graph.name} takes {len(graph.parameters)} operands, {len(inputs)} were given")
+            raise ArgumentError(
+                f"call: {graph.name} takes {len(graph.parameters)} operands, {len(inputs)} were given",
+                cause=ArgumentError.COUNT,
+            )
         bindings = bind_symbols(graph.parameter_types, inputs, f"call {graph.name}")
         return tuple(t.substitute(bindings) for t in graph.output_types)
 
@@ -204,16 +212,18 @@ def bind_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], wh
     bindings: dict[str, Dim] = {}
     for position, (d, g) in enumerate(zip(declared, given, strict=True)):
         if d.dtype is not g.dtype:
-            raise DTypeError(f"{what}: operand {position} has dtype {g.dtype}, {d} was declared")
+            raise DTypeError(f"{what}: operand {position} has dtype {g.dtype}, {d} was declared", cause=DTypeError.DECLARED)
         if d.ndim != g.ndim:
-            raise ShapeError(f"{what}: operand {position} has type {g}, {d} was declared")
+            raise ShapeError(f"{what}: operand {position} has type {g}, {d} was declared", cause=ShapeError.GUARD)
         for want, have in zip(d.shape, g.shape, strict=True):
             if isinstance(want, DimExpr) and str(want) == next(want.symbols(), ""):
                 bindings.setdefault(str(want), have)
     solve_sizes(declared, [g.shape for g in given], bindings, [f"{what}: operand {i}" for i in range(len(given))])
     for position, (d, g) in enumerate(zip(declared, given, strict=True)):
         if d.substitute(bindings) != g:
-            raise ShapeError(f"{what}: operand {position} has type {g}, {d.substitute(bindings)} was declared")
+            raise ShapeError(
+                f"{what}: operand {position} has type {g}, {d.substitute(bindings)} was declared", cause=ShapeError.GUARD
+            )
     return bindings
 
 
@@ -313,7 +323,7 @@ def walk_graph(graph: Graph, arrays: Sequence[Any]) -> Generator[Step, None, lis
     bindings: dict[str, int] = {}
     types = graph.parameter_types
     if len(arrays) != len(types):
-        raise ArgumentError(f"{graph.name} takes {len(types)} inputs, {len(arrays)} were given")
+        raise ArgumentError(f"{graph.name} takes {len(types)} inputs, {len(arrays)} were given", cause=ArgumentError.COUNT)
     names = [parameter.node.name or f"input {index}" for index, parameter in enumerate(graph.parameters)]
     shapes = [np.shape(array) for array in arrays]
     for type_, shape, name in zip(types, shapes, names, strict=True):
@@ -333,7 +343,7 @@ def walk_graph(graph: Graph, arrays: Sequence[Any]) -> Generator[Step, None, lis
             results = node.op.evaluate(*operands, **attributes)
         except GraphcError as error:
             if node.location.line and not node.op.regions:  # what failed in a region has its own line already
-                error.location = node.location
+                error.location, error.operands = node.location, operands_of_node(node)
             raise
         if not isinstance(results, tuple):
             results = (results,)
@@ -355,6 +365,7 @@ def check_guards(guards: Sequence[Guard], bindings: Mapping[str, int]) -> None:
             raise ShapeError(
                 f"the sizes must satisfy {guard}, but {guard.lhs} is {lhs} and {guard.rhs} is {rhs}",
                 location=guard.location,
+                cause=ShapeError.GUARD,
             )
 
 

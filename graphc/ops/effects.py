@@ -89,7 +89,7 @@ class Callback(Primitive):
         self, inputs: Types, /, *, function: str, dtypes: tuple[DType, ...], shapes: tuple[tuple[Dim, ...], ...]
     ) -> Types:
         if len(dtypes) != len(shapes):
-            raise ArgumentError(f"callback: there are {len(dtypes)} dtypes and {len(shapes)} shapes")
+            raise ArgumentError(f"callback: there are {len(dtypes)} dtypes and {len(shapes)} shapes", cause=ArgumentError.COUNT)
         return tuple([TensorType(dtype, shape) for dtype, shape in zip(dtypes, shapes, strict=True)])
 
     def evaluate(
@@ -103,7 +103,9 @@ class Callback(Primitive):
             )
         results = called(*[np.array(operand) for operand in operands])
         if len(results) != len(dtypes):
-            raise ArgumentError(f"callback: {function} gave {len(results)} results, and {len(dtypes)} were declared")
+            raise ArgumentError(
+                f"callback: {function} gave {len(results)} results, and {len(dtypes)} were declared", cause=ArgumentError.COUNT
+            )
         return tuple([_declared(function, *each) for each in zip(results, dtypes, shapes, strict=True)])
 
     def vjp(
@@ -114,6 +116,7 @@ class Callback(Primitive):
                 "callback: a Python function has no gradient",
                 hint="cut it off with x.detach(), or compute what needs a gradient with array functions",
                 location=node.location,
+                cause=GradientError.CALLBACK,
             )
         return [None] * len(node.inputs)
 
@@ -124,7 +127,13 @@ class Callback(Primitive):
 def _declared(function: str, result: Any, dtype: DType, shape: tuple[int, ...]) -> Any:
     array = np.asarray(result)
     if array.shape != tuple(shape):
-        raise ShapeError(f"callback: {function} gave an array of shape {array.shape}, and {tuple(shape)} was declared")
+        raise ShapeError(
+            f"callback: {function} gave an array of shape {array.shape}, and {tuple(shape)} was declared",
+            cause=ShapeError.DECLARED,
+        )
     if array.dtype != dtype.numpy and not np.can_cast(array.dtype, dtype.numpy, "same_kind"):
-        raise DTypeError(f"callback: {function} gave an array of dtype {array.dtype}, and {dtype.name} was declared")
+        raise DTypeError(
+            f"callback: {function} gave an array of dtype {array.dtype}, and {dtype.name} was declared",
+            cause=DTypeError.DECLARED,
+        )
     return np.array(array, dtype.numpy)

@@ -127,6 +127,7 @@ def require_same(name: str, inputs: Sequence[TensorType]) -> None:
         raise DTypeError(
             f"{name}: operands have dtypes {join_words([t.dtype.name for t in inputs])}: {describe(inputs)}",
             hint="convert them to one dtype with convert_element_type; the array functions promote by themselves",
+            cause=DTypeError.PROMOTION,
         )
     require_same_shape(name, inputs)
 
@@ -139,6 +140,7 @@ def require_same_shape(name: str, inputs: Sequence[TensorType]) -> None:
     raise ShapeError(
         f"{name}: operands have shapes {join_words(shapes)}: {describe(inputs)}",
         hint="bring them to one shape with broadcast_in_dim; the array functions broadcast by themselves",
+        cause=ShapeError.BROADCAST,
     )
 
 

@@ -16,6 +16,7 @@ from graphc.ir.dims import Dim, product
 from graphc.ir.primitive import ALL, Primitive, Residuals, register
 from graphc.ir.types import TensorType
 from graphc.locations import Location
+from graphc.operands import Operand
 from graphc.ops.batching import all_mapped, are_mapped, behind, counted, from_front, repeated, to_front
 from graphc.ops.checking import (
     OneOperand,
@@ -38,9 +39,13 @@ def check_indices(op: str, x: TensorType, indices: Sequence[TensorType], axes: A
     """The shape that all index operands have; raises where they do not fit ``axes`` of ``x``."""
     check_axes(op, axes, x)
     if not axes or len(indices) != len(axes):
-        raise ArgumentError(f"{op}: axes {axes} need one index operand each, at least one: {describe(indices)}")
+        raise ArgumentError(
+            f"{op}: axes {axes} need one index operand each, at least one: {describe(indices)}", cause=ArgumentError.RANGE
+        )
     if any(i.dtype is not int64 for i in indices):
-        raise DTypeError(f"{op}: indices must be int64: {describe(indices)}", hint="convert them to int64")
+        raise DTypeError(
+            f"{op}: indices must be int64: {describe(indices)}", hint="convert them to int64", cause=DTypeError.INDEX
+        )
     if any(i.shape != indices[0].shape for i in indices):
         raise ShapeError(f"{op}: index operands must have one shape: {describe(indices)}")
     return indices[0].shape
@@ -59,12 +64,15 @@ def check_bounds(op: str, indices: Sequence[Any], axes: Sequence[int], shape: Se
         raise out_of_bounds(op, int(np.ravel(indices[number])[position]), axis, shape[axis])
 
 
-def out_of_bounds(op: str, index: int, axis: int, size: int, location: Location | None = None) -> OutOfBoundsError:
+def out_of_bounds(
+    op: str, index: int, axis: int, size: int, location: Location | None = None, operands: Sequence[Operand] = ()
+) -> OutOfBoundsError:
     """The error of ``op`` for ``index`` on an axis of ``size`` elements."""
     return OutOfBoundsError(
         f"{op}: index {index} is out of range for axis {axis}, which has size {size}",
         hint=f"indices must be in [0, {size})" if size else "the axis is empty",
         location=location,
+        operands=operands,
     )
 
 
@@ -90,7 +98,7 @@ class Gather(OneOperand):
 
     def infer(self, inputs: tuple[TensorType, ...], /, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:  # type: ignore[override]
         if not inputs:
-            raise ArgumentError(f"{self.name}: needs an operand to read from")
+            raise ArgumentError(f"{self.name}: needs an operand to read from", cause=ArgumentError.COUNT)
         x, *indices = inputs
         shape = check_indices(self.name, x, indices, axes)
         return (x.with_shape((*shape, *(x.shape[a] for a in kept_axes(x.ndim, axes)))),)
@@ -136,7 +144,7 @@ class Scatter(Primitive):
 
     def infer(self, inputs: tuple[TensorType, ...], /, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:  # type: ignore[override]
         if len(inputs) < 3:
-            raise ArgumentError(f"{self.name}: needs x, updates and indices: {describe(inputs)}")
+            raise ArgumentError(f"{self.name}: needs x, updates and indices: {describe(inputs)}", cause=ArgumentError.COUNT)
         x, updates, *indices = inputs
         self.check_dtype(x)
         check_same_dtype(self.name, x, updates)
@@ -145,7 +153,8 @@ class Scatter(Primitive):
         if updates.shape != expected:
             raise ShapeError(
                 f"{self.name}: updates are {updates}, but indices {indices[0]} into axes {axes} of {x} need "
-                f"{x.with_shape(expected)}"
+                f"{x.with_shape(expected)}",
+                cause=ShapeError.WRITTEN,
             )
         return (x,)
 
@@ -291,11 +300,13 @@ class ScatterMin(ScatterExtreme):
 def check_starts(op: str, x: TensorType, starts: Sequence[TensorType]) -> None:
     """Raise unless ``starts`` are one int64 scalar for each axis of ``x``."""
     if len(starts) != x.ndim:
-        raise ArgumentError(f"{op}: needs one start for each axis of {x}: {describe(starts)}")
+        raise ArgumentError(f"{op}: needs one start for each axis of {x}: {describe(starts)}", cause=ArgumentError.COUNT)
     if any(s.dtype is not int64 for s in starts):
-        raise DTypeError(f"{op}: starts must be int64 scalars: {describe(starts)}", hint="convert them to int64")
+        raise DTypeError(
+            f"{op}: starts must be int64 scalars: {describe(starts)}", hint="convert them to int64", cause=DTypeError.INDEX
+        )
     if any(s.shape != () for s in starts):
-        raise ShapeError(f"{op}: starts must be int64 scalars: {describe(starts)}")
+        raise ShapeError(f"{op}: starts must be int64 scalars: {describe(starts)}", cause=ShapeError.DIMENSIONS)
 
 
 def window_at(op: str, starts: Sequence[Any], sizes: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
@@ -322,12 +333,12 @@ class DynamicSlice(OneOperand):
 
     def infer(self, inputs: tuple[TensorType, ...], /, *, sizes: tuple[Dim, ...]) -> tuple[TensorType, ...]:  # type: ignore[override]
         if not inputs:
-            raise ArgumentError(f"{self.name}: needs an operand to read from")
+            raise ArgumentError(f"{self.name}: needs an operand to read from", cause=ArgumentError.COUNT)
         x, *starts = inputs
         check_starts(self.name, x, starts)
         check_per_axis(self.name, "sizes", sizes, x, x.ndim)
         if any(provably_negative(s) or provably_negative(n - s) for s, n in zip(sizes, x.shape, strict=True)):
-            raise ShapeError(f"{self.name}: a window of sizes {sizes} does not fit into {x}")
+            raise ShapeError(f"{self.name}: a window of sizes {sizes} does not fit into {x}", cause=ShapeError.WINDOW)
         return (x.with_shape(sizes),)
 
     def evaluate(self, x: Any, *starts: Any, sizes: tuple[int, ...]) -> Any:
@@ -380,13 +391,13 @@ class DynamicUpdateSlice(Primitive):
 
     def infer(self, inputs: tuple[TensorType, ...], /) -> tuple[TensorType, ...]:  # type: ignore[override]
         if len(inputs) < 2:
-            raise ArgumentError(f"{self.name}: needs x, update and starts: {describe(inputs)}")
+            raise ArgumentError(f"{self.name}: needs x, update and starts: {describe(inputs)}", cause=ArgumentError.COUNT)
         x, update, *starts = inputs
         check_same_dtype(self.name, x, update)
         check_starts(self.name, x, starts)
         fits = update.ndim == x.ndim
         if not fits or any(provably_negative(n - s) for s, n in zip(update.shape, x.shape, strict=True)):
-            raise ShapeError(f"{self.name}: the update {update} does not fit into {x}")
+            raise ShapeError(f"{self.name}: the update {update} does not fit into {x}", cause=ShapeError.WRITTEN)
         return (x,)
 
     def evaluate(self, x: Any, update: Any, *starts: Any) -> Any:

@@ -99,12 +99,16 @@ class Reshape(OneOperand):
         check_sizes(self.name, "shape", shape)
         low, high = bounds(x.size - product(shape))
         if (low is not None and low > 0) or (high is not None and high < 0):
-            raise ShapeError(f"{self.name}: {x} has {x.size} elements and the shape {shape} takes {product(shape)}")
+            raise ShapeError(
+                f"{self.name}: {x} has {x.size} elements and the shape {shape} takes {product(shape)}", cause=ShapeError.RESHAPE
+            )
         return (x.with_shape(shape),)
 
     def evaluate(self, x: Any, *, shape: tuple[int, ...]) -> Any:
         if x.size != product(shape):
-            raise ShapeError(f"{self.name}: shape {x.shape} cannot become {shape}: the element counts differ")
+            raise ShapeError(
+                f"{self.name}: shape {x.shape} cannot become {shape}: the element counts differ", cause=ShapeError.RESHAPE
+            )
         return np.reshape(x, shape)
 
     def pullback(self, b: Builder, node: Node, cotangent: Value) -> Value:
@@ -173,13 +177,16 @@ class Slice(OneOperand):
                 raise ShapeError(
                     f"{self.name}: {start}:{limit} is not within axis {axis} of {x}, of size {size}",
                     hint="0 <= start <= limit <= size must hold",
+                    cause=ShapeError.WINDOW,
                 )
         return (x.with_shape((hi - lo + s - 1) // s for lo, hi, s in zip(starts, limits, strides, strict=True)),)
 
     def evaluate(self, x: Any, *, starts: tuple[int, ...], limits: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         for axis, (start, limit, size) in enumerate(zip(starts, limits, x.shape, strict=True)):
             if not 0 <= start <= limit <= size:
-                raise ShapeError(f"{self.name}: {start}:{limit} is not within axis {axis}, of size {size}")
+                raise ShapeError(
+                    f"{self.name}: {start}:{limit} is not within axis {axis}, of size {size}", cause=ShapeError.WINDOW
+                )
         kept: list[Any] = [slice(*bound) for bound in zip(starts, limits, strides, strict=True)]
         return np.asarray(x)[(..., *kept)]
 
@@ -208,7 +215,9 @@ def pad_array(
     """``pad`` in NumPy: put ``interior`` between elements, then add (negative: remove) at the ends of each axis."""
     shape = [lo + dilated(n, i + 1) + hi for n, lo, hi, i in zip(x.shape, low, high, interior, strict=True)]
     if any(n < 0 for n in shape):
-        raise ShapeError(f"{op}: padding {tuple(zip(low, high, strict=True))} removes more than shape {x.shape} has")
+        raise ShapeError(
+            f"{op}: padding {tuple(zip(low, high, strict=True))} removes more than shape {x.shape} has", cause=ShapeError.WINDOW
+        )
     out = np.full(shape, value, dtype=x.dtype)
     target, source = [], []
     for n, lo, i, size in zip(x.shape, low, interior, shape, strict=True):
@@ -246,14 +255,16 @@ class Pad(Primitive):
         x, value = take(self.name, inputs, 2)
         check_same_dtype(self.name, x, value)
         if value.shape != ():
-            raise ShapeError(f"{self.name}: the padding value must be a scalar, not {value}")
+            raise ShapeError(f"{self.name}: the padding value must be a scalar, not {value}", cause=ShapeError.DIMENSIONS)
         check_per_axis(self.name, "low", low, x, x.ndim)
         check_per_axis(self.name, "high", high, x, x.ndim)
         check_per_axis(self.name, "interior", interior, x, x.ndim, minimum=0)
         shape = tuple(lo + dilated(n, i + 1) + hi for n, lo, hi, i in zip(x.shape, low, high, interior, strict=True))
         for axis, size in enumerate(shape):
             if provably_negative(size):
-                raise ShapeError(f"{self.name}: low {low} and high {high} remove more than axis {axis} of {x} has")
+                raise ShapeError(
+                    f"{self.name}: low {low} and high {high} remove more than axis {axis} of {x} has", cause=ShapeError.WINDOW
+                )
         return (x.with_shape(shape),)
 
     def evaluate(
@@ -313,13 +324,15 @@ class Concatenate(Primitive):
 
     def infer(self, inputs: tuple[TensorType, ...], /, *, axis: int) -> tuple[TensorType, ...]:  # type: ignore[override]
         if not inputs:
-            raise ArgumentError(f"{self.name}: needs at least one operand")
+            raise ArgumentError(f"{self.name}: needs at least one operand", cause=ArgumentError.COUNT)
         first = inputs[0]
         check_same_dtype(self.name, *inputs)
         check_axis(self.name, axis, first)
         rest = first.shape[:axis] + first.shape[axis + 1 :]
         if any(x.ndim != first.ndim or x.shape[:axis] + x.shape[axis + 1 :] != rest for x in inputs):
-            raise ShapeError(f"{self.name}: operands may differ in axis {axis} alone: {describe(inputs)}")
+            raise ShapeError(
+                f"{self.name}: operands may differ in axis {axis} alone: {describe(inputs)}", cause=ShapeError.JOINED
+            )
         total: Dim = 0
         for x in inputs:
             total = total + x.shape[axis]

@@ -64,7 +64,9 @@ class RandomBits(NoGradient):
             if x.dtype is not uint64:
                 raise DTypeError(f"{self.name}: key and counter must be uint64 scalars: {describe(inputs)}")
             if x.shape != ():
-                raise ShapeError(f"{self.name}: key and counter must be uint64 scalars: {describe(inputs)}")
+                raise ShapeError(
+                    f"{self.name}: key and counter must be uint64 scalars: {describe(inputs)}", cause=ShapeError.DIMENSIONS
+                )
         if dtype not in (uint32, uint64):
             raise DTypeError(f"{self.name}: makes uint32 or uint64, not {dtype}")
         check_sizes(self.name, "shape", shape)

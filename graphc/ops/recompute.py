@@ -33,7 +33,7 @@ class OptimizationBarrier(Primitive):
 
     def infer(self, inputs: Types, /) -> Types:  # type: ignore[override]
         if not inputs:
-            raise ArgumentError("optimization_barrier: there must be an operand")
+            raise ArgumentError("optimization_barrier: there must be an operand", cause=ArgumentError.COUNT)
         return inputs
 
     def evaluate(self, *arrays: Any) -> Any:
@@ -160,10 +160,10 @@ def check_region(what: str, region: Graph, inputs: Types) -> None:
     """Raise an error where ``region`` does not take operands of these types."""
     have = region.parameter_types
     if len(have) != len(inputs):
-        raise ArgumentError(f"{what} takes {len(have)} operands, {len(inputs)} were given")
+        raise ArgumentError(f"{what} takes {len(have)} operands, {len(inputs)} were given", cause=ArgumentError.COUNT)
     for position, (declared, given) in enumerate(zip(have, inputs, strict=True)):
         if declared.dtype is not given.dtype:
-            raise DTypeError(f"{what}: operand {position} has type {given}, {declared} was declared")
+            raise DTypeError(f"{what}: operand {position} has type {given}, {declared} was declared", cause=DTypeError.DECLARED)
         if declared.shape != given.shape:
-            raise ShapeError(f"{what}: operand {position} has type {given}, {declared} was declared")
+            raise ShapeError(f"{what}: operand {position} has type {given}, {declared} was declared", cause=ShapeError.DECLARED)
 

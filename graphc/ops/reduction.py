@@ -248,7 +248,9 @@ class ArgExtreme(NoGradient):
         (x,) = take(self.name, inputs, 1)
         check_axis(self.name, axis, x)
         if x.shape[axis] == 0:
-            raise ArgumentError(f"{self.name}: axis {axis} of {x} is empty, and an empty axis has no extreme element")
+            raise ArgumentError(
+                f"{self.name}: axis {axis} of {x} is empty, and an empty axis has no extreme element", cause=ArgumentError.RANGE
+            )
         return (TensorType(int64, x.shape[:axis] + x.shape[axis + 1 :]),)
 
     def batch(self, b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
@@ -258,7 +260,7 @@ class ArgExtreme(NoGradient):
     def check_not_empty(self, x: Any, axis: int) -> None:
         """The run-time form of the check, for symbolic sizes."""
         if x.shape[axis] == 0:
-            raise ArgumentError(f"{self.name}: axis {axis} of shape {x.shape} is empty")
+            raise ArgumentError(f"{self.name}: axis {axis} of shape {x.shape} is empty", cause=ArgumentError.RANGE)
 
 
 @register

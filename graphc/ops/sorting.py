@@ -103,15 +103,15 @@ class TopK(Primitive):
         if x.ndim == 0:
             raise AxisError(f"{self.name}: {x} is a scalar and has no last axis")
         if not is_int(k) or k < 0:
-            raise ArgumentError(f"{self.name}: k must be an int of at least 0, not {k!r}")
+            raise ArgumentError(f"{self.name}: k must be an int of at least 0, not {k!r}", cause=ArgumentError.RANGE)
         if provably_negative(x.shape[-1] - k):
-            raise ShapeError(f"{self.name}: k is {k}, but the last axis of {x} has size {x.shape[-1]}")
+            raise ShapeError(f"{self.name}: k is {k}, but the last axis of {x} has size {x.shape[-1]}", cause=ShapeError.WINDOW)
         result = x.with_shape((*x.shape[:-1], k))
         return (result, result.with_dtype(int64))
 
     def evaluate(self, x: Any, *, k: int) -> Any:
         if k > x.shape[-1]:
-            raise ShapeError(f"{self.name}: k is {k}, but the last axis has size {x.shape[-1]}")
+            raise ShapeError(f"{self.name}: k is {k}, but the last axis has size {x.shape[-1]}", cause=ShapeError.WINDOW)
         order = np.ascontiguousarray(stable_order(x, x.ndim - 1, True)[..., :k], dtype=np.int64)
         return np.take_along_axis(x, order, -1), order
 

@@ -193,7 +193,8 @@ class Polygamma(_Special):
     def infer(self, inputs: tuple[TensorType, ...], /, *, n: Any) -> tuple[TensorType, ...]:  # type: ignore[override]
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_ORDER:
             raise ArgumentError(
-                f"polygamma: n must be an integer from 1 to {MAX_ORDER}, not {n!r}", hint="use digamma for n = 0"
+                f"polygamma: n must be an integer from 1 to {MAX_ORDER}, not {n!r}", hint="use digamma for n = 0",
+                cause=ArgumentError.RANGE,
             )
         return super().infer(inputs)
 

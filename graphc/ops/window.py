@@ -245,10 +245,12 @@ class SelectAndScatter(Primitive):
     ) -> tuple[TensorType, ...]:
         x, source = take(self.name, inputs, 2)
         if select not in _POSITIONS:
-            raise ArgumentError(f'{self.name}: select must be "max" or "min", not {select!r}')
+            raise ArgumentError(f'{self.name}: select must be "max" or "min", not {select!r}', cause=ArgumentError.CHOICE)
         windows = infer_windows(self.name, x, **attributes)
         if source != windows:
-            raise ShapeError(f"{self.name}: source is {source}, but the windows over {x} need {windows}")
+            raise ShapeError(
+                f"{self.name}: source is {source}, but the windows over {x} need {windows}", cause=ShapeError.WINDOW
+            )
         return (x,)
 
     def evaluate(self, x: Any, source: Any, *, select: str, **attributes: Any) -> Any:

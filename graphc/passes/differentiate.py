@@ -33,7 +33,10 @@ def backpropagate(
     pending: dict[Value, list[Value]] = {}
     for value, cotangent in seeds:
         if value.type != cotangent.type:
-            raise GradientError(f"a cotangent of type {cotangent.type} was given for a value of type {value.type}")
+            raise GradientError(
+                f"a cotangent of type {cotangent.type} was given for a value of type {value.type}",
+                cause=GradientError.COTANGENT,
+            )
         pending.setdefault(value, []).append(cotangent)
     final: dict[Value, Value] = {}
     saved = b.location
@@ -117,6 +120,7 @@ def check_differentiable(
                     f"and only floating values have {have}",
                     hint=f"convert it to a floating dtype, or {leave}",
                     location=value.node.location,
+                    cause=GradientError.NOT_FLOATING,
                 )
 
 

@@ -89,7 +89,9 @@ def pipeline(target: str, *, fast_math: bool = False) -> Pipeline:
     """
     name = target.partition(":")[0]  # "cuda:sm_90" is for a certain machine
     if name not in PIPELINES:
-        raise ArgumentError(f"there is no pipeline for {target!r}", hint=f"targets: {', '.join(sorted(PIPELINES))}")
+        raise ArgumentError(
+            f"there is no pipeline for {target!r}", hint=f"targets: {', '.join(sorted(PIPELINES))}", cause=ArgumentError.CHOICE
+        )
     return Pipeline(target, with_options(PIPELINES[name], fast_math=fast_math))
 
 

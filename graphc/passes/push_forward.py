@@ -34,7 +34,9 @@ def push_forward(b: Builder, tangents: Sequence[tuple[Value, Value]], wanted: Se
     known: dict[Value, Value] = {}
     for value, tangent in tangents:
         if value.type != tangent.type:
-            raise GradientError(f"a tangent of type {tangent.type} was given for a value of type {value.type}")
+            raise GradientError(
+                f"a tangent of type {tangent.type} was given for a value of type {value.type}", cause=GradientError.COTANGENT
+            )
         known[value] = tangent
     for node in topological_order([value.node for value in wanted]):
         given = [known.get(v) for v in node.inputs]

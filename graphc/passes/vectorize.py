@@ -28,7 +28,9 @@ def vectorize(graph: Graph, mapped: Sequence[bool], size: Dim) -> Graph:
     """
     if len(mapped) != len(graph.parameters):
         count = len(graph.parameters)
-        raise ArgumentError(f"vectorize: {graph.name} has {count} parameters, and {len(mapped)} flags are given")
+        raise ArgumentError(
+            f"vectorize: {graph.name} has {count} parameters, and {len(mapped)} flags are given", cause=ArgumentError.COUNT
+        )
     b = Builder(graph.name, differentiate=differentiate, vectorize=vectorize)
     values: dict[Value, Value] = {}
     for parameter, is_mapped in zip(graph.parameters, mapped, strict=True):

@@ -43,7 +43,7 @@ def cache_settings() -> CacheSettings:
     """
     switch = os.environ.get(SWITCH, "")
     if switch.lower() not in _SWITCHES:
-        raise ArgumentError(f"{SWITCH} is {switch!r}", hint="set it to on or off")
+        raise ArgumentError(f"{SWITCH} is {switch!r}", hint="set it to on or off", cause=ArgumentError.SETTING)
     given = os.environ.get(FOLDER)
     root = Path(given).absolute() if given else _platform_folder()
     return CacheSettings(root and root / "kernels", _limit(), _SWITCHES[switch.lower()])
@@ -55,7 +55,9 @@ def _limit() -> int:
         return DEFAULT_LIMIT
     number, unit = (text[:-1], text[-1]) if text[-1] in _UNITS else (text, "")
     if not number.isdecimal() or not number.isascii():
-        raise ArgumentError(f"{SIZE} is {text!r}", hint="set it to a number of bytes, such as 500000000 or 512M")
+        raise ArgumentError(
+            f"{SIZE} is {text!r}", hint="set it to a number of bytes, such as 500000000 or 512M", cause=ArgumentError.SETTING
+        )
     return int(number) * _UNITS[unit]
 
 

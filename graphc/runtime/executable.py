@@ -16,6 +16,7 @@ from graphc.errors import (
     GraphcError,
 )
 from graphc.ir.graph import Graph, Node, held_graphs
+from graphc.ir.operands import operands_of_node
 from graphc.ir.types import Bindings, bind_shape, check_shape, solve_sizes
 from graphc.ops.core import check_guards, concrete_attributes
 from graphc.runtime.frame import AnyFrame, Frame, Run
@@ -152,7 +153,9 @@ class Executable:
 
     def _check(self, arrays: Sequence[Any]) -> list[np.ndarray]:
         if len(arrays) != len(self._types):
-            raise ArgumentError(f"{self.graph.name} takes {len(self._types)} inputs, {len(arrays)} were given")
+            raise ArgumentError(
+                f"{self.graph.name} takes {len(self._types)} inputs, {len(arrays)} were given", cause=ArgumentError.COUNT
+            )
         return [self._checked(position, given) for position, given in enumerate(arrays)]
 
     def _checked(self, position: int, given: Any) -> np.ndarray:
@@ -162,6 +165,7 @@ class Executable:
             raise DTypeError(
                 f"{self._names[position]} has dtype {array.dtype}, but {type_} was declared",
                 hint=f"convert it: .astype({str(type_.dtype)!r})" if _is_known(array) else None,
+                cause=DTypeError.DECLARED,
             )
         if not (array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative):
             array = np.require(array, dtype=type_.dtype.numpy, requirements=["C", "A"])
@@ -222,7 +226,8 @@ def _check_node(node: Node, bindings: Bindings) -> None:
     try:
         node.op.infer(operands, **concrete_attributes(node.op, node.attributes, bindings))
     except GraphcError as error:
-        error.location = node.location if node.location.line else error.location
+        if node.location.line:
+            error.location, error.operands = node.location, operands_of_node(node)
         raise
 
 

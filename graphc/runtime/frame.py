@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.errors import BackendError, CheckError, ShapeError
 from graphc.ir.dims import evaluate_dim
+from graphc.ir.operands import operands_of_node
 from graphc.ir.types import Bindings, TensorType
 from graphc.locations import UNKNOWN
 from graphc.ops.indexing import out_of_bounds
@@ -240,10 +241,12 @@ class Frame:
         kind, first, second, third = workspace.memory[workspace.status : workspace.status + STATUS_WORDS]
         step = self.program.instructions[workspace.memory[Word.FAILED]]
         if isinstance(step, RunCheck):
-            raise CheckError(step.message, location=step.location or UNKNOWN)
+            raise CheckError(step.message, location=step.location or UNKNOWN, operands=operands_of_node(step.node))
         assert isinstance(step, RunKernels)
         if kind == Failure.INDEX:
-            raise out_of_bounds(step.op, int(first), int(second), int(third), step.location or UNKNOWN)
+            raise out_of_bounds(
+                step.op, int(first), int(second), int(third), step.location or UNKNOWN, operands_of_node(step.node)
+            )
         names = " or ".join(kernel.name for kernel in step.kernels)
         raise BackendError(f"the kernel {names} failed with status {first}", location=step.location or UNKNOWN)
 
@@ -289,13 +292,15 @@ def _check_views(program: Program, shapes: Sequence[tuple[int, ...]]) -> None:
             raise ShapeError(
                 f"reshape: shape {shapes[step.operand]} cannot become {shapes[step.result]}: the element counts differ",
                 location=step.location or UNKNOWN,
+                operands=operands_of_node(step.node),
+                cause=ShapeError.RESHAPE,
             )
 
 
 def _concrete(type_: TensorType, bindings: Bindings) -> tuple[int, ...]:
     shape = tuple(evaluate_dim(dim, bindings) for dim in type_.shape)
     if any(size < 0 for size in shape):
-        raise ShapeError(f"the sizes {bindings} give {type_} the negative shape {shape}")
+        raise ShapeError(f"the sizes {bindings} give {type_} the negative shape {shape}", cause=ShapeError.SIZE)
     return shape
 
 

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from graphc.ir.dims import Dim
+from graphc.ir.graph import Node
 from graphc.ir.types import Bindings, Shape, TensorType
 from graphc.locations import Location
 from graphc.loops.overwrite import Overwrite
@@ -64,7 +65,8 @@ class Rival(Protocol):
 class RunKernels:
     """Call ``kernels`` in order, each with the buffers of operands, results and scratch.
 
-    ``checks``: the kernels may report an index out of range in ``status``. ``op`` and ``location`` are for that error.
+    ``checks``: the kernels may report an index out of range in ``status``. ``op``, ``location`` and ``node``
+    are for that error.
     ``updates``: the result may be in the memory of the first operand, whose contents it then replaces. ``overwrites``:
     results that are in the memory of an operand, and that the kernels have no buffers of their own for; before the kernels
     are made, those that could be. ``operations``: arithmetic that takes longer than reading and writing the buffers.
@@ -78,6 +80,7 @@ class RunKernels:
     checks: bool = False
     op: str = ""
     location: Location | None = None
+    node: Node | None = field(default=None, repr=False, compare=False)
     updates: bool = False
     overwrites: tuple[Overwrite, ...] = ()
     operations: Dim = 0
@@ -103,6 +106,7 @@ class View:
     result: int
     shape: Shape
     location: Location | None = None
+    node: Node | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class RunCheck:
     operand: int
     message: str
     location: Location | None = None
+    node: Node | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

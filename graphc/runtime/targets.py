@@ -40,7 +40,9 @@ def split_target(target: str) -> tuple[str, str]:
     """
     name, _, machine = target.partition(":")
     if name not in TARGETS:
-        raise BackendError(f"there is no target {target!r}", hint=f"known targets: {', '.join(TARGETS)}")
+        raise BackendError(
+            f"there is no target {target!r}", hint=f"known targets: {', '.join(TARGETS)}", cause=BackendError.TARGET
+        )
     return name, machine
 
 

@@ -21,7 +21,7 @@ def _available() -> int:
 
 def _checked(count: object, what: str) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
-        raise ArgumentError(f"{what} must be an int from 1 to {MOST_THREADS}, not {count!r}")
+        raise ArgumentError(f"{what} must be an int from 1 to {MOST_THREADS}, not {count!r}", cause=ArgumentError.RANGE)
     return count
 
 

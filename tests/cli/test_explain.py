@@ -5,39 +5,43 @@ from pathlib import Path
 
 import pytest
 
-from graphc.cli.explain import error_classes
+from graphc.cli.explain import ErrorCode, error_codes
 from tests.cli.conftest import Cli
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "errors"
-CLASSES = error_classes()
+CODES = error_codes()
 
 
-def test_every_code_is_one_class_with_one_page() -> None:
-    codes = [cls.code for cls in CLASSES]
+def test_every_code_has_one_meaning_and_one_page() -> None:
+    codes = [entry.code for entry in CODES]
     assert len(set(codes)) == len(codes)
-    assert sorted(path.stem for path in PAGES.glob("GC*.md")) == sorted(codes)
+    assert sorted(path.stem for path in PAGES.glob("GC*.md")) == codes
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
-def test_every_page_has_a_wrong_and_a_mended_example(cli: Cli, cls: type) -> None:
-    page = (PAGES / f"{cls.code}.md").read_text(encoding="utf-8")
-    assert page.startswith(f"# {cls.code} {cls.__name__}\n")
-    assert f"## Wrong\n\n<!-- raises: {cls.__name__} -->\n```python\n" in page
+@pytest.mark.parametrize("entry", CODES, ids=lambda entry: entry.code)
+def test_every_page_has_a_wrong_and_a_mended_example(cli: Cli, entry: ErrorCode) -> None:
+    """tests/docs runs both: the wrong one must raise this very code."""
+    page = (PAGES / f"{entry.code}.md").read_text(encoding="utf-8")
+    assert page.startswith(f"# {entry.code} {entry.name}\n")
+    assert f"## Wrong\n\n<!-- raises: {entry.cls.__name__} {entry.code} -->\n```python\n" in page
     assert "## Mended\n\n```python\n" in page
-    assert f"[{cls.code}]({cls.code}.md) | `{cls.__name__}`" in (PAGES / "README.md").read_text(encoding="utf-8")
-    assert cli("explain", cls.code).out == page
+    assert f"[{entry.code}]({entry.code}.md) | `{entry.name}`" in (PAGES / "README.md").read_text(encoding="utf-8")
+    assert cli("explain", entry.code).out == page
 
 
 def test_the_name_of_the_class_and_small_letters_do_too(cli: Cli) -> None:
     assert cli("explain", "shapeerror").out == cli("explain", "gc101").out
+    assert cli("explain", "shapeerror.broadcast").out == cli("explain", "gc111").out
 
 
 def test_without_a_code_all_are_listed(cli: Cli) -> None:
     lines = cli("explain").out.splitlines()
-    assert len(lines) == len(CLASSES)
-    assert lines[0] == "GC101  ShapeError                  Shapes that do not fit together."
+    assert len(lines) == len(CODES)
+    width = max(len(entry.name) for entry in CODES)
+    assert lines[0] == f"GC101  {'ShapeError':<{width}}  Shapes that do not fit together."
     data = json.loads(cli("explain", "--json").out)
-    assert data[0] == {"code": "GC101", "class": "ShapeError", "meaning": "Shapes that do not fit together."}
+    assert data[0] == {"code": "GC101", "class": "ShapeError", "cause": "", "meaning": "Shapes that do not fit together."}
+    assert {"code": "GC111", "class": "ShapeError", "cause": "BROADCAST", "meaning": "Shapes that do not broadcast."} in data
 
 
 def test_json_of_one(cli: Cli) -> None:

@@ -6,6 +6,7 @@ compared with what it prints; `...` there stands for anything. An HTML comment a
 
     <!-- no-run -->               the block is for reading only
     <!-- raises: ErrorName -->    the python block must end in this exception
+    <!-- raises: Name GC111 -->   and its code must be this one
     <!-- fails -->                the commands must exit non-zero; their stderr is compared too
 """
 
@@ -90,11 +91,14 @@ def run_python(block: Block, path: Path, module: ModuleType) -> None:
     # Empty lines in front keep the line numbers of the Markdown file in tracebacks and in graphc's own locations.
     code = compile("\n" * (block.line - 1) + block.text, str(path), "exec", dont_inherit=True)
     expected = block.comment.removeprefix("raises:").strip() if block.comment.startswith("raises:") else ""
+    name, _, error_code = expected.partition(" ")
     try:
         exec(code, module.__dict__)
     except Exception as error:
-        if expected not in [kind.__name__ for kind in type(error).__mro__]:
+        if name not in [kind.__name__ for kind in type(error).__mro__]:
             raise
+        got = getattr(error, "code", "")
+        assert not error_code or error_code == got, f"{path}:{block.line}: raises {got}, not {error_code}:\n{error}"
     else:
         assert not expected, f"{path}:{block.line}: the block should raise {expected}, but it ran to its end"
 

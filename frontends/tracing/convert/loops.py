@@ -57,7 +57,8 @@ def range_(function: Any, *arguments: Any) -> Any:
     step = arguments[2] if len(arguments) == 3 else 1
     if isinstance(step, DimExpr) or context_for(step) is not None:
         raise ControlFlowError(
-            "the step of a range is an array, whose sign only a run knows", hint="use a Python int, or a `while` loop"
+            "the step of a range is an array, whose sign only a run knows", hint="use a Python int, or a `while` loop",
+            cause=ControlFlowError.RANGE,
         )
     return TracedRange(arguments[0], arguments[1], int(step))
 
@@ -171,6 +172,7 @@ def _long(
             f"a loop of {size} steps is too long to be unrolled (more than {MAX_STEPS}), and its steps cannot be one loop: "
             + cause.message,
             hint=cause.hint,
+            cause=ControlFlowError.UNROLLED,
         ) from cause
     _in_python((at(k) for k in range(first, size)), body, goes_on, state)
 
@@ -306,6 +308,7 @@ class _Loop:
                 raise ControlFlowError(
                     "a step writes in place to the item that it was given, which is a copy here",
                     hint="loop over the indices, and write to x[i]",
+                    cause=ControlFlowError.MEMORY,
                 )
         for place, name in enumerate(self._state.names):
             if name not in self._targets:
@@ -331,6 +334,7 @@ class _Loop:
             raise ControlFlowError(
                 f"`{name}` is assigned in a loop and its memory is written in place, so a step would have to know whose it is",
                 hint=f"begin with memory of its own: {name} = {name}.copy()",
+                cause=ControlFlowError.MEMORY,
             )
         if not (is_scalar(new) or (isinstance(new, Array) and new.weak)):
             self._weak.discard(place)

@@ -35,6 +35,7 @@ def predicate(value: Any, what: str) -> Any:
         raise ControlFlowError(
             f"the condition of {what} is an array of type {array.type}, and must be a scalar",
             hint="reduce it with .any() or .all(), or choose elementwise with gc.where",
+            cause=ControlFlowError.CONDITION,
         )
     if array.shape:
         array = reshape(array, ())

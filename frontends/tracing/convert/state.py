@@ -137,4 +137,4 @@ def _raise(name: str, first: tuple[str, str], other: tuple[str, str], hint: str,
 
 def raise_undefined(name: str, message: str, hint: str) -> None:
     """Raise ControlFlowError for a name that would have no value on one path."""
-    raise ControlFlowError(f"{shown(name)} {message}", hint=hint)
+    raise ControlFlowError(f"{shown(name)} {message}", hint=hint, cause=ControlFlowError.UNDEFINED)

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
-from graphc.errors import SideEffectError
+from graphc.errors import Cause, SideEffectError
 from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.pytree import flatten
 from graphc.frontends.symbolic import Tracer
@@ -44,6 +44,7 @@ class _Suspect(NamedTuple):
     hint: str
     location: Location
     holds: Callable[[Any], Any] | None = None
+    cause: Cause | None = None
 
 
 _RETURN_IT = "return the values, as further results or stacked by gc.scan"
@@ -76,10 +77,14 @@ class Watch:
         """An attribute is about to be set."""
         kind = type(target).__name__
         message = f"the attribute `{name}` of a {kind} made outside of {{}} is set here, which happens once, while tracing"
-        self._check_region(target, message, _RETURN_ARRAY)
+        self._check_region(target, message, _RETURN_ARRAY, SideEffectError.ATTRIBUTE)
         where = f"the attribute `{name}` of a {kind} made outside of {_INSIDE}"
         held = f"a traced array is stored in {where}, and has no value there"
-        self._suspects.append(_Suspect(target, held, _RETURN_ARRAY, current_location(), lambda t: getattr(t, name, None)))
+        self._suspects.append(
+            _Suspect(
+                target, held, _RETURN_ARRAY, current_location(), lambda t: getattr(t, name, None), SideEffectError.ATTRIBUTE
+            )
+        )
 
     def sets_item(self, target: Any) -> None:
         """An element of a list or dict is about to be set."""
@@ -98,15 +103,16 @@ class Watch:
             message = f"a traced array is stored in {where} `{name}`, and has no value there"
             if is_global:
                 get = operator.methodcaller("get", name)
-                self._suspects.append(_Suspect(function.__globals__, message, _RETURN_ARRAY, location, get))
+                held = _Suspect(function.__globals__, message, _RETURN_ARRAY, location, get, SideEffectError.ATTRIBUTE)
             else:
                 cell = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))[name]
-                self._suspects.append(_Suspect(cell, message, _RETURN_ARRAY, location, _contents))
+                held = _Suspect(cell, message, _RETURN_ARRAY, location, _contents, SideEffectError.ATTRIBUTE)
+            self._suspects.append(held)
 
-    def _check_region(self, target: Any, message: str, hint: str) -> None:
+    def _check_region(self, target: Any, message: str, hint: str, cause: Cause | None = None) -> None:
         for objects in reversed(self._outside):
             if id(target) in objects:
-                raise SideEffectError(message.format(_TRACED), hint=hint)
+                raise SideEffectError(message.format(_TRACED), hint=hint, cause=cause)
 
     @contextmanager
     def region(self, block: Callable[..., Any]) -> Iterator[None]:
@@ -123,7 +129,7 @@ class Watch:
         pending, self._suspects = self._suspects, []
         is_collected = False
         while pending:
-            target, message, hint, location, holds = pending.pop()
+            target, message, hint, location, holds, cause = pending.pop()
             others = sum(1 for other in pending if other[0] is target)
             if sys.getrefcount(target) <= 2 + others or (holds is not None and not _holds_tracer(holds(target))):
                 continue
@@ -131,7 +137,7 @@ class Watch:
                 is_collected = gc.collect() >= 0  # what is held by a cycle only is gone too
                 if sys.getrefcount(target) <= 2 + others:
                     continue
-            raise SideEffectError(message, hint=hint, location=location)
+            raise SideEffectError(message, hint=hint, location=location, cause=cause)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -222,6 +228,7 @@ def _print(*values: Any, **options: Any) -> None:
         raise SideEffectError(
             "print() of a traced array prints its type, once, while tracing, and no value",
             hint="gc.print(...) prints at every run; print(repr(x)) prints what is known while tracing",
+            cause=SideEffectError.PRINT,
         )
     print(*values, **options)
 
@@ -230,6 +237,7 @@ def _raise_clock(name: str) -> NoReturn:
     raise SideEffectError(
         f"time.{name}() is called while tracing: it would be the same constant in every run",
         hint="take the time outside of the traced function, or by gc.callback at run time",
+        cause=SideEffectError.CLOCK,
     )
 
 
@@ -237,6 +245,7 @@ def _raise_random(name: str) -> NoReturn:
     raise SideEffectError(
         f"{name}() is called while tracing: it would be the same constant in every run",
         hint="draw with gc.random, which gives new numbers in every run, or pass the numbers as an argument",
+        cause=SideEffectError.RANDOM,
     )
 
 

@@ -169,7 +169,7 @@ def test_wrong_arguments() -> None:
         g.truncated_normal((2,), low=1, high=1)
     with pytest.raises(ArgumentError, match="has no probability"):
         g.truncated_normal((2,), low=60, high=70)
-    with pytest.raises(ArgumentError, match=r"parameters of shapes \(3,\) do not broadcast to \(1,\)"):
+    with pytest.raises(ShapeError, match=r"parameters of shapes \(3,\) do not broadcast to \(1,\)"):
         g.normal((1,), asarray([1.0, 2.0, 3.0]))
     with pytest.raises(ShapeError, match="permute a range"):
         g.permutation(asarray(1.0))
