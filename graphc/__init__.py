@@ -179,6 +179,10 @@ if TYPE_CHECKING:
         logsumexp, max as max, mean as mean, median as median, min as min, nanmean as nanmean, nansum as nansum, norm as
         norm, prod as prod, std as std, sum as sum, var as var,
     )
+    from graphc.frontends.array.selection import argwhere as argwhere
+    from graphc.frontends.array.selection import compress as compress
+    from graphc.frontends.array.selection import flatnonzero as flatnonzero
+    from graphc.frontends.array.selection import masked_select as masked_select
     from graphc.frontends.array.selection import nonzero as nonzero
     from graphc.frontends.array.sorting import (
         argsort as argsort, searchsorted as searchsorted, sort as sort, topk as topk, unique as unique, unique_all as

@@ -382,7 +382,7 @@ class DeviceError(GraphcError, RuntimeError):
 class OutOfMemoryError(DeviceError, MemoryError):
     """A device has no room for an array, or for what a program needs to run."""
 
-    code: ClassVar[str] = "GC711"
+    code: str = "GC711"
 
 
 class BackendError(GraphcError, RuntimeError):

@@ -160,6 +160,8 @@ def _symbolic_range(start: Any, stop: Any, step: Any, dtype: DType) -> Array:
     count = dim_max((stop - start + step - 1) // step if step > 0 else (start - stop - step - 1) // -step, 0)
     counting = bind("iota", dtype=dtype, shape=(count,), axis=0)
     scaled = counting if step == 1 else multiply(counting, step)
+    if isinstance(start, DimExpr):
+        return add(scaled, astype(bind("dimension", dim=start), dtype))
     return scaled if start == 0 else add(scaled, start)
 
 

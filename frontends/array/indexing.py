@@ -2,14 +2,15 @@
 
 Basic indices (ints, slices, None, ...) give views: one ``slice``, a ``reverse`` for negative steps, a ``reshape``. Index arrays
 become ``gather`` and ``scatter_*``. A boolean mask is read through the positions of its true elements, which only eager
-execution knows; writing a value that does not depend on their number is a ``select`` and works everywhere.
+execution knows; in a graph it gives a :class:`Masked`. Writing a value that does not depend on their number is a ``select`` and
+works everywhere.
 An index out of range raises, at the line that used it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from graphc.frontends.array.core import (
     with_shape,
 )  # fmt: skip
 from graphc.frontends.array.elementwise import add, less, where
+from graphc.frontends.array.masked import Masked, aligned, chosen, selects_unknown
 from graphc.frontends.array.movement import permute_dims, reshape
 from graphc.frontends.dispatch import Array, bind, bind_view, context_of, eager_context
 from graphc.frontends.sizes import Size, plain_size
@@ -264,11 +266,7 @@ def _mask_positions(view: Array, axis: int, item: Any) -> list[Array]:
     mask = lift(item, view)
     mask = _fitted_mask(view, axis, mask)
     if mask.context is not eager_context():
-        raise ShapeError(
-            "selecting by a boolean mask gives a size that depends on the mask's values, which a graph cannot know",
-            hint="bound it: x[gc.nonzero(mask, size=100)]; or use gc.where(mask, x, 0), or x[mask] = scalar",
-            cause=ShapeError.DEPENDS_ON_VALUES,
-        )
+        raise selects_unknown()
     context = eager_context()
     return [context.lift(i) for i in np.nonzero(mask._array)]  # type: ignore[attr-defined]
 
@@ -294,6 +292,10 @@ def getitem(x: ArrayLike, key: Any) -> Array:
     view, arrays = _basic_view(array, items)
     if not arrays:
         return view if view is not array else _fresh_view(array)
+    if len(arrays) == 1 and _is_mask(arrays[0][1]) and _stand_together(items):
+        mask = _fitted_mask(view, arrays[0][0], lift(arrays[0][1], view))
+        if mask.context is not eager_context():
+            return cast("Array", Masked(view, arrays[0][0], mask, arrays[0][1]))
     advanced = _advanced(view, arrays, items)
     gathered = bind("gather", view, *advanced.indices, axes=advanced.axes)
     return _place(gathered, len(advanced.indices[0].shape), advanced.first)
@@ -325,19 +327,26 @@ def setitem(x: Array, key: Any, value: ArrayLike) -> None:
 
 def update(x: Array, key: Any, value: ArrayLike, mode: str, combine: Callable[[Any, Any], Array] | None) -> None:
     """Change ``x[key]`` in place: ``mode`` is "set", "add", "max" or "min"; ``combine`` does the same to basic views."""
-    context = context_of((x, value))
+    context = context_of((x, value.view if isinstance(value, Masked) else value))
     target = context.lift(x)
     items = _expand_key(target, key)
     view, arrays = _basic_view(target, items)
     if mode == "set" and not arrays and _is_same_view(view, value):
         return  # what `x[key] += v` does last: the view was already written
+    is_masked = len(arrays) == 1 and _is_mask(arrays[0][1])
+    if isinstance(value, Masked):
+        masked = _masked_update(view, *arrays[0], value, None) if is_masked else None
+        if masked is None:
+            raise selects_unknown(value.location)
+        context.write(view, masked)
+        return
     (new,) = converted(context, [value], target.dtype)
     if not arrays:
         new = _fit(new, view, view.shape)
         context.write(view, new if combine is None else combine(view, new))
         return
-    if len(arrays) == 1 and _is_mask(arrays[0][1]) and mode == "set" and (_stand_together(items) or not new.shape):
-        masked = _masked_write(view, arrays[0][0], lift(arrays[0][1], target), new)
+    if is_masked and (_stand_together(items) or not new.shape):
+        masked = _masked_update(view, *arrays[0], new, None if mode == "set" else combine)
         if masked is not None:
             context.write(view, masked)
             return
@@ -375,24 +384,26 @@ def _fit(value: Array, view: Array, shape: tuple[Dim, ...]) -> Array:
     )
 
 
-def _masked_write(view: Array, axis: int, mask: Array, value: Array) -> Array | None:
-    """``view`` with ``value`` where ``mask``, if ``value`` is the same for every true element; else None."""
-    mask = _fitted_mask(view, axis, mask)
-    after = len(view.shape) - axis - len(mask.shape)
-    if len(value.shape) > after:
-        place = len(value.shape) - after - 1
-        if value.shape[place] != 1:
+def _masked_update(
+    view: Array, axis: int, item: Any, value: Any, combine: Callable[[Any, Any], Array] | None
+) -> Array | None:
+    """``view`` changed where a mask is true, if what is written is the same for every element of it; else None."""
+    mask = _fitted_mask(view, axis, lift(item, view))
+    if isinstance(value, Masked):
+        if value.mask.context is not mask.context or value.source is not item:
+            raise ShapeError(
+                "what one mask selects is written where another one does, and a graph cannot know how many elements these are",
+                hint="use one mask for both: x[mask] = y[mask]; or choose with gc.where(mask, y, x)",
+            )
+        (new,) = converted(context_of((view, value.view)), [value.view], view.dtype)
+    else:
+        fitted = aligned(view, axis, mask, value)
+        if fitted is None:
             return None
-        value = reshape(value, (*value.shape[:place], *(1 for _ in mask.shape), *value.shape[place + 1 :]))
-    wide = reshape(mask, (*mask.shape, *(1 for _ in range(after))))
-    context = context_of((view, value))
-    selector, new, old = broadcast_arrays_in(context, wide, value, view)
-    if not same_sizes(old.shape, view.shape):
-        raise ShapeError(
-            f"a value of shape {show_shape(value.shape)} cannot be written into shape {show_shape(view.shape)}",
-            cause=ShapeError.WRITTEN,
-        )
-    return bind("select", selector, new, old)
+        new = fitted
+    if combine is not None:
+        new = combine(*broadcast_arrays_in(context_of((view, new)), where(Masked(view, axis, mask, None).wide(), view, 1), new))
+    return chosen(view, axis, mask, new)
 
 
 class IndexUpdater:
@@ -434,6 +445,8 @@ class IndexUpdater:
     def multiply(self, value: ArrayLike) -> Array:
         """A copy in which ``x[key]`` is multiplied by ``value`` (once for repeated indices)."""
         old = getitem(self._array, self._key)
+        if isinstance(old, Masked):
+            return self._updated(value, "multiply", lambda old, new: bind("mul", old, new))
         return self.set(bind("mul", *_pair(old, value)))
 
     def max(self, value: ArrayLike) -> Array:

@@ -48,7 +48,7 @@ _BY_MODULE: Final[dict[str, str]] = {
         "all allclose any argmax argmin array_equal count_nonzero cumprod cumsum cumulative_max cumulative_min "
         "cumulative_prod cumulative_sum logsumexp max mean median min nanmean nansum norm prod std sum var"
     ),
-    "selection": "nonzero",
+    "selection": "argwhere compress flatnonzero masked_select nonzero",
     "sorting": "argsort searchsorted sort topk unique unique_all unique_counts unique_inverse unique_values",
     "statistics": "average corrcoef cov cumulative_logsumexp diff interp quantile trapezoid",
 }

@@ -17,19 +17,24 @@ from graphc.frontends.array.core import (
     normalize_axis,
     show_shape,
 )
+from graphc.frontends.array.creation import zeros
 from graphc.frontends.array.elementwise import (
     add,
     floor_divide,
     less,
     logical_and,
     logical_or,
+    maximum,
     minimum,
     not_equal,
+    subtract,
     where,
 )  # fmt: skip
-from graphc.frontends.array.indexing import take, take_along_axis
-from graphc.frontends.array.movement import expand_dims, moveaxis, ravel, slice_axis
+from graphc.frontends.array.indexing import put_along_axis, take, take_along_axis
+from graphc.frontends.array.movement import expand_dims, moveaxis, ravel, reshape, slice_axis
+from graphc.frontends.array.reduction import cumulative_sum
 from graphc.frontends.array.reduction import sum as sum_over
+from graphc.frontends.array.selection import masked_select
 from graphc.frontends.dispatch import Array, bind, bind_all, context_of, eager_context
 from graphc.ir.dims import DimExpr
 
@@ -176,17 +181,24 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Array
 
 
-def unique_all(x: ArrayLike) -> UniqueAll:
+def unique_all(x: ArrayLike, *, size: Any = None, fill_value: Any = 0) -> UniqueAll:
     """The distinct elements in ascending order, their first positions in the raveled array, the position in the values of
     each element (in the shape of ``x``), and how often each occurs.
 
-    Each NaN is distinct, as the array API asks. Eager only: a graph cannot know how many there are.
+    Each NaN is distinct, as the array API asks. How many there are depends on values, which a graph cannot know. With ``size``
+    there are exactly so many in every mode: the smallest ones, and after them ``fill_value``, which occurs 0 times, at position
+    0. Raises ShapeError without ``size`` in a graph.
+
+    >>> gc.unique_all(gc.tensor([3, 1, 3]), size=3).values
+    tensor([1, 3, 0])
     """
     array = lift(x)
+    if size is not None:
+        return _bounded_unique(array, size, fill_value)
     if array.context is not eager_context():
         raise ShapeError(
             "unique() gives a size that depends on values, which a graph cannot know",
-            hint="sort() and compare neighbours, or call it outside of the traced function",
+            hint="give the most there can be: gc.unique(x, size=100, fill_value=0); or call it outside of the traced function",
             cause=ShapeError.DEPENDS_ON_VALUES,
         )
     data: Any = array._array  # type: ignore[attr-defined]
@@ -201,28 +213,53 @@ def unique_all(x: ArrayLike) -> UniqueAll:
     return UniqueAll(values, positions, *lifted)
 
 
-def unique_values(x: ArrayLike) -> Array:
-    """The distinct elements in ascending order. Eager only."""
-    return unique_all(x).values
+def _bounded_unique(array: Array, size: Any, fill_value: Any) -> UniqueAll:
+    flat = reshape(array, (-1,))
+    order = argsort(flat, stable=True)
+    ranked = take(flat, order)
+    number = flat.shape[0]
+    is_first = less(bind("iota", dtype=int64, shape=flat.shape, axis=0), 1)
+    if not isinstance(number, int) or number > 1:
+        before = take(ranked, maximum(subtract(bind("iota", dtype=int64, shape=flat.shape, axis=0), 1), 0))
+        is_first = logical_or(is_first, not_equal(ranked, before))
+    values = masked_select(ranked, is_first, size=size, fill_value=fill_value)
+    starts: Any = masked_select(bind("iota", dtype=int64, shape=flat.shape, axis=0), is_first, size=size + 1, fill_value=number)
+    place = subtract(cumulative_sum(astype(is_first, int64), 0), 1)
+    inverse = put_along_axis(zeros(flat.shape, dtype=int64), order, place, 0)
+    return UniqueAll(
+        values,
+        masked_select(order, is_first, size=size),
+        reshape(inverse, array.shape),
+        subtract(starts[1:], starts[:-1]),
+    )
 
 
-def unique_counts(x: ArrayLike) -> UniqueCounts:
-    """The distinct elements in ascending order, and how often each occurs. Eager only."""
-    found = unique_all(x)
+def unique_values(x: ArrayLike, *, size: Any = None, fill_value: Any = 0) -> Array:
+    """The distinct elements in ascending order. ``size`` and ``fill_value`` as of :func:`unique_all`."""
+    return unique_all(x, size=size, fill_value=fill_value).values
+
+
+def unique_counts(x: ArrayLike, *, size: Any = None, fill_value: Any = 0) -> UniqueCounts:
+    """The distinct elements in ascending order, and how often each occurs. ``size`` and ``fill_value`` as of
+    :func:`unique_all`."""
+    found = unique_all(x, size=size, fill_value=fill_value)
     return UniqueCounts(found.values, found.counts)
 
 
-def unique_inverse(x: ArrayLike) -> UniqueInverse:
-    """The distinct elements in ascending order, and which of them each element of ``x`` is. Eager only."""
-    found = unique_all(x)
+def unique_inverse(x: ArrayLike, *, size: Any = None, fill_value: Any = 0) -> UniqueInverse:
+    """The distinct elements in ascending order, and which of them each element of ``x`` is. ``size`` and ``fill_value`` as of
+    :func:`unique_all`."""
+    found = unique_all(x, size=size, fill_value=fill_value)
     return UniqueInverse(found.values, found.inverse_indices)
 
 
 def unique(
-    x: ArrayLike, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False
-) -> Any:
-    """The distinct elements in ascending order, and what else is asked for, in NumPy's order. Eager only."""
-    found = unique_all(x)
+    x: ArrayLike, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False, *, size: Any = None,
+    fill_value: Any = 0,
+) -> Any:  # fmt: skip
+    """The distinct elements in ascending order, and what else is asked for, in NumPy's order. ``size`` and ``fill_value`` as of
+    :func:`unique_all`."""
+    found = unique_all(x, size=size, fill_value=fill_value)
     extras = [
         part for part, wanted in zip(found[1:], (return_index, return_inverse, return_counts), strict=True) if wanted
     ]

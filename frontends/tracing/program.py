@@ -12,6 +12,7 @@ import numpy as np
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
 from graphc.errors import GraphcError, TraceError
+from graphc.frontends.array.masked import Masked, selects_unknown
 from graphc.frontends.call_pattern import CallPattern, Captured, Constant, Number
 from graphc.frontends.dispatch import Array, bind_view, eager_context
 from graphc.frontends.grad_mode import set_grad_enabled
@@ -477,6 +478,8 @@ def _updates_that_flow(context: TraceContext, differentiable: Sequence[Value]) -
 def _output_of(
     leaf: Any, context: TraceContext, outputs: list[Value], flows: list[bool], whole: bool, donated: Collection[int]
 ) -> _Output:
+    if isinstance(leaf, Masked):
+        raise selects_unknown(leaf.location)
     if not isinstance(leaf, Array):
         return _Output(None, False, (), False, leaf)
     tracer = leaf if isinstance(leaf, Tracer) else context.lift(leaf)

@@ -7,7 +7,7 @@ a ``try`` reads is live all through it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -114,9 +114,13 @@ def blocks_of(node: ast.AST) -> Iterator[list[ast.stmt]]:
 
 
 class Liveness:
-    """For each statement of a function (in which no jumps are left): the names that may be read after it."""
+    """For each statement of a function (in which no jumps are left): the names that may be read after it.
 
-    def __init__(self, body: Sequence[ast.stmt], always: set[str]) -> None:
+    ``goes_on`` has the conditions of loops under which there is another step.
+    """
+
+    def __init__(self, body: Sequence[ast.stmt], always: set[str], goes_on: Mapping[ast.stmt, ast.expr]) -> None:
+        self._goes_on = goes_on
         self.after: dict[ast.stmt, set[str]] = {}
         self.at_head: dict[ast.stmt, set[str]] = {}  # of loops: what a step may read that the one before made
         self._always = always
@@ -151,6 +155,7 @@ class Liveness:
         after = self._block(node.orelse, live)
         is_while = isinstance(node, ast.While)
         test = _reads(node.test) if isinstance(node, ast.While) else set()
+        test |= _reads(self._goes_on[node]) if node in self._goes_on else set()
         targets = set() if isinstance(node, ast.While) else Names([node.target]).bound
         head = after | test
         for _ in range(2):  # what a step needs only grows, and all of it is known after one round

@@ -18,11 +18,13 @@ from graphc.frontends.pytree import TreeDef, flatten, unflatten
 from graphc.frontends.symbolic import Tracer
 from graphc.frontends.tracing.convert.jumps import RETURN_VALUE, RETURNED
 from graphc.frontends.tracing.convert.predicate import predicate
-from graphc.frontends.tracing.convert.state import State, Undefined, check_alike, leaf_type, raise_undefined
+from graphc.frontends.tracing.convert.state import Left, State, Undefined, check_alike, leaf_type, raise_undefined
 from graphc.frontends.tracing.convert.traps import outside
 from graphc.ir.types import TensorType
 
 Run = Callable[[], Sequence[Any]]
+#: How a branch is left that raises, beside the flags of :mod:`jumps`.
+RAISED = "graphc_raised"
 _WHEN = {True: "if the condition is true", False: "if it is false"}
 
 
@@ -40,8 +42,12 @@ def if_(test: Any, body: Callable[[], None], orelse: Callable[[], None], state: 
 
     def run(block: Callable[[], None]) -> Sequence[Any]:
         state.set(initial)
-        with outside(block):
-            block()
+        state.is_traced = True
+        try:
+            with outside(block):
+                block()
+        finally:
+            state.is_traced = False
         return state.values()
 
     choice = _Choice(state.names, initial, state.in_place, state.captured, state.jump)
@@ -102,11 +108,20 @@ class _Choice:
                 emitted = cond(condition, lambda: self._branch(True, on_true), lambda: self._branch(False, on_false))
             except _Again:
                 continue
+            except RecursionError as error:
+                raise ControlFlowError(
+                    "a function calls itself until a condition on a traced array ends it, so tracing both branches never ends",
+                    hint="write it as a `while` loop, or let a Python value (a depth) end the recursion",
+                ) from error
             return [self._final(place, *emitted[place]) for place in range(len(self._names))]
 
     def _branch(self, which: bool, run: Run) -> list[tuple[Any, Any]]:
-        self._values[which] = run()
-        self._jumps[which] = self._jump()
+        try:
+            self._values[which] = run()
+            self._jumps[which] = self._jump()
+        except Left:  # nobody reads what anything is then
+            self._values[which] = self._initial[: len(self._names)]
+            self._jumps[which] = RAISED
         if len(self._values) == 2:
             for place in range(len(self._names)):
                 self._check(place)
@@ -137,8 +152,8 @@ class _Choice:
         try:
             check_alike(name, (_WHEN[True], one), (_WHEN[False], two))
         except ControlFlowError:
-            left = [which for which, flag in self._jumps.items() if flag == RETURNED]
-            if name == RETURN_VALUE or len(left) != 1:
+            left = [which for which, flag in self._jumps.items() if flag in (RETURNED, RAISED)]
+            if (name == RETURN_VALUE and RAISED not in self._jumps.values()) or len(left) != 1:
                 raise
             self._fill(place, left[0])
 

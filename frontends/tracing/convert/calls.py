@@ -12,6 +12,7 @@ import numpy as np
 
 from graphc.frontends.dispatch import active_trace
 from graphc.frontends.symbolic import as_traced
+from graphc.frontends.tracing.convert.python_builtins import replaced
 from graphc.frontends.tracing.convert.source import convert, is_convertible, is_users
 from graphc.frontends.tracing.convert.traps import Watch, safe, watch_of
 from graphc.locations import current_frame, is_internal_code
@@ -29,7 +30,9 @@ def call(function: Any) -> Any:
         return functools.partial(_call_with_converted, function)
     if isinstance(function, _BUILTIN) or isinstance(getattr(function, "__self__", None), _GENERATORS):
         watch = watch_of(active_trace())
-        return function if watch is None else safe(function, watch)
+        return function if watch is None else replaced(function) or safe(function, watch)
+    if function is bool:
+        return function if active_trace() is None else replaced(function)
     return as_traced(function)
 
 

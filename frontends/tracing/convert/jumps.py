@@ -181,7 +181,9 @@ def _always_jumps(block: Sequence[ast.stmt]) -> bool:
 def _is_left(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.If):
         return _always_jumps(statement.body) and _always_jumps(statement.orelse)
-    return isinstance(statement, _JUMPS)
+    if isinstance(statement, ast.While) and isinstance(statement.test, ast.Constant) and statement.test.value:
+        return "break" not in _jumps_in(statement.body)
+    return isinstance(statement, (*_JUMPS, ast.Raise))
 
 
 def _negation(flags: list[str]) -> ast.expr:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from graphc.dtypes import bool_, int64
 from graphc.errors import ControlFlowError, GraphcError, TraceError
-from graphc.frontends.array.core import astype, is_scalar, lift_in
-from graphc.frontends.array.creation import arange
+from graphc.frontends.array.core import is_scalar, lift_in
 from graphc.frontends.array.elementwise import less, logical_and
 from graphc.frontends.control.leaves import is_array
 from graphc.frontends.control.loops import while_loop
@@ -18,12 +16,11 @@ from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.pytree import flatten
 from graphc.frontends.symbolic import Tracer
 from graphc.frontends.tracing.convert.branches import Fill, if_
-from graphc.frontends.tracing.convert.calls import call
 from graphc.frontends.tracing.convert.jumps import RETURN_VALUE
-from graphc.frontends.tracing.convert.predicate import context_for, predicate
+from graphc.frontends.tracing.convert.predicate import predicate
+from graphc.frontends.tracing.convert.rows import Rows, TracedRange, integer, number, rows_of
 from graphc.frontends.tracing.convert.state import State, Undefined, check_alike, raise_undefined
 from graphc.frontends.tracing.convert.traps import outside
-from graphc.ir.dims import DimExpr
 
 #: A Python range (or the first axis of an array) that is longer becomes one loop op, if its steps are alike.
 MAX_UNROLLED = 32
@@ -31,36 +28,9 @@ MAX_UNROLLED = 32
 MAX_STEPS = 2000
 
 Block = Callable[..., None]
+#: What shows that the steps of a loop are not alike.
+_NOT_ALIKE = (GraphcError, TypeError, ValueError, LookupError, AttributeError)
 _BEFORE, _AFTER = "before the first step", "after it"
-
-
-class TracedRange:
-    """``range(start, stop, step)`` with a bound that only a run knows; ``step`` is known."""
-
-    def __init__(self, start: Any, stop: Any, step: int) -> None:
-        self.start, self.stop, self.step = start, stop, step
-
-    def count(self, context: Any) -> Any:
-        """The number of steps."""
-        start, stop = _integer(context, self.start), _integer(context, self.stop)
-        span = stop - start if self.step > 0 else start - stop
-        size = abs(self.step)
-        return span if size == 1 else (span + (size - 1)) // size
-
-
-def range_(function: Any, *arguments: Any) -> Any:
-    """What ``for … in range(…)`` goes over."""
-    if function is not builtins.range or not any(isinstance(a, DimExpr) or context_for(a) is not None for a in arguments):
-        return call(function)(*arguments)
-    if len(arguments) == 1:
-        return TracedRange(0, arguments[0], 1)
-    step = arguments[2] if len(arguments) == 3 else 1
-    if isinstance(step, DimExpr) or context_for(step) is not None:
-        raise ControlFlowError(
-            "the step of a range is an array, whose sign only a run knows", hint="use a Python int, or a `while` loop",
-            cause=ControlFlowError.RANGE,
-        )
-    return TracedRange(arguments[0], arguments[1], int(step))
 
 
 def while_(test: Callable[[], Any], body: Block, state: State) -> None:
@@ -85,22 +55,16 @@ def for_(
     iterable: Any, body: Block, goes_on: Callable[[], Any] | None, state: State, targets: tuple[str, ...]
 ) -> None:
     """``for … in iterable: body(item)``; ``goes_on``, if any, says after a step whether there is another one."""
-    context = active_trace()
-    over: Any = iterable
-    if isinstance(over, TracedRange):
-        _over_range(over, body, goes_on, state)
-    elif isinstance(over, range) and context is not None and len(over) > MAX_UNROLLED:
-        _long(over, len(over), lambda k: over[k], body, goes_on, state, targets)
-    elif context_for(over) is not None and over.shape:
-        size = over.shape[0]
-        if isinstance(size, int) and size <= MAX_UNROLLED:
-            _in_python(over, body, goes_on, state)
-        elif isinstance(size, int):
-            _long(over, size, lambda k: over[k], body, goes_on, state, targets)
-        else:
-            _over_array(over, size, body, goes_on, state, targets)
+    if isinstance(iterable, TracedRange):
+        _over_range(iterable, body, goes_on, state)
+        return
+    rows = None if active_trace() is None and isinstance(iterable, range) else rows_of(iterable)
+    if rows is None or (isinstance(rows.size, int) and rows.size <= MAX_UNROLLED):
+        _in_python(iterable, body, goes_on, state)
+    elif isinstance(rows.size, int):
+        _long(rows, rows.size, body, goes_on, state, targets)
     else:
-        _in_python(over, body, goes_on, state)
+        _of_any_length(rows, body, goes_on, state, targets)
 
 
 def _in_python(over: Iterable[Any], body: Block, goes_on: Callable[[], Any] | None, state: State) -> None:
@@ -118,31 +82,38 @@ def _in_python(over: Iterable[Any], body: Block, goes_on: Callable[[], Any] | No
 
 
 def _over_range(over: TracedRange, body: Block, goes_on: Callable[[], Any] | None, state: State) -> None:
-    context: Any = active_trace() or over.stop.context
-    start = _integer(context, over.start)
+    context: Any = active_trace() or next(a.context for a in (over.stop, over.start, over.step) if isinstance(a, Array))
+    start = integer(context, over.start)
+    step = over.step if isinstance(over.step, int) else integer(context, over.step)
 
     def item(k: Any) -> Any:
-        return _number(start + k * over.step)
+        return number(start + k * step)
 
     loop = _Loop(state, body, "the loop")
     loop.count(over.count(context), item, goes_on)
 
 
-def _over_array(
-    over: Any, size: Any, body: Block, goes_on: Callable[[], Any] | None, state: State, targets: tuple[str, ...]
+def _of_any_length(
+    rows: Rows, body: Block, goes_on: Callable[[], Any] | None, state: State, targets: tuple[str, ...]
 ) -> None:
-    """Along the first axis of an array: a scan, which reads slice after slice."""
-    if goes_on is not None:
-        context: Any = active_trace() or over.context
-        _Loop(state, body, "the loop").count(lift_in(context, size), lambda k: over[k], goes_on, most=size)
-    else:
-        _Loop(state, body, "the loop", targets).scan(over, lambda x: x, size, lambda: over[size - 1])
+    """Rows whose number is a size: one loop op for all sizes if the steps are alike, else unrolled for this size."""
+    initial = state.get()
+    try:
+        if targets and set(targets) & set(state.names) and not rows.size > 0:
+            return  # the target keeps what it is; for other sizes it is the last item
+        if goes_on is not None:
+            context: Any = active_trace()
+            _Loop(state, body, "the loop").count(lift_in(context, rows.size), rows.at, goes_on, most=rows.size)
+        else:
+            _Loop(state, body, "the loop", targets).scan(rows)
+    except _NOT_ALIKE:
+        state.set(initial)
+        _in_python(rows, body, goes_on, state)
 
 
 def _long(
-    over: Any, size: int, at: Callable[[int], Any], body: Block, goes_on: Callable[[], Any] | None, state: State,
-    targets: tuple[str, ...],
-) -> None:  # fmt: skip
+    rows: Rows, size: int, body: Block, goes_on: Callable[[], Any] | None, state: State, targets: tuple[str, ...]
+) -> None:
     """A loop of known length: one loop op if its steps are alike, perhaps after the first one, else unrolled."""
     initial = state.get()
     first = 0
@@ -150,13 +121,15 @@ def _long(
     while True:
         loop = _Loop(state, body, "the loop", () if goes_on is not None else targets)
         try:
-            return _rolled(loop, over, size, first, at, goes_on)
-        except (GraphcError, TypeError, ValueError, LookupError, AttributeError) as error:
+            if goes_on is None:
+                return loop.scan(rows, first)
+            return loop.count(size - first, lambda k: rows.at(k + first), goes_on, most=size - first)  # noqa: B023
+        except _NOT_ALIKE as error:
             cause = error
         state.set(initial)
         if first or not loop.is_unsteady:
             break
-        body(at(0))  # what the steps after the first one find is settled then
+        body(rows.at(0))  # what the steps after the first one find is settled then
         first = 1
         if goes_on is not None:
             flag = goes_on()
@@ -174,23 +147,7 @@ def _long(
             hint=cause.hint,
             cause=ControlFlowError.UNROLLED,
         ) from cause
-    _in_python((at(k) for k in range(first, size)), body, goes_on, state)
-
-
-def _rolled(
-    loop: _Loop, over: Any, size: int, first: int, at: Callable[[int], Any], goes_on: Callable[[], Any] | None
-) -> None:
-    if goes_on is not None:
-        loop.count(size - first, lambda k: _at(over, k + first), goes_on, most=size - first)
-    elif isinstance(over, range):
-        rest = over[first:]
-        loop.scan(arange(rest.start, rest.stop, rest.step, dtype=int64), _number, len(rest), lambda: at(size - 1))
-    else:
-        loop.scan(over[first:], lambda x: x, size - first, lambda: at(size - 1))
-
-
-def _at(over: Any, k: Any) -> Any:
-    return _number(k * over.step + over.start) if isinstance(over, range) else over[k]
+    _in_python((rows.at(k) for k in range(first, size)), body, goes_on, state)
 
 
 class _Again(Exception):
@@ -248,18 +205,18 @@ class _Loop:
 
         self._run(run)
 
-    def scan(self, xs: Any, item: Callable[[Any], Any], size: Any, last: Callable[[], Any]) -> None:
-        """A step for each slice of ``xs``; ``last`` is what the target is after them."""
+    def scan(self, rows: Rows, first: int = 0) -> None:
+        """A step for each of ``rows`` from ``first`` on; the target is the last item after them."""
 
         def step(values: Any, x: Any) -> Any:
-            return self._step(values, (item(x),), None), None
+            return self._step(values, (rows.item(x),), None), None
 
-        self._run(lambda init: scan(step, init, xs, length=size)[0])
+        self._run(lambda init: scan(step, init, rows.arrays(first), length=rows.size - first)[0])
         if self._targets & set(self._state.names):
             values = list(self._state.get())
             for place, name in enumerate(self._state.names):
                 if name in self._targets:
-                    values[place] = last()
+                    values[place] = rows.at(rows.size - 1)
             self._state.set(values)
 
     def _run(self, loop: Callable[[list[Any]], list[Any]]) -> None:
@@ -361,13 +318,3 @@ def _is_shared(value: Any) -> bool:
         return isinstance(value, Array)
     inputs = [*getattr(value.context, "inputs", ()), *getattr(value.context, "captures", ())]
     return any(entry.tracer._storage is value._storage for entry in inputs)
-
-
-def _integer(context: Any, value: Any) -> Any:
-    return context.literal(value, int64) if is_scalar(value) else astype(lift_in(context, value), int64)
-
-
-def _number(value: Any) -> Any:
-    """An index of a loop, which stands for a Python int."""
-    value.weak = True
-    return value

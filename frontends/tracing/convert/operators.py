@@ -5,13 +5,16 @@ import sys
 from graphc.frontends.tracing.convert.branches import if_
 from graphc.frontends.tracing.convert.calls import SourceConverter, call
 from graphc.frontends.tracing.convert.conditions import and_, assert_, compare, if_exp, not_, or_
-from graphc.frontends.tracing.convert.loops import for_, range_, while_
-from graphc.frontends.tracing.convert.state import State, Undefined, read
+from graphc.frontends.tracing.convert.loops import for_, while_
+from graphc.frontends.tracing.convert.python_builtins import contains, element, elements, excludes, keep
+from graphc.frontends.tracing.convert.rows import range_, side_by_side
+from graphc.frontends.tracing.convert.state import State, Undefined, raised, read
 from graphc.frontends.tracing.convert.traps import attribute, item
 
 __all__ = [
-    "State", "Undefined", "and_", "assert_", "attribute", "call", "compare", "for_", "if_", "if_exp", "item", "new_converter",
-    "not_", "or_", "range_", "read", "while_",
+    "State", "Undefined", "and_", "assert_", "attribute", "call", "compare", "contains", "element", "elements", "excludes",
+    "for_", "if_", "if_exp", "item", "keep", "new_converter", "not_", "or_", "raised", "range_", "read", "side_by_side",
+    "while_",
 ]  # fmt: skip
 
 

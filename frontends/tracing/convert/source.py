@@ -26,7 +26,7 @@ _INSTALLED = tuple(
     {os.path.realpath(path) + os.sep for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "stdlib"))}
 )
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_STORES = ("CALL", "STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF")
+_STORES = ("CALL", "CONTAINS_OP", "STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF")
 _OPCODES = frozenset(
     [*dis.hasjrel, *dis.hasjabs, *[code for name, code in dis.opmap.items() if name.startswith(_STORES)]]
 )
@@ -91,7 +91,9 @@ def _converted_code(code: types.CodeType, filename: str) -> types.CodeType | Non
     inside: list[ast.stmt] = [node]
     if found.cls is not None:  # for the names that begin with two underscores
         inside = [ast.ClassDef(**_class(found.cls, node))]
-    factory = _function("graphc_factory", [*code.co_freevars, OPERATORS], inside)
+    named = {found.cls or node.name} - set(code.co_freevars)  # what the factory defines, the function finds where it was
+    outside: list[ast.stmt] = [ast.Global(sorted(named))] if named else []
+    factory = _function("graphc_factory", [*code.co_freevars, OPERATORS], [*outside, *inside])
     tree = ast.fix_missing_locations(ast.Module([factory], []))
     compiled = compile(tree, filename, "exec", dont_inherit=True, flags=code.co_flags & _FUTURES)
     for inner in _codes(compiled):

@@ -9,6 +9,7 @@ from graphc.errors import ControlFlowError
 from graphc.frontends.array.core import is_scalar, scalar_dtype
 from graphc.frontends.control.leaves import common_dtype, is_array, show_tree
 from graphc.frontends.dispatch import Array, active_trace
+from graphc.frontends.effects import assert_
 from graphc.frontends.pytree import flatten, paths
 from graphc.frontends.tracing.convert.jumps import FLAGS, RETURN_VALUE
 from graphc.ir.types import TensorType
@@ -60,6 +61,7 @@ class State:
         self.captured = frozenset(captured)
         self.get = get
         self.set = set_
+        self.is_traced = False  # a branch of this `if` is being traced
 
     def values(self) -> tuple[Any, ...]:
         """The present values of the names that are kept."""
@@ -69,6 +71,21 @@ class State:
         """The flag that says that the code run last was left by a jump, so what follows it does not run; else empty."""
         values = self.get()
         return next((name for place, name in self.flags.items() if values[place] is True), "")
+
+
+class Left(BaseException):
+    """A branch that is traced ends by raising: at run time there is nothing after it."""
+
+
+def raised(state: State, exception: Callable[[], Any]) -> Any:
+    """The exception of a ``raise`` in a branch of an ``if``. Where the branch is traced, a run that takes it raises."""
+    if not state.is_traced:
+        return exception()
+    error = exception()
+    name = error.__name__ if isinstance(error, type) else type(error).__name__
+    text = "" if isinstance(error, type) else str(error)
+    assert_(False, f"{name}: {text}" if text else name)
+    raise Left
 
 
 def shown(name: str) -> str:

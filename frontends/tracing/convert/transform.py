@@ -15,17 +15,22 @@ Everything keeps the line and column of what it was made from.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from graphc.frontends.tracing.convert.analysis import FunctionNode, Liveness, Names, arguments_of
 from graphc.frontends.tracing.convert.jumps import RETURN_VALUE, lower_jumps
 from graphc.frontends.tracing.convert.nodes import at, load, store
+from graphc.frontends.tracing.convert.patterns import lower_matches
 
 #: What converted code calls the operators. A parameter of the factory that holds it, so it hides no global of the user's.
 OPERATORS = "graphc_"
 #: These look at the frame that calls them.
 _SEES_FRAME = frozenset(("locals", "globals", "vars", "dir", "eval", "exec", "super"))
+#: What sums up elements, so that one can stand for none.
+_FOLDS = frozenset(("sum", "any", "all"))
+_SIDE_BY_SIDE = frozenset(("enumerate", "zip", "reversed"))
 _NO_CONVERSION = (ast.Yield, ast.YieldFrom, ast.Await)
 
 
@@ -43,10 +48,11 @@ def convert_function(node: FunctionNode) -> None:
 
 
 def _convert_body(node: FunctionNode) -> None:
+    node.body = lower_matches(node.body)
     goes_on = lower_jumps(node)
     names = Names(node.body)
     always = names.captured | names.declared
-    transformer = _Transformer(Liveness(node.body, always), names, goes_on, arguments_of(node))
+    transformer = _Transformer(Liveness(node.body, always, goes_on), names, goes_on, arguments_of(node))
     body = transformer.block(node.body)
     local = names.bound - names.declared - set(arguments_of(node))
     if transformer.has_statements and local:  # so that `nonlocal` finds the names here
@@ -65,6 +71,7 @@ class _Transformer(ast.NodeTransformer):
         self._goes_on = goes_on
         self._arguments = arguments
         self._count = 0
+        self._branch_of = 0  # the `if` whose branch is being visited; 0 within a `try` or a loop
 
     def block(self, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
         result: list[ast.stmt] = []
@@ -79,8 +86,9 @@ class _Transformer(ast.NodeTransformer):
         number = self._next()
         bound = self._bound([*node.body, *node.orelse])
         state = self._state(node, number, bound, self._live.after[node], [*node.body, *node.orelse])
-        body = self._part(f"graphc_if_{number}", node.body, bound, node)
-        orelse = self._part(f"graphc_else_{number}", node.orelse, bound, node)
+        with self._within(number):
+            body = self._part(f"graphc_if_{number}", node.body, bound, node)
+            orelse = self._part(f"graphc_else_{number}", node.orelse, bound, node)
         test = self.visit(node.test)
         return [*state, body, orelse, self._operate("if_", node, test, load(body.name), load(orelse.name), self._of(number))]
 
@@ -90,7 +98,8 @@ class _Transformer(ast.NodeTransformer):
         bound = self._bound(inside)
         state = self._state(node, number, bound, self._live.after[node] | self._live.at_head[node], node.body)
         test = self._test(f"graphc_test_{number}", node.test, bound, node)
-        body = self._part(f"graphc_body_{number}", node.body, bound, node)
+        with self._within(0):
+            body = self._part(f"graphc_body_{number}", node.body, bound, node)
         return [*state, test, body, self._operate("while_", node, load(test.name), load(body.name), self._of(number))]
 
     def visit_For(self, node: ast.For) -> list[ast.stmt]:
@@ -99,23 +108,53 @@ class _Transformer(ast.NodeTransformer):
         state = self._state(node, number, bound, self._live.after[node] | self._live.at_head[node], node.body)
         item = f"graphc_item_{number}"
         take = at(ast.Assign([node.target], load(item)), node.target)
-        body = self._part(f"graphc_body_{number}", node.body, bound, node, item, [self.visit(take)])
+        with self._within(0):
+            body = self._part(f"graphc_body_{number}", node.body, bound, node, item, [self.visit(take)])
         goes_on: ast.expr = ast.Constant(None)
         functions = [body]
         if node in self._goes_on:
             functions.append(self._test(f"graphc_test_{number}", self._goes_on[node], bound, node))
             goes_on = load(functions[-1].name)
-        over = self._range(node.iter) or self.visit(node.iter)
+        over = self._over(node.iter) or self.visit(node.iter)
         target = node.target.id if isinstance(node.target, ast.Name) else ""
         targets = _tuple([target] if target and target not in Names(node.body).bound else [])
         call = self._operate("for_", node, over, load(body.name), goes_on, self._of(number), targets)
         return [*state, *functions, call]
 
-    def _range(self, node: ast.expr) -> ast.expr | None:
-        """``range(…)`` as what a loop goes over: its bounds may be arrays."""
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):
+    def visit_Raise(self, node: ast.Raise) -> ast.stmt:
+        self.generic_visit(node)
+        if self._branch_of and node.exc is not None:
+            node.exc = _call("raised", node.exc, self._of(self._branch_of), _lambda(node.exc))
+        return node
+
+    def visit_Try(self, node: ast.Try) -> ast.stmt:
+        with self._within(0 if node.handlers else self._branch_of):
+            node.body = self.block(node.body)
+        for handler in node.handlers:
+            handler.body = self.block(handler.body)
+        node.orelse, node.finalbody = self.block(node.orelse), self.block(node.finalbody)
+        return node
+
+    @contextmanager
+    def _within(self, branch_of: int) -> Iterator[None]:
+        """Within the ``with``, statements of a branch of that ``if`` are visited; 0: of something else."""
+        self._branch_of, outer = branch_of, self._branch_of
+        try:
+            yield
+        finally:
+            self._branch_of = outer
+
+    def _over(self, node: ast.expr) -> ast.expr | None:
+        """What a loop goes over: ``range(…)``, whose bounds may be arrays, or ``enumerate``, ``zip`` and ``reversed``."""
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
             return None
-        return _call("range_", node, node.func, *[self.visit(a) for a in node.args])
+        if node.func.id == "range" and not any(isinstance(a, ast.Starred) for a in node.args):
+            return _call("range_", node, node.func, *[self.visit(a) for a in node.args])
+        if node.func.id not in _SIDE_BY_SIDE:
+            return None
+        made = _call("side_by_side", node, node.func, *[self._over(a) or self.visit(a) for a in node.args])
+        made.keywords = [self.visit(k) for k in node.keywords]
+        return made
 
     def visit_Assert(self, node: ast.Assert) -> ast.stmt:
         message: ast.expr = ast.Constant(None) if node.msg is None else _lambda(self.visit(node.msg))
@@ -193,15 +232,24 @@ class _Transformer(ast.NodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
         if len(node.ops) == 1 or _binds(node):
             self.generic_visit(node)
-            return node
+            return _compared(node)
         steps: list[ast.expr] = []
         for op, operand in zip(node.ops, node.comparators, strict=True):
-            compare = ast.Compare(load("graphc_a"), [op], [load("graphc_b")])
+            compare = _compared(at(ast.Compare(load("graphc_a"), [op], [load("graphc_b")]), node))
             arguments = ast.arguments([], [ast.arg("graphc_a"), ast.arg("graphc_b")], None, [], [], None, [])
             steps.append(ast.Tuple([_lambda(self.visit(operand)), ast.Lambda(arguments, compare)], ast.Load()))
         return _call("compare", node, self.visit(node.left), *steps)
 
+    def visit_comprehension(self, node: ast.comprehension) -> ast.comprehension:
+        self.generic_visit(node)
+        node.ifs = [_call("keep", test, test) for test in node.ifs]
+        return node
+
     def visit_Call(self, node: ast.Call) -> ast.expr:
+        _fold_condition(node)
+        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) and node.func.value.id == OPERATORS:
+            self.generic_visit(node)
+            return node
         if isinstance(node.func, ast.Name) and node.func.id in _SEES_FRAME:
             if node.func.id == "super" and not node.args and self._arguments:
                 node.args = [at(load("__class__"), node), at(load(self._arguments[0]), node)]
@@ -290,6 +338,27 @@ def _has(node: ast.AST, kinds: tuple[type[ast.AST], ...]) -> bool:
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
         return False
     return any(_has(child, kinds) for child in ast.iter_child_nodes(node))
+
+
+def _compared(node: ast.Compare) -> ast.expr:
+    """A comparison of two; ``in`` and ``not in`` as calls."""
+    if len(node.ops) == 1 and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+        operator = "contains" if isinstance(node.ops[0], ast.In) else "excludes"
+        return _call(operator, node, node.left, node.comparators[0])
+    return node
+
+
+def _fold_condition(node: ast.Call) -> None:
+    """Let ``sum(value for … if test)``, and ``any`` and ``all`` of it, decide about each element instead of their number."""
+    if not (isinstance(node.func, ast.Name) and node.func.id in _FOLDS and node.args and not _binds(node)):
+        return
+    over = node.args[0]
+    if not isinstance(over, (ast.GeneratorExp, ast.ListComp)) or not over.generators[-1].ifs:
+        return
+    tests, over.generators[-1].ifs = over.generators[-1].ifs, []
+    test = tests[0] if len(tests) == 1 else at(ast.BoolOp(ast.And(), tests), tests[0])
+    over.elt = _call("element", over.elt, node.func, test, _lambda(over.elt))
+    node.args[0] = _call("elements", over, over)
 
 
 def _binds(node: ast.expr) -> bool:

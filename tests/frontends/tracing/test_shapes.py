@@ -210,7 +210,7 @@ def test_python_that_needs_the_number_guards_it() -> None:
     def total(x: Any) -> Any:
         result = x[0] * 0
         for i in range(x.shape[0]):
-            result = result + i * x[i]
+            result = result + [i * x[i]][0 if i < 9 else 1]  # a list, so that the steps are not one loop
         return result
 
     f = agree(total, *[(random(n),) for n in (3, 4, 3, 4, 5)], traces=3)
@@ -319,7 +319,7 @@ def test_declarations_that_say_nothing(options: dict[str, Any], message: str) ->
 
 def test_a_declared_size_that_cannot_vary_is_an_error() -> None:
     def f(x: Any) -> Any:
-        if not isinstance(x.shape[0], int):
+        if type(x.shape[0]) is not int:
             raise ValueError("wants an int")
         return x
 
@@ -333,7 +333,7 @@ def test_a_declared_size_that_cannot_vary_is_an_error() -> None:
 
 def test_a_function_that_wants_ints_keeps_fixed_sizes_and_says_so() -> None:
     def f(x: Any) -> Any:
-        assert isinstance(x.shape[0], int)
+        assert type(x.shape[0]) is int
         return x * 2
 
     jitted = agree(f, (random(3),), (random(4),), (random(5),), traces=3)
@@ -577,3 +577,40 @@ def test_the_graph_with_declared_sizes() -> None:
 def test_a_spec_has_no_size_that_could_decide() -> None:
     with pytest.raises(ShapeError, match="whether n == 3 depends on a size that is only known at run time"):
         gc.jit(lambda x: x if x.shape[0] == 3 else -x).graph(gc.spec("f32[n]"))
+
+
+def test_loops_over_a_size_are_one_trace_for_all_sizes() -> None:
+    def horner(x: Any) -> Any:
+        t = 0.0
+        for i in range(x.shape[0]):
+            t = t * 0.5 + x[i] * i
+        return t
+
+    def backwards(x: Any) -> Any:
+        t = gc.zeros(())
+        for i, (a, b) in enumerate(zip(x, reversed(x), strict=True), 2):
+            t = t * 0.5 + a * i + b
+        return t
+
+    def until(x: Any) -> Any:
+        t = gc.zeros(())
+        for i in range(len(x) - 1, -1, -1):
+            if x[i] > 0.9:
+                break
+            t = t + x[i]
+        return t
+
+    def last(x: Any) -> Any:
+        i = -1
+        for i in range(0, x.shape[0], 3):
+            x = x + 0 * i
+        return x.sum() + i
+
+    sizes = [(random(n),) for n in (5, 7, 40, 1, 3)]
+    for f in (horner, gc.grad(horner), backwards, until):
+        agree(f, *sizes, traces=2)
+    agree(last, *sizes, (random(0),), traces=3)
+
+
+def test_arange_between_sizes() -> None:
+    agree(lambda x: x.sum() + gc.arange(x.shape[0], 2 * x.shape[0]), (random(3),), (random(5),), (random(2),), traces=2)

@@ -33,14 +33,8 @@ def test_what_is_not_converted_says_why() -> None:
     exec("def f(x):\n    if x.sum() > 0:\n        x = -x\n    return x", namespace)
     with pytest.raises(ConcretizationError, match=r"y = gc.cond\(condition, f, g, x\)"):
         gc.jit(namespace["f"])(x)
-    with pytest.raises(ConcretizationError, match=r"gc.where\(condition, a, b\), or write it as an `if`"):
-        gc.jit(in_comprehension)(x)
     with pytest.raises(ConcretizationError, match=r"choose with gc.where\(condition, a, b\), do it outside"):
         gc.jit(wrong.branch_undefined, convert=False)(x)
-
-
-def in_comprehension(x: Any) -> Any:
-    return [v for v in x if v > 0]
 
 
 def test_what_the_function_makes_for_itself_may_change() -> None:

@@ -129,10 +129,18 @@ def loop_memory(x: Any) -> Any:
     return x
 
 
-def range_step(x: Any) -> Any:
-    for i in range(0, 10, x.sum().astype("int64")):
-        x = x + i
-    return x
+def in_comprehension(x: Any) -> Any:
+    return [v for v in x if v > 0]
+
+
+def sorts(x: Any) -> Any:
+    return sorted([x[0], x[1]])
+
+
+def calls_itself(x: Any) -> Any:
+    if x.sum() > 100:
+        return x
+    return calls_itself(x * 2)
 
 
 def too_long_to_unroll(x: Any) -> Any:
