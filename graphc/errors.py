@@ -261,7 +261,6 @@ class ControlFlowError(TraceError, TypeError):
     CONDITION = Cause("GC343", "The condition of an `if` or `while` is an array that is not a scalar.")
     UNROLLED = Cause("GC344", "A loop that cannot be one loop of the graph is too long to be unrolled.")
     MEMORY = Cause("GC345", "In-place writes in a loop whose memory cannot be told.")
-    RANGE = Cause("GC346", "The step of a range is an array.")
 
 
 class SideEffectError(TraceError):

@@ -61,13 +61,12 @@ class Layout(NamedTuple):
             sizes = [max(0, -(-(limit - start) // step)) for start, limit, step in zip(starts, limits, steps, strict=True)]
             offset += sum(start * stride for start, stride, size in zip(starts, strides, sizes, strict=True) if size)
             return Layout(tuple(sizes), tuple([s * step for s, step in zip(strides, steps, strict=True)]), offset)
-        if op == "broadcast_in_dim":
-            new, dims = attributes["shape"], attributes["dims"]
-            repeated = [0] * len(new)
-            for axis, dim in enumerate(dims):
-                repeated[dim] = strides[axis] if shape[axis] == new[dim] else 0
-            return Layout(tuple(new), tuple(repeated), offset)
-        raise ValueError(f"{op} is not a view op")
+        assert op == "broadcast_in_dim", f"{op} is not a view op"
+        new, dims = attributes["shape"], attributes["dims"]
+        repeated = [0] * len(new)
+        for axis, dim in enumerate(dims):
+            repeated[dim] = strides[axis] if shape[axis] == new[dim] else 0
+        return Layout(tuple(new), tuple(repeated), offset)
 
     def _reshaped(self, shape: Sequence[int]) -> Layout | None:
         """Axes of both shapes are matched in groups of equal size; the old axes of a group must follow each other."""
