@@ -36,28 +36,51 @@ def data(*shape: int) -> np.ndarray:
 
 def operators() -> dict[str, Contenders]:
     """Eager operators on four elements."""
-    a = data(4)
-    x, y = gc.tensor(a), gc.tensor(a)
+    a, m, mask = data(4), data(4, 4), data(4) > 0
+    x, y, p, t = gc.tensor(a), gc.tensor(a), gc.tensor(m), gc.tensor(mask)
     w = gc.tensor(a, requires_grad=True)
-    m = data(4, 4)
-    p = gc.tensor(m)
+    h = w * 1.0
+    v = gc.tensor(m, requires_grad=True)
+    n = a.copy()
     cases: dict[str, Contenders] = {
         "a + b": {"graphc": lambda: x + y, "numpy": lambda: a + a},
         "a * 2.0": {"graphc": lambda: x * 2.0, "numpy": lambda: a * 2.0},
+        "maximum(a, b)": {"graphc": lambda: gc.maximum(x, y), "numpy": lambda: np.maximum(a, a)},
+        "where(mask, a, b)": {"graphc": lambda: gc.where(t, x, y), "numpy": lambda: np.where(mask, a, a)},
         "exp(a)": {"graphc": lambda: gc.exp(x), "numpy": lambda: np.exp(a)},
-        "sum(a)": {"graphc": x.sum, "numpy": a.sum},
         "relu(a)": {"graphc": lambda: gc.relu(x), "numpy": lambda: np.maximum(a, 0)},
+        "sum(a)": {"graphc": x.sum, "numpy": a.sum},
         "m @ m": {"graphc": lambda: p @ p, "numpy": lambda: m @ m},
-        "a * b, recorded": {"graphc": lambda: w * x},
+        "a[0]": {"graphc": lambda: x[0], "numpy": lambda: a[0]},
+        "a[1:3]": {"graphc": lambda: x[1:3], "numpy": lambda: a[1:3]},
+        "a.reshape(2, 2)": {"graphc": lambda: x.reshape(2, 2), "numpy": lambda: a.reshape(2, 2)},
+        "m.T": {"graphc": lambda: p.T, "numpy": lambda: m.T},
+        "a[0] = 1.0": {"graphc": lambda: y.__setitem__(0, 1.0), "numpy": lambda: n.__setitem__(0, 1.0)},
+        "a += b": {"graphc": lambda: y.__iadd__(x), "numpy": lambda: n.__iadd__(a)},
+        "concatenate([a, b])": {"graphc": lambda: gc.concatenate([x, y]), "numpy": lambda: np.concatenate([a, a])},
+        "a.astype(float64)": {"graphc": lambda: x.astype(gc.float64), "numpy": lambda: a.astype(np.float64)},
+        "recorded: a * b": {"graphc": lambda: w * x},
+        "recorded: 2.0 * a": {"graphc": lambda: 2.0 * h},
+        "recorded: -a": {"graphc": lambda: -h},
+        "recorded: tanh(a)": {"graphc": lambda: gc.tanh(h)},
+        "recorded: relu(a)": {"graphc": lambda: gc.relu(h)},
+        "recorded: sum(a)": {"graphc": h.sum},
+        "recorded: m @ m": {"graphc": lambda: v @ p},
+        "recorded: a[0]": {"graphc": lambda: h[0]},
     }
     if HAS_TORCH:
         import torch
 
-        tx, ty, tp = torch.tensor(a), torch.tensor(a), torch.tensor(m)
+        tx, ty, tp, tm = torch.tensor(a), torch.tensor(a), torch.tensor(m), torch.tensor(mask)
         tw = torch.tensor(a, requires_grad=True)
+        th = tw * 1.0
+        tv = torch.tensor(m, requires_grad=True)
         calls: list[Call] = [
-            lambda: tx + ty, lambda: tx * 2.0, lambda: torch.exp(tx), tx.sum, lambda: torch.relu(tx), lambda: tp @ tp,
-            lambda: tw * tx,
+            lambda: tx + ty, lambda: tx * 2.0, lambda: torch.maximum(tx, ty), lambda: torch.where(tm, tx, ty),
+            lambda: torch.exp(tx), lambda: torch.relu(tx), tx.sum, lambda: tp @ tp, lambda: tx[0], lambda: tx[1:3],
+            lambda: tx.reshape(2, 2), lambda: tp.T, lambda: ty.__setitem__(0, 1.0), lambda: ty.__iadd__(tx),
+            lambda: torch.cat([tx, ty]), tx.double, lambda: tw * tx, lambda: 2.0 * th, lambda: -th,
+            lambda: torch.tanh(th), lambda: torch.relu(th), th.sum, lambda: tv @ tp, lambda: th[0],
         ]  # fmt: skip
         for case, call in zip(cases.values(), calls, strict=True):
             case["torch"] = call
