@@ -182,6 +182,8 @@ def _function(node: Node) -> Callable[..., Any]:
         ufunc = op.ufunc(node.inputs[0].dtype)
         if ufunc is not None:
             return ufunc
+        if op.name == "select":
+            return np.where
     return op.evaluate
 
 

@@ -18,6 +18,7 @@ from graphc.frontends.eager.execute import as_numpy, execute
 from graphc.frontends.eager.memory import give_up_memory, owns_memory_alone
 from graphc.frontends.eager.operators import quick_function, quick_function_of_two, quick_select
 from graphc.frontends.eager.prepared import PreparedOp, prepare
+from graphc.frontends.eager.recorder import new_record
 from graphc.frontends.eager.recording import (
     UNWRITTEN,
     Leaf,
@@ -38,7 +39,7 @@ from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
-from graphc.locations import Location, current_location
+from graphc.locations import Location, current_frame, current_location
 from graphc.runtime.executable import Executable
 
 _CALL = get_primitive("call")
@@ -296,7 +297,7 @@ class EagerContext:
                 needs = needs or reference.source.requires_grad
         if not needs:
             return
-        record = Record(_CALL, program.attributes, tuple(inputs), program.types, True, current_location(2))
+        record = new_record(_CALL, program.attributes, tuple(inputs), program.types, current_frame(2))
         record.title = program.graph.name
         record.saved_operands = tuple([(i, Saved(a.copy(), UNWRITTEN, 0)) for i, a in enumerate(arrays)])
         for index, tensor in enumerate(results):

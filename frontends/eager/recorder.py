@@ -120,6 +120,27 @@ def unary_recorder(op: Primitive) -> Callable[..., None]:
     return record
 
 
+def new_record(
+    op: Primitive, attributes: dict[str, Any], inputs: tuple[Any, ...], types: tuple[Any, ...], frame: FrameType | None
+) -> Record:
+    """A record of an op that needs a gradient, with nothing saved yet."""
+    record = _new(Record)
+    record.op = op
+    record.attributes = attributes
+    record.inputs = inputs
+    record.types = types
+    record.requires_grad = True
+    if frame is None:
+        record.location = UNKNOWN
+    else:
+        record.location = location = _new(Location)
+        location._code = frame.f_code
+        location._lasti = frame.f_lasti
+    record.freed = False
+    record.saved_operands = record.saved_results = ()
+    return record
+
+
 class _Kind:
     """What records of one op on operands alike have in common."""
 
