@@ -14,6 +14,7 @@ from graphc.dtypes import bool_
 from graphc.errors import ArgumentError, BackendError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Node, Value
+from graphc.locations import Location
 from graphc.loops.kernel import Kernel
 from graphc.loops.plan import KernelStep, OpStep, Plan, Step, ViewStep, make_plan
 from graphc.runtime.executable import Executable
@@ -124,7 +125,8 @@ class _Assembly:
         shown = [source.source for source in emit(kernel, self.geometry, annotate=True)]
         moved = _moved((*operands, *results))
         made = [DeviceKernel(s, self.target, moved, text) for s, text in zip(sources, shown, strict=True)]
-        return RunKernels(tuple(made), self._slots(operands), self._slots(results), sources[0].scratch)
+        scratch, location = sources[0].scratch, _location(kernel)
+        return RunKernels(tuple(made), self._slots(operands), self._slots(results), scratch, location=location)
 
     def _op(self, node: Node) -> Instruction:
         operands, results = self._slots(node.inputs), self._slots(node.results)
@@ -146,6 +148,12 @@ class _Assembly:
             op=node.op.name,
             location=node.location,
         )
+
+
+def _location(kernel: Kernel) -> Location | None:
+    """The user's line that the last of what the kernel computes is from."""
+    instructions = [each for stage in kernel.stages for each in (*stage.body, *stage.epilogue)]
+    return next((each.location for each in reversed(instructions) if each.location.line), None)
 
 
 def _moved(values: Sequence[Value]) -> Dim:
