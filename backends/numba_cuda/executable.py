@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from graphc.errors import DeviceError, DTypeError
 from graphc.ir.graph import Graph
 from graphc.ir.types import Bindings
 from graphc.runtime.device_buffer import DeviceBuffer
 from graphc.runtime.executable import Executable, Stages
 from graphc.runtime.frame import AnyFrame
-from graphc.runtime.program import Permissions, Program
+from graphc.runtime.program import AnyKernel, Permissions, Program
 
-from .frame import CudaFrame, Literals
+from .frame import CudaFrame
 from .kernels import DeviceKernel
-from .machine import present_machine
+from .machine import Memory, present_machine
 from .occupancy import Architecture
+from .regions import kernels_of
 
 
 class CudaExecutable(Executable):
@@ -31,7 +34,7 @@ class CudaExecutable(Executable):
         super().__init__(graph, program)
         self.architecture = architecture
         self._check_kernel = check
-        self._literals: Literals | None = None
+        self._literals: dict[int, Memory] = {}  # by the identity of the array, which the program keeps
 
     def stages(self) -> Mapping[str, str]:
         """Stage → text: "kernels" (the kernel IR), "source", "ptx", "sass" and "resources"; each is made when it is looked at.
@@ -68,14 +71,19 @@ class CudaExecutable(Executable):
                 f"{self.graph.name} was compiled for {made}, and this is {here}", hint="compile it for the target cuda"
             )
         return CudaFrame(
-            self.program, self._storage, bindings, machine, self._check_kernel, self._literals_on_device, self.graph.name
+            self.program, self._storage, bindings, machine, self._check_kernel, self._literal, self.graph.name
         )
 
-    def _literals_on_device(self) -> Literals:
-        if self._literals is None:
-            machine = present_machine()
-            self._literals = {slot: machine.upload(array) for slot, array in self.program.literals.items()}
-        return self._literals
+    def _literal(self, array: np.ndarray) -> Memory:
+        """A constant of the program on the device, to which it is copied once."""
+        memory = self._literals.get(id(array))
+        if memory is None:
+            memory = self._literals[id(array)] = present_machine().upload(array)
+        return memory
+
+    def kernels(self) -> list[AnyKernel]:
+        """The kernels, those of branches and loops included."""
+        return kernels_of(self.program)
 
     @property
     def without_graph(self) -> str | None:

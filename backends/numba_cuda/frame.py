@@ -15,21 +15,23 @@ from graphc.runtime.device_buffer import DeviceBuffer
 from graphc.runtime.frame import Run
 from graphc.runtime.layout import Layout
 from graphc.runtime.memory import plan_memory
-from graphc.runtime.program import Program, RunCheck, RunKernels
+from graphc.runtime.program import Program, RunCheck
 from graphc.runtime.storage import Storage
 
 from .arguments import Arguments, Launch, Move, Place
 from .device import device
 from .kernels import DeviceKernel
 from .machine import Flag, Machine, Memory, Wanted
+from .parts import Choice, HostCall
 from .replay import Replay
-from .schedule import GIVEN, STATUS, Choice, HostCall, Schedule
+from .schedule import GIVEN, STATUS, Schedule
 
-Literals = Mapping[int, Memory]
+#: A constant → where it is on the device.
+Literals = Callable[[np.ndarray], Memory]
 
 
 class CudaFrame:
-    """See the module. ``literals`` gives the constants on the device, which all frames of a program share.
+    """See the module. ``literals`` says where constants are on the device, which all frames of a program share.
 
     Runs may overlap: temporaries are given back as soon as a run was asked for, and the next run, which comes after it in the
     stream, may have the same ones.
@@ -42,7 +44,7 @@ class CudaFrame:
         bindings: Bindings,
         machine: Machine,
         check: DeviceKernel,
-        literals: Callable[[], Literals],
+        literals: Literals,
         name: str,
     ) -> None:
         self.program, self.storage, self.machine, self._literals = program, storage, machine, literals
@@ -109,12 +111,12 @@ class CudaFrame:
         return self._flag
 
     def _arena(self) -> Memory | None:
-        return self.machine.allocate(self.schedule.arena_bytes, self._planned) if self.schedule.arena_bytes else None
+        return self.machine.allocate(self.schedule.end, self._planned) if self.schedule.end else None
 
     def _given(self, inputs: Sequence[Any]) -> dict[int, Any]:
-        """The memory of literals, inputs and results."""
+        """The memory of inputs and results."""
         machine, program = self.machine, self.program
-        memory: dict[int, Any] = dict(self._literals())
+        memory: dict[int, Any] = {}
         for slot, array in zip(program.parameters, inputs, strict=True):
             memory[slot] = device(0).contents(array) if type(array) is DeviceBuffer else machine.upload(array)
         for slot in self.storage.results:
@@ -125,7 +127,8 @@ class CudaFrame:
         """Of each base of places."""
         first = (0 if arena is None else arena.address, 0 if flag is None else flag.memory.address)
         assert len(first) == GIVEN
-        return (*first, *[memory[slot].address for slot in self.schedule.bases])
+        constants = [self._literals(array).address for array in self.schedule.shared.literals]
+        return (*first, *[memory[slot].address for slot in self.schedule.bases], *constants)
 
     def _launch(self, addresses: tuple[int, ...], flag: Flag | None) -> None:
         self.machine.driver.enter()
@@ -133,7 +136,7 @@ class CudaFrame:
             with self.machine.lock:
                 self._replay.run(addresses)
             return
-        walk = self.schedule.walk()
+        walk = self.schedule.walk(self.schedule.own_places())
         answer: int | None = None
         while True:
             try:
@@ -169,16 +172,13 @@ class CudaFrame:
 
     def _call(self, call: HostCall, addresses: tuple[int, ...], flag: Flag | None) -> None:
         library = call.library
-        wanted = [
-            Wanted(_at(place, addresses), self.shapes[slot], self.dtypes[slot])
-            for place, slot in zip(call.operands, library.operands, strict=True)
-        ]
+        wanted = [Wanted(_at(each.place, addresses), each.shape, each.dtype) for each in call.operands]
         operands = self.machine.download_all(wanted, [] if flag is None else [flag])
-        results = [np.empty(self.shapes[slot], self.dtypes[slot]) for slot in library.results]
+        results = [np.empty(each.shape, each.dtype) for each in call.results]
         library.function(operands, results)  # with no lock held: it may be the user's, who may use the device
         self.machine.driver.enter()
-        for place, array in zip(call.results, results, strict=True):
-            self.machine.staging.upload(_at(place, addresses), array)
+        for each, array in zip(call.results, results, strict=True):
+            self.machine.staging.upload(_at(each.place, addresses), array)
 
     def seconds(self, inputs: Sequence[Any], repeats: int) -> list[float]:
         """See :meth:`CudaExecutable.seconds`."""
@@ -219,19 +219,18 @@ class CudaFrame:
         given: set[int] = {*self.program.parameters, *self.program.literals}
         for slot in self.program.outputs:
             root = self.storage.root[slot]
-            held = memory[root]
+            held = memory[root] if root in memory else self._literals(self.program.literals[root])
             if root in given:
-                held = self.machine.allocate(self.bytes[slot], self._planned)
-                self.machine.copy(held.address, memory[root].address, self.bytes[slot])
+                source, held = held, self.machine.allocate(self.bytes[slot], self._planned)
+                self.machine.copy(held.address, source.address, self.bytes[slot])
             outputs.append(DeviceBuffer(device(0), held, self.dtypes[slot], Layout.contiguous(self.shapes[slot])))
             given.add(root)
         return outputs
 
     def _fail(self, number: int, index: int, axis: int, size: int) -> NoReturn:
-        step = self.program.instructions[number - 1]
+        step = self.schedule.shared.failing[number - 1]
         if isinstance(step, RunCheck):
             raise CheckError(step.message, location=step.location or UNKNOWN)
-        assert isinstance(step, RunKernels)
         raise OutOfBoundsError(
             f"{step.op}: index {index} is out of range for axis {axis}, which has size {size}",
             location=step.location or UNKNOWN,

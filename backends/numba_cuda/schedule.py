@@ -4,87 +4,112 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
-from graphc.errors import ShapeError
+from graphc.errors import BackendError, ShapeError
 from graphc.ir.dims import Dim, evaluate_dim
 from graphc.ir.types import Bindings, TensorType
 from graphc.locations import UNKNOWN
 from graphc.runtime.arena import plan_arena
 from graphc.runtime.memory import lifetimes_of
-from graphc.runtime.program import (
-    BeginLoop,
-    Choose,
-    Copy,
-    EndLoop,
-    GoTo,
-    Program,
-    RunCheck,
-    RunKernels,
-    RunLibrary,
-    View,
-)
+from graphc.runtime.program import Program, RunCheck, RunKernels, RunLibrary, View
 from graphc.runtime.storage import Storage
 
 from .arguments import Launch, Move, Place
 from .kernels import DeviceKernel
+from .parts import Array, Choice, HostCall, Walk
+from .regions import RegionCall, RegionSchedule, align
 
 ARENA: Final = 0
 STATUS: Final = 1
 GIVEN: Final = 2
-"""The bases of places: temporaries, the words for failures, and from here on parameters, results and literals, in order."""
+"""The bases of places: temporaries, the words for failures, and from here on parameters, results, and constants."""
 
 #: A program of more parts than this, with the steps of its loops counted, is not kept as one list.
 MOST_PARTS: Final = 4096
 
 
-@dataclass(frozen=True)
-class HostCall:
-    """A function on arrays in the host's memory, which waits for its operands."""
+@dataclass
+class Shared:
+    """What a program shares with its regions: the steps that may fail, by number from 1, and constants with their bases."""
 
-    library: RunLibrary
-    operands: tuple[Place, ...]
-    results: tuple[Place, ...]
+    first_base: int
+    failing: list[RunCheck | RunKernels] = field(default_factory=list)
+    literals: list[np.ndarray] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class Choice:
-    """A scalar that decides what comes next, and that has to be waited for."""
-
-    selector: Place
-    dtype: np.dtype[Any]
-
-
-Part = Launch | Move | HostCall | Choice
+    def literal(self, array: np.ndarray) -> Place:
+        self.literals.append(array)
+        return Place(self.first_base + len(self.literals) - 1)
 
 
 class Schedule:
-    """``program`` with every size known. ``check``: the kernel that looks at a condition.
+    """``program`` with every size known. ``check``: the kernel that looks at a condition. A region's temporaries are from
+    ``start`` on, and it has ``shared`` of the program that it is in.
 
     Raises ShapeError where the sizes do not fit: for a negative one, or a reshape to another number of elements.
     """
 
-    def __init__(self, program: Program, storage: Storage, bindings: Bindings, check: DeviceKernel) -> None:
+    def __init__(
+        self,
+        program: Program,
+        storage: Storage,
+        bindings: Bindings,
+        check: DeviceKernel,
+        start: int = 0,
+        shared: Shared | None = None,
+    ) -> None:
         self.program, self.storage, self.check = program, storage, check
         self.shapes = [_concrete(type_, bindings) for type_ in program.slots]
         self.dtypes: list[np.dtype[Any]] = [type_.dtype.numpy for type_ in program.slots]
         self.bytes = [math.prod(s) * d.itemsize for s, d in zip(self.shapes, self.dtypes, strict=True)]
         self._check_views()
         self.bindings = dict(bindings)
-        plan = plan_arena(lifetimes_of(storage.temporaries, bindings))
-        self.arena_bytes = plan.size
-        given = dict.fromkeys((*program.parameters, *storage.results, *program.literals))
+        given = dict.fromkeys((*program.parameters, *storage.results))
+        #: The bases of parameters and results, where they are not given by what the program is in.
         self.bases = {slot: GIVEN + number for number, slot in enumerate(given)}
-        self._places = {slot: Place(base) for slot, base in self.bases.items()}
-        self._sizes: dict[int, int] = dict(enumerate(self.bytes))
-        for temporary, offset in zip(storage.temporaries, plan.offsets, strict=True):
-            self._places[temporary.place] = Place(ARENA, offset)
-            self._sizes[temporary.place] = math.prod(_concrete(temporary.type, bindings)) * temporary.type.dtype.numpy.itemsize
-        self.may_fail = any(isinstance(s, RunCheck) or (isinstance(s, RunKernels) and s.checks) for s in program.instructions)
+        self.shared = Shared(GIVEN + len(given)) if shared is None else shared
+        self.may_fail = False
         self._numbers: dict[DeviceKernel, tuple[int, ...]] = {}
+        self._failure: dict[int, int] = {}  # instruction → its number among the steps that may fail
+        self._places = {slot: self.shared.literal(array) for slot, array in program.literals.items()}
+        self._sizes: dict[int, int] = dict(enumerate(self.bytes))
+        plan = plan_arena(lifetimes_of(storage.temporaries, bindings))
+        for temporary, offset in zip(storage.temporaries, plan.offsets, strict=True):
+            self._places[temporary.place] = Place(ARENA, start + offset)
+            self._sizes[temporary.place] = math.prod(_concrete(temporary.type, bindings)) * temporary.type.dtype.numpy.itemsize
+        #: Where the temporaries end, those of regions included, which take turns.
+        self.end = start + plan.size
+        self._regions: dict[int, RegionSchedule] = {}
+        for number, step in enumerate(program.instructions):
+            if isinstance(step, RunLibrary) and isinstance(step.function, RegionCall):
+                self._regions[number] = self._region(step, step.function, start + plan.size)
+            elif isinstance(step, RunCheck | RunKernels):
+                self.shared.failing.append(step)
+                self._failure[number] = len(self.shared.failing)
+                self.may_fail |= isinstance(step, RunCheck) or step.checks
+
+    def _region(self, step: RunLibrary, call: RegionCall, start: int) -> RegionSchedule:
+        """The control flow of ``step``, whose temporaries are from ``start`` on."""
+
+        def room(nbytes: int) -> Place:
+            nonlocal start
+            start, place = start + align(nbytes), Place(ARENA, start)
+            return place
+
+        sizes = [self.bytes[slot] for slot in step.results]
+        schedules: dict[str, list[Schedule]] = {name: [] for name in call.regions}
+        made = RegionSchedule(call, self.bindings, sizes, schedules, room)
+        for name, regions in call.regions.items():
+            for region in regions:
+                inner = Schedule(region.program, region.storage, self.bindings, self.check, start, self.shared)
+                schedules[name].append(inner)
+                self.end = max(self.end, inner.end)
+                self.may_fail |= inner.may_fail
+        self.end = max(self.end, start)
+        return made
 
     def _check_views(self) -> None:
         for step in self.program.instructions:
@@ -97,7 +122,7 @@ class Schedule:
     def flat(self) -> list[Launch | Move] | str:
         """All of it as one list, loops with their steps one after the other; or why that cannot be."""
         parts: list[Launch | Move] = []
-        for part in self.walk():
+        for part in self.walk(self.own_places()):
             if isinstance(part, HostCall):
                 return f"{part.library.name} runs on the host"
             if isinstance(part, Choice):
@@ -107,57 +132,64 @@ class Schedule:
             parts.append(part)
         return parts
 
-    def walk(self) -> Generator[Part, int | None, None]:
-        """What runs, in order. Whoever asks for more after a :class:`Choice` sends its value."""
-        steps = self.program.instructions
-        registers: dict[int, Place] = {}
-        counters: dict[int, int] = {}
-        at = 0
-        while at < len(steps):
-            number, step = at, steps[at]
-            at += 1
+    def own_places(self) -> dict[int, Place]:
+        """Where parameters and results are, each having a base."""
+        return {slot: Place(base) for slot, base in self.bases.items()}
+
+    @property
+    def input_bytes(self) -> list[int]:
+        """The bytes of each parameter."""
+        return [self.bytes[slot] for slot in self.program.parameters]
+
+    def passes_on(self, output: int, parameter: int) -> bool:
+        """Whether the output is the parameter as it was."""
+        root = self.storage.root
+        return root[self.program.outputs[output]] == root[self.program.parameters[parameter]]
+
+    def walk(self, given: Mapping[int, Place]) -> Walk:
+        """What runs, in order; ``given``: where parameters and results are. Whoever asks for more after a :class:`Choice`
+        sends its value."""
+        places = {**self._places, **given}
+
+        def at(slot: int) -> Place:
+            return places[self.storage.root[slot]]
+
+        for number, step in enumerate(self.program.instructions):
             match step:
                 case RunKernels():
-                    yield from self._kernels(number, step, registers)
+                    slots, scratch = (*step.operands, *step.results), self.storage.scratch[number]
+                    yield from self._kernels(number, step, [*map(at, slots), *[places[place] for place in scratch]])
                 case RunCheck():
-                    yield self._check_launch(number, step, registers)
+                    size, location = self.bytes[step.operand], step.location or UNKNOWN
+                    yield Launch(self.check, (at(step.operand),), (size,), (1,), self._failure[number], location)
+                case RunLibrary() if number in self._regions:
+                    yield from self._regions[number].walk([*map(at, step.operands)], [*map(at, step.results)])
                 case RunLibrary():
-                    operands, results = (
-                        tuple([self._place(s, registers) for s in slots]) for slots in (step.operands, step.results)
-                    )
-                    yield HostCall(step, operands, results)
-                case Copy():
-                    move = Move(
-                        self._place(step.result, registers), self._place(step.operand, registers), self.bytes[step.result]
-                    )
-                    if move.target != move.source:
-                        yield move
-                case Choose():
-                    chosen = yield Choice(self._place(step.selector, registers), self.dtypes[step.selector])
-                    assert chosen is not None, "whoever walks decides"
-                    at = step.targets[min(max(int(chosen), 0), len(step.targets) - 1)]
-                case GoTo():
-                    at = step.target
-                case BeginLoop():
-                    at = self._begin(step, at, registers, counters)
-                case EndLoop():
-                    at = self._end(step, at, registers, counters)
-                case _:
+                    wanted = [Array(at(slot), self.shapes[slot], self.dtypes[slot]) for slot in step.operands]
+                    made = [Array(at(slot), self.shapes[slot], self.dtypes[slot]) for slot in step.results]
+                    yield HostCall(step, tuple(wanted), tuple(made))
+                case View():
                     pass
+                case _:
+                    raise BackendError(f"the cuda backend has no {type(step).__name__}", location=UNKNOWN)
 
-    def place(self, slot: int) -> Place:
-        """Where a slot lies that is no register's."""
-        return self._places[self.storage.root[slot]]
+    def into(self, parameters: Sequence[Place], destinations: Sequence[Place]) -> Walk:
+        """What runs where the program is a region: from ``parameters`` to outputs at ``destinations``."""
+        program, storage = self.program, self.storage
+        given = dict(zip(program.parameters, parameters, strict=True))
+        for output, place in enumerate(storage.outputs):
+            if place is not None:
+                given[storage.results[place]] = destinations[output]
+        yield from self.walk(given)
+        places = {**self._places, **given}
+        for output, slot in enumerate(program.outputs):
+            source = places[storage.root[slot]]
+            if source != destinations[output]:
+                yield Move(destinations[output], source, self.bytes[slot])
 
-    def _place(self, slot: int, registers: Mapping[int, Place]) -> Place:
-        root = self.storage.root[slot]
-        return registers[root] if root in registers else self._places[root]
-
-    def _kernels(self, number: int, step: RunKernels, registers: Mapping[int, Place]) -> Generator[Launch, None, None]:
-        slots = (*step.operands, *step.results)
-        scratch = self.storage.scratch[number]
-        places = tuple([self._place(slot, registers) for slot in slots] + [self._places[place] for place in scratch])
-        sizes = tuple([self.bytes[slot] for slot in slots] + [self._sizes[place] for place in scratch])
+    def _kernels(self, number: int, step: RunKernels, places: Sequence[Place]) -> Generator[Launch, None, None]:
+        slots = (*step.operands, *step.results, *self.storage.scratch[number])
+        sizes = tuple([self._sizes[slot] for slot in slots])
         for kernel in step.kernels:
             assert isinstance(kernel, DeviceKernel)
             numbers = self._numbers.get(kernel)
@@ -165,35 +197,7 @@ class Schedule:
                 dims: Sequence[Dim] = (*kernel.sizes, kernel.extent)
                 numbers = self._numbers[kernel] = tuple([evaluate_dim(dim, self.bindings) for dim in dims])
             if numbers[-1] > 0:
-                yield Launch(kernel, places, sizes, numbers, number + 1, step.location or UNKNOWN)
-
-    def _check_launch(self, number: int, step: RunCheck, registers: Mapping[int, Place]) -> Launch:
-        size = self.bytes[step.operand]
-        place = self._place(step.operand, registers)
-        return Launch(self.check, (place,), (size,), (1,), number + 1, step.location or UNKNOWN)
-
-    def _begin(self, step: BeginLoop, at: int, registers: dict[int, Place], counters: dict[int, int]) -> int:
-        steps = None if step.length is None else evaluate_dim(step.length, self.bindings)
-        counters[step.counter] = 0
-        for register, slot in step.pointers:
-            registers[register] = self._place(slot, registers)
-        for register, slot, from_end in step.slices:
-            whole = self._place(slot, registers)
-            last = self.bytes[register] * ((steps or 1) - 1)
-            registers[register] = Place(whole.base, whole.offset + (last if from_end else 0))
-        return step.exit if steps == 0 else at
-
-    def _end(self, step: EndLoop, at: int, registers: dict[int, Place], counters: dict[int, int]) -> int:
-        counters[step.counter] += 1
-        for target, source in step.moves:
-            registers[target] = registers[source]
-        for one, other in step.swaps:
-            registers[one], registers[other] = registers[other], registers[one]
-        for register, backwards in step.advances:
-            place, nbytes = registers[register], self.bytes[register]
-            registers[register] = Place(place.base, place.offset + (-nbytes if backwards else nbytes))
-        is_done = step.length is not None and counters[step.counter] == evaluate_dim(step.length, self.bindings)
-        return at if is_done else step.start
+                yield Launch(kernel, tuple(places), sizes, numbers, self._failure[number], step.location or UNKNOWN)
 
 
 def _concrete(type_: TensorType, bindings: Bindings) -> tuple[int, ...]:

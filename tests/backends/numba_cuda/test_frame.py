@@ -3,7 +3,6 @@
 Kernels run in the simulator, when the fake driver comes to them.
 """
 
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +11,6 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.backends.numba_cuda import executable as executables
-from graphc.backends.numba_cuda.geometry import SIMULATOR
 from graphc.backends.numba_cuda.machine import Machine
 from graphc.backends.numba_cuda.simulator import SimulatedDriver
 from graphc.compile import compile_graph
@@ -22,39 +19,15 @@ from graphc.ir.graph import Graph
 from graphc.ir.parser import parse
 from graphc.runtime.devices import find_device
 
-from .fake_driver import Error, FakeApi, FakeDriver, Launched, call_of
+from .fake_driver import Error, FakeApi
+from .late_device import forget, use
 
 pytestmark = pytest.mark.simulator
-
-devices: Any = sys.modules["graphc.backends.numba_cuda.device"]  # the package has a function of that name
-
-
-class LateDriver(FakeDriver):
-    """Runs kernels in the simulator, later."""
-
-    def __init__(self, api: FakeApi) -> None:
-        self.simulator = SimulatedDriver()
-        api.run = self.simulate
-        super().__init__(api)
-        self.architecture = None
-
-    def simulate(self, launched: Launched) -> None:
-        self.simulator.launch(call_of(launched))
-
-
-def use(monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> FakeApi:
-    machine = Machine(LateDriver(api), SIMULATOR)
-    monkeypatch.setattr(executables, "present_machine", lambda: machine)
-    monkeypatch.setattr(devices, "present_machine", lambda: machine)
-    devices.device.cache_clear()
-    monkeypatch.setattr("graphc.runtime.devices._found", {})
-    return api
-
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
     yield use(monkeypatch, FakeApi())
-    devices.device.cache_clear()
+    forget()
 
 
 def traced(function: Any, *specs: str) -> Graph:
