@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphc.backends.numba_cpu.library import CONTROL
-from graphc.backends.numba_cpu.library import LIBRARY as ON_HOST
+from graphc.backends.numba_cpu.library import CONTROL, LIBRARY
 from graphc.dtypes import bool_
 from graphc.errors import BackendError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.operands import operands_of_node
+from graphc.locations import Location
 from graphc.loops.kernel import Kernel
 from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
 from graphc.runtime.determinism import is_deterministic
@@ -27,12 +27,13 @@ from .kernels import DeviceKernel
 from .machine import present_machine
 from .occupancy import Architecture, architecture
 from .prologue import find_prologues
+from .regions import control_flow
 from .source import DeviceLowering, DeviceText
 from .structural import LOWERINGS, PRODUCTS
 from .structural.fused import Fused
 
-#: What runs on the host, between launches: rare functions, and control flow, as the list of launches has no jumps yet.
-LIBRARY = {**ON_HOST, **CONTROL}
+#: What is no kernel: rare functions, which run on the host, and control flow, which the host launches as it goes along.
+SEPARATE = frozenset([*LIBRARY, *CONTROL])
 
 
 def compile(graph: Graph, *, fast_math: bool = False) -> Executable:
@@ -62,7 +63,7 @@ def for_machine(name: str) -> ForMachine:
 
 
 def _compile(graph: Graph, target: Architecture | None) -> Executable:
-    assembly = _Assembly(make_plan(graph, frozenset(LIBRARY), epilogues=True), target)
+    assembly = _Assembly(make_plan(graph, SEPARATE, epilogues=True), target)
     return CudaExecutable(graph, assembly.program(), target, assembly.check_kernel())
 
 
@@ -107,6 +108,9 @@ class _Assembly:
     def _slots(self, values: Sequence[Value]) -> tuple[int, ...]:
         return tuple([self._slot(v) for v in values])
 
+    def _region(self, graph: Graph) -> Program:
+        return _Assembly(make_plan(graph, SEPARATE, epilogues=True), self.target).program()
+
     def _instructions(self, step: Step) -> list[Instruction]:
         if isinstance(step, KernelStep):
             return [self._kernel(step.kernel, step.operands, step.results)]
@@ -124,7 +128,8 @@ class _Assembly:
         shown = [source.source for source in emit(kernel, self.geometry, annotate=True)]
         moved = _moved((*operands, *results))
         made = [DeviceKernel(s, self.target, moved, text) for s, text in zip(sources, shown, strict=True)]
-        return RunKernels(tuple(made), self._slots(operands), self._slots(results), sources[0].scratch)
+        scratch, location = sources[0].scratch, _location(kernel)
+        return RunKernels(tuple(made), self._slots(operands), self._slots(results), scratch, location=location)
 
     def _product(self, step: ProductStep | OpStep) -> RunKernels:
         """A product with the maps that its kernel runs besides."""
@@ -152,6 +157,8 @@ class _Assembly:
         operands, results = self._slots(node.inputs), self._slots(node.results)
         if node.op.name == "check":
             return RunCheck(operands[0], node.attributes["message"], node.location, node)
+        if node.op.name in CONTROL:
+            return RunLibrary(node.op.name, control_flow(node, self._region), operands, results)
         if node.op.name in LIBRARY:
             return RunLibrary(node.op.name, LIBRARY[node.op.name](node), operands, results)
         lowering: DeviceLowering | None = LOWERINGS.get(node.op.name)
@@ -171,6 +178,12 @@ class _Assembly:
             location=node.location,
             node=node,
         )
+
+
+def _location(kernel: Kernel) -> Location | None:
+    """The user's line that the last of what the kernel computes is from."""
+    instructions = [each for stage in kernel.stages for each in (*stage.body, *stage.epilogue)]
+    return next((each.location for each in reversed(instructions) if each.location.line), None)
 
 
 def _moved(values: Sequence[Value]) -> Dim:

@@ -28,7 +28,8 @@ class OutOfDeviceMemory(Exception):
 @dataclass(frozen=True, eq=False)
 class Call:
     """A launch with its arguments in place. ``words``: the arguments, of 64 bits each; ``parameters``: the address of a table
-    with the address of each argument; ``starts``: for each buffer of the kernel its word; ``sizes``: its bytes."""
+    with the address of each argument; ``starts``: for each buffer of the kernel its word; ``sizes``: its bytes; ``scalars``:
+    the word at which numbers begin."""
 
     kernel: DeviceKernel
     function: Any
@@ -37,6 +38,7 @@ class Call:
     parameters: int
     starts: tuple[int, ...]
     sizes: tuple[int, ...]
+    scalars: int
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Driver(Protocol):
     name: str
     #: None for the simulator.
     architecture: Architecture | None
+    #: What work is in the order of, as other libraries name it.
+    stream: int
     #: Why work cannot be kept as a graph; None where it can.
     without_graphs: str | None
 
@@ -150,8 +154,8 @@ class NvidiaDriver:
         self.architecture: Architecture | None = _nearest(major, minor)
         (self.context,) = self._ask("cuDevicePrimaryCtxRetain", self.handle)
         self.enter()
-        # Not ordered with the default stream: other libraries' work need not wait for ours, nor ours for theirs.
-        (self.stream,) = self._ask("cuStreamCreate", int(api.CUstream_flags.CU_STREAM_NON_BLOCKING))
+        (self._stream,) = self._ask("cuStreamCreate", 0)
+        self.stream = int(self._stream)
         self._functions: dict[int, Any] = {}
         self._kept: list[Any] = []  # modules, and the code whose functions are kept by their identity
 
@@ -197,25 +201,25 @@ class NvidiaDriver:
         self._ask("cuMemFreeHost", address)
 
     def copy_in(self, target: int, source: int, nbytes: int) -> None:
-        self._ask("cuMemcpyHtoDAsync", target, source, nbytes, self.stream)
+        self._ask("cuMemcpyHtoDAsync", target, source, nbytes, self._stream)
 
     def copy_out(self, target: int, source: int, nbytes: int) -> None:
-        self._ask("cuMemcpyDtoHAsync", target, source, nbytes, self.stream)
+        self._ask("cuMemcpyDtoHAsync", target, source, nbytes, self._stream)
 
     def copy(self, copied: DeviceCopy) -> None:
-        self._ask("cuMemcpyDtoDAsync", copied.target, copied.source, copied.nbytes, self.stream)
+        self._ask("cuMemcpyDtoDAsync", copied.target, copied.source, copied.nbytes, self._stream)
 
     def clear(self, address: int, nbytes: int) -> None:
-        self._ask("cuMemsetD8Async", address, 0, nbytes, self.stream)
+        self._ask("cuMemsetD8Async", address, 0, nbytes, self._stream)
 
     def record(self) -> Any:
         (event,) = self._ask("cuEventCreate", int(self.api.CUevent_flags.CU_EVENT_DISABLE_TIMING))
-        self._ask("cuEventRecord", event, self.stream)
+        self._ask("cuEventRecord", event, self._stream)
         return event
 
     def is_done(self, event: Any) -> bool:
         self.enter()
-        (error,) = self.api.cuEventQuery(event)
+        error, *_ = self.api.cuEventQuery(event)
         if int(error) != 0 and error.name != "CUDA_ERROR_NOT_READY":
             self._refuse("cuEventQuery", error)
         return int(error) == 0
@@ -230,7 +234,7 @@ class NvidiaDriver:
 
     def synchronize(self) -> None:
         self.enter()
-        self._ask("cuStreamSynchronize", self.stream)
+        self._ask("cuStreamSynchronize", self._stream)
 
     def load(self, kernel: DeviceKernel) -> Any:
         key = id(kernel.code)
@@ -242,7 +246,7 @@ class NvidiaDriver:
 
     def launch(self, call: Call) -> None:
         threads = call.kernel.source.threads
-        self._ask("cuLaunchKernel", call.function, call.blocks, 1, 1, threads, 1, 1, 0, self.stream, call.parameters, 0)
+        self._ask("cuLaunchKernel", call.function, call.blocks, 1, 1, threads, 1, 1, 0, self._stream, call.parameters, 0)
 
     # Graphs. They are built from the list of launches and not recorded from the stream: so each launch has its node, and no
     # other thread's calls can spoil a recording.
@@ -269,7 +273,7 @@ class NvidiaDriver:
             self._ask("cuGraphExecMemcpyNodeSetParams", *arguments)
 
     def launch_graph(self, graph: Any) -> None:
-        self._ask("cuGraphLaunch", graph.executable, self.stream)
+        self._ask("cuGraphLaunch", graph.executable, self._stream)
 
     def discard_graph(self, graph: Any) -> None:
         self.enter()
