@@ -29,7 +29,8 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── CheckError (AssertionError)        a run-time check that failed
     ├── NumericsError (FloatingPointError) a NaN or infinity that check_numerics found
     ├── FileError (OSError)                a file that is not there or cannot be read
-    ├── DeviceError (RuntimeError)         a device that is not there, or tensors on different devices
+    ├── DeviceError (RuntimeError)         a device that is not there, or memory that is not where it is asked for
+    │   └── MixedDeviceError               one op on tensors that are on different devices
     └── BackendError (RuntimeError)        a backend that cannot compile or run
 """
 
@@ -234,6 +235,12 @@ class DeviceError(GraphcError, RuntimeError):
     """A device that is not there, or tensors on different devices."""
 
     code: ClassVar[str] = "GC702"
+
+
+class MixedDeviceError(DeviceError):
+    """One op on tensors that are on different devices."""
+
+    code: ClassVar[str] = "GC715"
 
 
 class BackendError(GraphcError, RuntimeError):

@@ -65,8 +65,8 @@ class CudaDevice:
 
     def wrap(self, address: int, nbytes: int, owner: Any) -> Any:
         if self.machine.architecture is None:
-            made = np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), np.uint8) if nbytes else np.empty(0, np.uint8)
-            return _Kept(made, owner)
+            held: Any = (ctypes.c_uint8 * nbytes).from_address(address) if nbytes else b""
+            return _Kept(np.frombuffer(held, np.uint8), owner)
         return MemoryPart(owner, address, nbytes)
 
     def address(self, memory: Any) -> int:
@@ -75,6 +75,9 @@ class CudaDevice:
     @property
     def stream(self) -> int:
         return int(getattr(self.machine, "stream", 1))  # 1: the legacy default stream, in the protocol's words
+
+    def wait_for(self, stream: int) -> None:
+        self.machine.wait_for(stream)
 
     def synchronize(self) -> None:
         self.machine.synchronize()

@@ -40,6 +40,9 @@ class Machine(Protocol):
     def synchronize(self) -> None:
         """Wait until everything is done."""
 
+    def wait_for(self, stream: int) -> None:
+        """Wait for another library's stream."""
+
     def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
         """Run ``kernel``: ``numbers`` are its sizes, its extent and, where it checks, the number of its instruction."""
 
@@ -70,6 +73,9 @@ class Simulator:
 
     def synchronize(self) -> None:
         pass  # nothing runs beside the caller
+
+    def wait_for(self, stream: int) -> None:
+        pass
 
     def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
         source = kernel.source
@@ -146,6 +152,9 @@ class Device:
         self.synchronize()
         return array
 
+    def wait_for(self, stream: int) -> None:
+        self._ask("cuStreamSynchronize", stream)
+
     def synchronize(self) -> None:
         self._ask("cuStreamSynchronize", self.stream)
         self._uploaded.clear()
@@ -221,7 +230,8 @@ def usable_driver() -> Any:
         error, version = driver.cuDriverGetVersion()
     except RuntimeError:  # its library is not there
         error, version = 1, 0
-    check_driver(0 if int(error) else version, nvjitlink.version()[0])
+    found = 0 if int(error) else version
+    check_driver(found, nvjitlink.version()[0] if found else 0)
     return driver
 
 
