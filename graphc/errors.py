@@ -30,7 +30,8 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── NumericsError (FloatingPointError) a NaN or infinity that check_numerics found
     ├── FileError (OSError)                a file that is not there or cannot be read
     ├── DeviceError (RuntimeError)         a device that is not there, or memory that is not where it is asked for
-    │   └── MixedDeviceError               one op on tensors that are on different devices
+    │   ├── MixedDeviceError               one op on tensors that are on different devices
+    │   └── OutOfMemoryError (MemoryError) a device has no room for an array or a program
     └── BackendError (RuntimeError)        a backend that cannot compile or run
 """
 
@@ -235,6 +236,12 @@ class DeviceError(GraphcError, RuntimeError):
     """A device that is not there, or tensors on different devices."""
 
     code: ClassVar[str] = "GC702"
+
+
+class OutOfMemoryError(DeviceError, MemoryError):
+    """A device has no room for an array, or for what a program needs to run."""
+
+    code: ClassVar[str] = "GC711"
 
 
 class MixedDeviceError(DeviceError):

@@ -22,6 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from graphc.errors import BackendError
 from graphc.locations import UNKNOWN
 
@@ -213,9 +215,16 @@ def simulate(function: Callable[..., Any], blocks: int, threads: int, arguments:
         before = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH)  # the simulator polls its threads, which wait for the interpreter meanwhile
         try:
-            cuda.jit(function)[blocks, threads](*arguments)
+            cuda.jit(function)[blocks, threads](*[_in_place(argument) for argument in arguments])
         finally:
             sys.setswitchinterval(before)
+
+
+def _in_place(argument: Any) -> Any:
+    """An array as memory of the device: the simulator would copy it, and write all of it back after the kernel."""
+    if not isinstance(argument, np.ndarray):
+        return argument
+    return import_module("numba.cuda.simulator.cudadrv.devicearray").FakeCUDAArray(argument)
 
 
 class _AssumedDevice:

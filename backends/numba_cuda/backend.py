@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphc.backends.numba_cpu.library import CONTROL
-from graphc.backends.numba_cpu.library import LIBRARY as ON_HOST
+from graphc.backends.numba_cpu.library import CONTROL, LIBRARY
 from graphc.dtypes import bool_
 from graphc.errors import ArgumentError, BackendError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Node, Value
+from graphc.locations import Location
 from graphc.loops.kernel import Kernel
 from graphc.loops.plan import KernelStep, OpStep, Plan, Step, ViewStep, make_plan
 from graphc.runtime.executable import Executable
@@ -25,11 +25,12 @@ from .geometry import DEVICE, SIMULATOR, Geometry
 from .kernels import DeviceKernel
 from .machine import present_machine
 from .occupancy import Architecture, architecture
+from .regions import control_flow
 from .source import DeviceLowering, DeviceText
 from .structural import LOWERINGS
 
-#: What runs on the host, between launches: rare functions, and control flow, as the list of launches has no jumps yet.
-LIBRARY = {**ON_HOST, **CONTROL}
+#: What is no kernel: rare functions, which run on the host, and control flow, which the host launches as it goes along.
+SEPARATE = frozenset([*LIBRARY, *CONTROL])
 
 
 def compile(graph: Graph, *, fast_math: bool = False) -> Executable:
@@ -59,7 +60,7 @@ def for_machine(name: str) -> ForMachine:
 
 
 def _compile(graph: Graph, target: Architecture | None) -> Executable:
-    assembly = _Assembly(make_plan(graph, frozenset(LIBRARY)), target)
+    assembly = _Assembly(make_plan(graph, SEPARATE), target)
     return CudaExecutable(graph, assembly.program(), target, assembly.check_kernel())
 
 
@@ -109,6 +110,9 @@ class _Assembly:
     def _slots(self, values: Sequence[Value]) -> tuple[int, ...]:
         return tuple([self._slot(v) for v in values])
 
+    def _region(self, graph: Graph) -> Program:
+        return _Assembly(make_plan(graph, SEPARATE), self.target).program()
+
     def _instructions(self, step: Step) -> list[Instruction]:
         if isinstance(step, KernelStep):
             return [self._kernel(step.kernel, step.operands, step.results)]
@@ -124,12 +128,15 @@ class _Assembly:
         shown = [source.source for source in emit(kernel, self.geometry, annotate=True)]
         moved = _moved((*operands, *results))
         made = [DeviceKernel(s, self.target, moved, text) for s, text in zip(sources, shown, strict=True)]
-        return RunKernels(tuple(made), self._slots(operands), self._slots(results), sources[0].scratch)
+        scratch, location = sources[0].scratch, _location(kernel)
+        return RunKernels(tuple(made), self._slots(operands), self._slots(results), scratch, location=location)
 
     def _op(self, node: Node) -> Instruction:
         operands, results = self._slots(node.inputs), self._slots(node.results)
         if node.op.name == "check":
             return RunCheck(operands[0], node.attributes["message"], node.location)
+        if node.op.name in CONTROL:
+            return RunLibrary(node.op.name, control_flow(node, self._region), operands, results)
         if node.op.name in LIBRARY:
             return RunLibrary(node.op.name, LIBRARY[node.op.name](node), operands, results)
         lowering: DeviceLowering | None = LOWERINGS.get(node.op.name)
@@ -146,6 +153,12 @@ class _Assembly:
             op=node.op.name,
             location=node.location,
         )
+
+
+def _location(kernel: Kernel) -> Location | None:
+    """The user's line that the last of what the kernel computes is from."""
+    instructions = [each for stage in kernel.stages for each in (*stage.body, *stage.epilogue)]
+    return next((each.location for each in reversed(instructions) if each.location.line), None)
 
 
 def _moved(values: Sequence[Value]) -> Dim:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -51,7 +50,7 @@ class CudaDevice:
             return
         ndim, numbers = copy_numbers(source.layout, target.layout)
         kernel = copy_kernel(source.dtype.itemsize, ndim, self.machine.geometry, self.machine.architecture)
-        self.machine.launch(kernel, [_whole(source), _whole(target)], numbers, None)
+        self.machine.launch(kernel, [source.memory, target.memory], numbers, None)
 
     def contents(self, buffer: DeviceBuffer) -> Any:
         """The machine's handle for the elements of a contiguous ``buffer``, which is on this device."""
@@ -59,22 +58,17 @@ class CudaDevice:
         memory = buffer.memory
         if begin == 0 and memory.nbytes >= nbytes:
             return memory
-        if isinstance(memory, np.ndarray):  # the simulator's
-            return memory[begin : begin + nbytes]
         return MemoryPart(memory, memory.address + begin, nbytes)
 
     def wrap(self, address: int, nbytes: int, owner: Any) -> Any:
-        if self.machine.architecture is None:
-            held: Any = (ctypes.c_uint8 * nbytes).from_address(address) if nbytes else b""
-            return _Kept(np.frombuffer(held, np.uint8), owner)
         return MemoryPart(owner, address, nbytes)
 
     def address(self, memory: Any) -> int:
-        return int(memory.ctypes.data if isinstance(memory, np.ndarray) else memory.address)
+        return int(memory.address)
 
     @property
     def stream(self) -> int:
-        return int(getattr(self.machine, "stream", 1))  # 1: the legacy default stream, in the protocol's words
+        return self.machine.stream
 
     def wait_for(self, stream: int) -> None:
         self.machine.wait_for(stream)
@@ -84,7 +78,7 @@ class CudaDevice:
 
     @property
     def hardware(self) -> str:
-        return str(getattr(self.machine, "hardware", "the simulator of numba-cuda"))
+        return self.machine.hardware
 
     @property
     def capability(self) -> tuple[int, int]:
@@ -92,32 +86,15 @@ class CudaDevice:
         return (0, 0) if architecture is None else architecture.capability
 
     def memory_stats(self) -> dict[str, int]:
-        return {}
+        found = vars(self.machine.statistics())
+        in_bytes = ("allocated", "reserved", "peak_allocated", "peak_reserved")
+        return {f"{name}_bytes" if name in in_bytes else name: value for name, value in found.items()}
 
     def reset_peak_memory_stats(self) -> None:
-        pass
+        self.machine.reset_peaks()
 
     def empty_cache(self) -> None:
-        pass
-
-
-class _Kept(np.ndarray):
-    """Bytes of somebody else's, with who owns them."""
-
-    owner: Any
-
-    def __new__(cls, array: np.ndarray, owner: Any) -> _Kept:
-        made = array.view(cls)
-        made.owner = owner
-        return made
-
-
-def _whole(buffer: DeviceBuffer) -> Any:
-    """All of the memory, which the simulator reads as elements of the buffer's width."""
-    memory, itemsize = buffer.memory, buffer.dtype.itemsize
-    if isinstance(memory, np.ndarray) and memory.nbytes % itemsize:
-        return memory[: memory.nbytes // itemsize * itemsize]
-    return memory
+        self.machine.empty_cache()
 
 
 @cache

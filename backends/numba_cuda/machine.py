@@ -1,225 +1,218 @@
-"""What runs kernels: a device through NVIDIA's driver, or the simulator in the interpreter."""
+"""What runs kernels: memory, copies and launches on a device through NVIDIA's driver, or in the simulator."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 
-from graphc.errors import DeviceError
+from graphc.errors import ArgumentError, DeviceError
 from graphc.locations import UNKNOWN
 
-from .adapter import IS_SIMULATOR, simulate
+from .adapter import IS_SIMULATOR
+from .arguments import STATUS_WORDS, Arguments, Launch, Place
+from .driver import BLOCKING, Call, DeviceCopy, Driver, NvidiaDriver
 from .geometry import DEVICE, SIMULATOR, Geometry
 from .kernels import DeviceKernel
-from .occupancy import ARCHITECTURES, Architecture
-from .source import Parameter
-
-#: Buffers begin at multiples of this, and have room for it.
-ALIGNMENT: Final = 256
-
-
-class Machine(Protocol):
-    """Memory and launches. All work is in order; :meth:`download` waits for what came before."""
-
-    geometry: Geometry
-    architecture: Architecture | None
-
-    def allocate(self, nbytes: int) -> Any:
-        """A buffer, which is given back when nobody refers to it any more."""
-
-    def upload(self, array: np.ndarray) -> Any:
-        """A buffer with the contents of ``array``."""
-
-    def download(self, buffer: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """A new array with the contents of ``buffer``."""
-
-    def synchronize(self) -> None:
-        """Wait until everything is done."""
-
-    def wait_for(self, stream: int) -> None:
-        """Wait for another library's stream."""
-
-    def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
-        """Run ``kernel``: ``numbers`` are its sizes, its extent and, where it checks, the number of its instruction."""
-
-
-def blocks_for(kernel: DeviceKernel, extent: int, geometry: Geometry) -> int:
-    """How many blocks to launch for ``extent`` points."""
-    return max(1, min(geometry.blocks, -(-extent // kernel.source.per_block)))
-
-
-class Simulator:
-    """numba-cuda's simulator: kernels run in the interpreter, on arrays in the host's memory."""
-
-    geometry = SIMULATOR
-    architecture: Architecture | None = None
-
-    def allocate(self, nbytes: int) -> np.ndarray:
-        return np.zeros(max(1, -(-nbytes // ALIGNMENT)) * ALIGNMENT, np.uint8)
-
-    def upload(self, array: np.ndarray) -> np.ndarray:
-        buffer = self.allocate(array.nbytes)
-        buffer[: array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        return buffer
-
-    def download(self, buffer: np.ndarray, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        array: np.ndarray = buffer[:size].copy().view(dtype).reshape(shape)
-        return array
-
-    def synchronize(self) -> None:
-        pass  # nothing runs beside the caller
-
-    def wait_for(self, stream: int) -> None:
-        pass
-
-    def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
-        source = kernel.source
-        arguments: list[Any] = [self._typed(buffers[p.slot], p) for p in source.parameters]
-        arguments += numbers[: len(source.sizes) + 1]
-        if source.checks:
-            arguments += [status.view(np.int64), numbers[-1]]
-        blocks = blocks_for(kernel, numbers[len(source.sizes)], self.geometry)
-        simulate(kernel.function, blocks, source.threads, arguments)
-
-    def _typed(self, buffer: np.ndarray, parameter: Parameter) -> np.ndarray:
-        kind = {"i": "int", "u": "uint", "f": "float"}[parameter.short[0]]
-        return buffer.view(f"{kind}{parameter.short[1:]}")
+from .memory import Block, CachingAllocator, MemoryStatistics
+from .occupancy import Architecture
+from .simulator import SimulatedDriver
+from .transfer import Download, Staging
 
 
 class Memory:
-    """Memory of a device, freed in the order of its stream when it is collected."""
+    """Memory of a device, which comes back when it is collected: work that was asked for before may still use it."""
 
-    def __init__(self, device: Device, address: int, nbytes: int) -> None:
-        self.device, self.address, self.nbytes = device, address, nbytes
+    __slots__ = ("__weakref__", "_allocator", "_block", "address", "nbytes")
+
+    def __init__(self, allocator: CachingAllocator, block: Block, nbytes: int) -> None:
+        self._allocator, self._block, self.address, self.nbytes = allocator, block, block.address, nbytes
 
     def __del__(self) -> None:
-        self.device.free(self.address)
+        self._allocator.free(self._block)
 
 
-class Device:
-    """The first GPU, through the driver's API and one stream. Raises DeviceError where there is none."""
+@dataclass(frozen=True, eq=False)
+class Flag:
+    """Words in which kernels say what failed; ``fail`` raises that."""
 
-    geometry = DEVICE
+    memory: Memory
+    fail: Callable[[int, int, int, int], NoReturn]
 
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-        self._ask("cuInit", 0)
-        (count,) = self._ask("cuDeviceGetCount")
-        if count == 0:
-            raise DeviceError("there is an NVIDIA driver, but no GPU", hint="see graphc doctor", location=UNKNOWN)
-        (self.handle,) = self._ask("cuDeviceGet", 0)
-        attribute = driver.CUdevice_attribute
-        (major,) = self._ask("cuDeviceGetAttribute", attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, self.handle)
-        (minor,) = self._ask("cuDeviceGetAttribute", attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, self.handle)
-        self.architecture: Architecture | None = _nearest(major, minor)
-        (self.context,) = self._ask("cuDevicePrimaryCtxRetain", self.handle)
-        self._ask("cuCtxSetCurrent", self.context)
-        (self.stream,) = self._ask("cuStreamCreate", 0)
-        self._functions: dict[int, Any] = {}
-        self._uploaded: list[np.ndarray] = []  # what copies in progress may still read
-        self._kept: list[Any] = []  # modules, and the kernels whose functions are kept by their identity
 
-    def _ask(self, name: str, *arguments: Any) -> tuple[Any, ...]:
-        error, *results = getattr(self.driver, name)(*arguments)
-        if int(error) != 0:
-            raise DeviceError(f"the NVIDIA driver says {error.name} to {name}", hint="see graphc doctor", location=UNKNOWN)
-        return tuple(results)
+@dataclass(frozen=True)
+class Wanted:
+    """An array to be copied from ``address`` of the device."""
 
-    def allocate(self, nbytes: int) -> Memory:
-        self._ask("cuCtxSetCurrent", self.context)
-        (address,) = self._ask("cuMemAllocAsync", max(nbytes, ALIGNMENT), self.stream)
-        return Memory(self, int(address), nbytes)
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
-    def free(self, address: int) -> None:
-        self.driver.cuMemFreeAsync(address, self.stream)
+
+class Machine:
+    """One device: its memory, and what runs there, all in the order of one stream.
+
+    Nothing waits but :meth:`download` and :meth:`synchronize`; these raise what failed in the work before, too. Any thread may
+    use it; ``lock`` is held while work is asked for, and not while it is waited for.
+    """
+
+    def __init__(self, driver: Driver, geometry: Geometry = DEVICE) -> None:
+        self.driver, self.geometry = driver, geometry
+        self.lock = threading.RLock()
+        self.allocator = CachingAllocator(driver)
+        self.staging = Staging(driver)
+        self.is_blocking = switch(BLOCKING)
+        self._pending: list[Flag] = []
+
+    @property
+    def architecture(self) -> Architecture | None:
+        return self.driver.architecture
+
+    @property
+    def hardware(self) -> str:
+        """What the manufacturer calls it."""
+        return self.driver.name
+
+    @property
+    def stream(self) -> int:
+        return self.driver.stream
+
+    def allocate(self, nbytes: int, planned: str = "") -> Memory:
+        """Memory with any contents. Raises OutOfMemoryError, which says what it was ``planned`` for."""
+        return Memory(self.allocator, self.allocator.allocate(nbytes, planned), nbytes)
 
     def upload(self, array: np.ndarray) -> Memory:
+        """Memory with the contents of ``array``, which may be changed at once."""
         memory = self.allocate(array.nbytes)
-        if array.nbytes:
-            self._ask("cuMemcpyHtoDAsync", memory.address, array.ctypes.data, array.nbytes, self.stream)
-        self._uploaded.append(array)
+        with self.lock:
+            self.driver.enter()
+            self.staging.upload(memory.address, np.ascontiguousarray(array))
         return memory
 
-    def download(self, buffer: Memory, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        array = np.empty(shape, dtype)
-        if array.nbytes:
-            self._ask("cuMemcpyDtoHAsync", array.ctypes.data, buffer.address, array.nbytes, self.stream)
-        self.synchronize()
+    def download(self, memory: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """A new array with the contents of ``memory``; raises what failed in the work before."""
+        (array,) = self.download_all([Wanted(memory.address, shape, np.dtype(dtype))])
         return array
 
-    def wait_for(self, stream: int) -> None:
-        self._ask("cuStreamSynchronize", stream)
+    def download_all(self, wanted: Sequence[Wanted], flags: Sequence[Flag] = ()) -> list[np.ndarray]:
+        """New arrays with what is ``wanted``, waiting once. Raises what ``flags`` say, and what failed in work before."""
+        arrays = [np.empty(each.shape, each.dtype) for each in wanted]
+        copies = [Download(each.address, array) for each, array in zip(wanted, arrays, strict=True)]
+        self.driver.enter()
+        self._wait(copies, flags)
+        return arrays
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        """Copy bytes on the device."""
+        with self.lock:
+            self.driver.enter()
+            self.run(DeviceCopy(target, source, nbytes))
 
     def synchronize(self) -> None:
-        self._ask("cuStreamSynchronize", self.stream)
-        self._uploaded.clear()
+        """Wait until everything is done; raises what failed in it."""
+        self.driver.synchronize()
+        if self._pending:
+            self._wait([], ())
+
+    def wait_for(self, stream: int) -> None:
+        """Wait until the work on another library's stream is done."""
+        self.driver.wait_for(stream)
 
     def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
-        source = kernel.source
-        values: list[int] = []
-        kinds: list[Any] = []
-        for parameter in source.parameters:
-            _append(values, kinds, buffers[parameter.slot], parameter.is_array, np.dtype(_numpy_name(parameter.short)).itemsize)
-        for number in numbers[: len(source.sizes) + 1]:
-            values.append(number)
-            kinds.append(ctypes.c_int64)
-        if source.checks:
-            _append(values, kinds, status, True, 8)
-            values.append(numbers[-1])
-            kinds.append(ctypes.c_int64)
-        blocks = blocks_for(kernel, numbers[len(source.sizes)], self.geometry)
-        function = self._function(kernel)
-        self._ask(
-            "cuLaunchKernel", function, blocks, 1, 1, source.threads, 1, 1, 0, self.stream, (tuple(values), tuple(kinds)), 0
-        )
+        """Run ``kernel`` once: ``numbers`` are its sizes, its extent and, where it checks, the number of its instruction."""
+        places = tuple([Place(base) for base in range(1, len(buffers) + 1)])
+        sizes, count = tuple([buffer.nbytes for buffer in buffers]), len(kernel.sizes) + 1
+        launch = Launch(kernel, places, sizes, tuple(numbers[:count]), numbers[-1])
+        with self.lock:
+            self.driver.enter()
+            arguments = Arguments(self.driver, self.geometry, [launch], 0)
+            arguments.place((0 if status is None else status.address, *[buffer.address for buffer in buffers]))
+            self.run(arguments.part(0))
 
-    def _function(self, kernel: DeviceKernel) -> Any:
-        key = id(kernel.code)
-        if key not in self._functions:
-            (module,) = self._ask("cuModuleLoadData", kernel.code.cubin)
-            (self._functions[key],) = self._ask("cuModuleGetFunction", module, kernel.name.encode())
-            self._kept += [module, kernel.code]
-        return self._functions[key]
+    def run(self, part: Call | DeviceCopy, launch: Any = None) -> None:
+        """Do what is prepared, with the lock held and the device entered. ``launch``: what it is, for an error."""
+        if isinstance(part, DeviceCopy):
+            if part.nbytes:
+                self.driver.copy(part)
+            return
+        if not self.is_blocking:
+            self.driver.launch(part)
+            return
+        try:
+            self.driver.launch(part)
+            self.driver.synchronize()
+        except DeviceError as error:
+            location = launch.location if isinstance(launch, Launch) else UNKNOWN
+            what = f"the kernel {part.kernel.name} failed: {error.message.partition(', about')[0]}"
+            hint = f"compute-sanitizer python … shows the access; its text: graphc dump --stage source, {part.kernel.name}"
+            raise DeviceError(what, hint=hint, location=location) from error
+
+    # Failures of kernels
+
+    def flag(self, fail: Callable[[int, int, int, int], NoReturn]) -> Flag:
+        """Words for the kernels of a run to report in, all 0; ``fail`` is called with what they say."""
+        flag = Flag(self.allocate(8 * STATUS_WORDS), fail)
+        self.driver.enter()
+        self.driver.clear(flag.memory.address, 8 * STATUS_WORDS)
+        return flag
+
+    def watch(self, flag: Flag) -> None:
+        """Look at ``flag``, in which what was launched may report, when something is waited for next."""
+        with self.lock:
+            if flag not in self._pending:
+                self._pending.append(flag)
+
+    def is_watched(self, flag: Flag) -> bool:
+        """Whether nobody has looked at ``flag`` since :meth:`watch`."""
+        return flag in self._pending
+
+    def _wait(self, copies: Sequence[Download], flags: Sequence[Flag]) -> None:
+        with self.lock:
+            watched, self._pending = [*self._pending, *flags], []
+        words = [np.zeros(STATUS_WORDS, np.int64) for _ in watched]
+        found = [Download(flag.memory.address, each) for flag, each in zip(watched, words, strict=True)]
+        self.staging.download([*copies, *found])
+        for flag, each in zip(watched, words, strict=True):
+            if each[0]:
+                flag.fail(*(int(word) for word in each))
+
+    # Memory
+
+    def statistics(self) -> MemoryStatistics:
+        return self.allocator.statistics()
+
+    def reset_peaks(self) -> None:
+        self.allocator.reset_peaks()
+
+    def empty_cache(self) -> int:
+        """Give memory that nobody uses back, of the device and pinned; how many bytes of the device that were."""
+        self.staging.release()
+        return self.allocator.empty_cache()
 
 
-def _append(values: list[int], kinds: list[Any], memory: Memory, is_array: bool, itemsize: int) -> None:
-    """The arguments for a buffer: its address, or what numba-cuda has for an array of one dimension."""
-    if not is_array:
-        values.append(memory.address)
-        kinds.append(ctypes.c_void_p)
-        return
-    count = memory.nbytes // itemsize
-    values += [0, 0, count, itemsize, memory.address, count, itemsize]
-    kinds += [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 2, ctypes.c_void_p, *[ctypes.c_int64] * 2]
+def switch(name: str, default: bool = False) -> bool:
+    """What an environment variable says, 0 or 1. Raises ArgumentError for anything else.
 
-
-def _numpy_name(short: str) -> str:
-    return {"i": "int", "u": "uint", "f": "float"}[short[0]] + short[1:]
-
-
-def _nearest(major: int, minor: int) -> Architecture:
-    """The newest known architecture whose code a device of the capability runs: of its own generation, not after it."""
-    fitting = [each for each in ARCHITECTURES.values() if each.capability[0] == major and each.capability[1] <= minor]
-    if not fitting:
-        raise DeviceError(
-            f"the GPU has compute capability {major}.{minor}, for which graphc has no code",
-            hint=f"known: {', '.join(ARCHITECTURES)}",
-            location=UNKNOWN,
-        )
-    return max(fitting, key=lambda each: each.capability)
+    >>> switch("GRAPHC_CUDA_GRAPHS", default=True)
+    True
+    """
+    chosen = os.environ.get(name, str(int(default)))
+    if chosen not in ("0", "1"):
+        raise ArgumentError(f"{name} is {chosen!r}", hint="set it to 0 or 1", location=UNKNOWN)
+    return chosen == "1"
 
 
 @cache
 def present_machine() -> Machine:
     """The simulator where ``NUMBA_ENABLE_CUDASIM=1``, else the first GPU. Raises DeviceError where there is neither."""
     if IS_SIMULATOR:
-        return Simulator()
-    return Device(usable_driver())
+        return Machine(SimulatedDriver(), SIMULATOR)
+    return Machine(NvidiaDriver(usable_driver()))
 
 
 def usable_driver() -> Any:

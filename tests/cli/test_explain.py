@@ -11,7 +11,7 @@ from tests.cli.conftest import Cli
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "errors"
 CLASSES = error_classes()
 #: What nobody meets without a GPU. The tests of the simulator raise them.
-ON_A_GPU = {"MixedDeviceError"}
+ON_A_GPU = {"MixedDeviceError", "OutOfMemoryError"}
 
 
 def test_every_code_is_one_class_with_one_page() -> None:

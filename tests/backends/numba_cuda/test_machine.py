@@ -1,87 +1,26 @@
-"""Who runs kernels: the launches that a driver is asked for, and what is said where there is none that fits."""
+"""One device: memory, copies and launches, what is said about kernels that fail, and what where there is no device."""
 
-import ctypes
-from types import SimpleNamespace
-from typing import Any
+import threading
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
 from graphc.backends.numba_cuda import machine as machines
-from graphc.backends.numba_cuda.adapter import Usage
 from graphc.backends.numba_cuda.geometry import DEVICE, SIMULATOR
-from graphc.backends.numba_cuda.kernels import Code, DeviceKernel
-from graphc.backends.numba_cuda.machine import Device, Simulator, blocks_for, check_driver
+from graphc.backends.numba_cuda.kernels import DeviceKernel
+from graphc.backends.numba_cuda.machine import Machine, Wanted, check_driver, switch
 from graphc.backends.numba_cuda.occupancy import ARCHITECTURES
+from graphc.backends.numba_cuda.simulator import SimulatedDriver
 from graphc.backends.numba_cuda.source import DeviceText
 from graphc.compile import compile_graph
 from graphc.dtypes import float32, int64
-from graphc.errors import BackendError, DeviceError
+from graphc.errors import ArgumentError, BackendError, CheckError, DeviceError, OutOfMemoryError
 from graphc.ir.parser import parse
 
+from .fake_driver import Error, FakeApi, FakeDriver, Launched
+
 GRAPH = "graph @double(%x: f32[n]) -> (f32[n]) {\n  %0: f32[n] = add(%x, %x)\n  return %0\n}"
-
-
-class FakeDriver:
-    """The driver's API over memory of this process; it keeps what it was asked to launch."""
-
-    def __init__(self, devices: int = 1, capability: tuple[int, int] = (9, 0)) -> None:
-        self.devices, self.capability = devices, capability
-        self.memory: dict[int, Any] = {}
-        self.launches: list[tuple[Any, ...]] = []
-        self.freed: list[int] = []
-        self.CUdevice_attribute = SimpleNamespace(
-            CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major", CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor"
-        )
-
-    def cuInit(self, flags: int) -> tuple[int]:
-        return (0,)
-
-    def cuDeviceGetCount(self) -> tuple[int, int]:
-        return 0, self.devices
-
-    def cuDeviceGet(self, ordinal: int) -> tuple[int, int]:
-        return 0, ordinal
-
-    def cuDeviceGetAttribute(self, attribute: str, device: int) -> tuple[int, int]:
-        return 0, self.capability[attribute == "minor"]
-
-    def cuDevicePrimaryCtxRetain(self, device: int) -> tuple[int, str]:
-        return 0, "context"
-
-    def cuCtxSetCurrent(self, context: str) -> tuple[int]:
-        return (0,)
-
-    def cuStreamCreate(self, flags: int) -> tuple[int, str]:
-        return 0, "stream"
-
-    def cuMemAllocAsync(self, nbytes: int, stream: str) -> tuple[int, int]:
-        block = ctypes.create_string_buffer(nbytes)
-        self.memory[ctypes.addressof(block)] = block
-        return 0, ctypes.addressof(block)
-
-    def cuMemFreeAsync(self, address: int, stream: str) -> tuple[int]:
-        self.freed.append(address)
-        return (0,)
-
-    def cuMemcpyHtoDAsync(self, to: int, source: int, nbytes: int, stream: str) -> tuple[int]:
-        ctypes.memmove(to, source, nbytes)
-        return (0,)
-
-    cuMemcpyDtoHAsync = cuMemcpyHtoDAsync
-
-    def cuStreamSynchronize(self, stream: str) -> tuple[int]:
-        return (0,)
-
-    def cuModuleLoadData(self, cubin: bytes) -> tuple[int, str]:
-        return 0, f"module of {cubin[:5].decode(errors='replace')}"
-
-    def cuModuleGetFunction(self, module: str, name: bytes) -> tuple[int, str]:
-        return 0, f"{name.decode()} in {module}"
-
-    def cuLaunchKernel(self, *arguments: Any) -> tuple[int]:
-        self.launches.append(arguments)
-        return (0,)
 
 
 def kernel(*, is_array: bool = False) -> DeviceKernel:
@@ -89,81 +28,155 @@ def kernel(*, is_array: bool = False) -> DeviceKernel:
     text.buffer("x", 0, float32)
     text.buffer("result", 1, int64, is_array=is_array)
     text.size("s0", 7)
-    made = DeviceKernel(text.finish(1), ARCHITECTURES["sm_90"])
-    made.__dict__["code"] = Code("", b"cubin", Usage(8, 0, 0, 0))
-    return made
+    return DeviceKernel(text.finish(1), ARCHITECTURES["sm_90"])
 
 
-def test_memory_goes_to_the_device_and_back_and_is_freed() -> None:
-    driver = FakeDriver()
-    device = Device(driver)
+def machine(api: FakeApi | None = None) -> tuple[Machine, FakeApi]:
+    driver = FakeDriver(api)
+    return Machine(driver), driver.fake
+
+
+def test_memory_goes_to_the_device_and_back_and_is_used_again() -> None:
+    device, api = machine()
     array = np.arange(6, dtype="float32").reshape(2, 3)
     memory = device.upload(array)
-    np.testing.assert_array_equal(device.download(memory, (2, 3), np.dtype("float32")), array)
+    array_then, array[:] = array.copy(), 0
+    np.testing.assert_array_equal(device.download(memory, (2, 3), np.dtype("float32")), array_then)
     address = memory.address
     del memory
-    assert driver.freed == [address]
+    assert device.allocate(24).address == address
     assert device.download(device.upload(np.zeros((0, 3))), (0, 3), np.dtype("float64")).shape == (0, 3)
+    assert api.log.count("cuMemAlloc") == 1
+    found = device.statistics()
+    assert (found.allocated, found.segments) == (0, 1)
+    assert device.empty_cache() == found.reserved and not api.memory and not api.pinned
 
 
 def test_a_launch_passes_addresses_and_numbers() -> None:
-    driver = FakeDriver()
-    device = Device(driver)
+    device, api = machine()
     x, result = device.allocate(4000), device.allocate(8000)
     device.launch(kernel(), [x, result], [7, 1000, 1], None)
-    function, *shape, arguments, extra = driver.launches[0]
-    assert function == "double in module of cubin"
-    assert shape == [4, 1, 1, 256, 1, 1, 0, "stream"]
-    values, kinds = arguments
-    assert values == (x.address, result.address, 7, 1000)
-    assert kinds == (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    assert extra == 0
+    device.synchronize()
+    (launched,) = api.launched
+    assert (launched.kernel.name, launched.blocks, launched.threads) == ("double", 4, 256)
+    assert launched.words == [x.address, result.address, 7, 1000]
 
 
 def test_an_array_is_passed_as_numba_passes_it() -> None:
-    driver = FakeDriver()
-    device = Device(driver)
+    device, api = machine()
     x, result = device.allocate(4), device.allocate(80)
     device.launch(kernel(is_array=True), [x, result], [7, 1, 1], None)
-    values, _ = driver.launches[0][-2]
-    assert values == (x.address, 0, 0, 10, 8, result.address, 10, 8, 7, 1)
+    device.synchronize()
+    assert api.launched[0].words == [x.address, 0, 0, 10, 8, result.address, 10, 8, 7, 1]
 
 
-def test_one_module_serves_all_launches_of_a_kernel() -> None:
-    driver = FakeDriver()
-    device, made = Device(driver), kernel()
+def test_copies_on_the_device_are_in_order() -> None:
+    device, api = machine()
+    one, other = device.upload(np.arange(4)), device.upload(np.zeros(4, int))
+    device.copy(other.address, one.address, 32)
+    device.copy(one.address, other.address, 0)
+    assert api.log.count("cuMemcpyDtoDAsync") == 1
+    np.testing.assert_array_equal(device.download(other, (4,), int), np.arange(4))
+
+
+# What fails in kernels
+
+
+def reporting(words: tuple[int, ...]) -> Any:
+    """A kernel that reports ``words``."""
+    import ctypes
+
+    def run(launched: Launched) -> None:
+        ctypes.memmove(launched.words[0], np.array(words).ctypes.data, 32)
+
+    return run
+
+
+def fail(number: int, index: int, axis: int, size: int) -> NoReturn:
+    raise CheckError(f"{number}: {index} in {axis} of {size}")
+
+
+def test_what_failed_is_raised_by_whatever_waits_next_and_once() -> None:
+    for wait in (lambda d, m: d.synchronize(), lambda d, m: d.download(m, (2,), int)):
+        device, _ = machine(FakeApi(run=reporting((3, 9, 0, 5))))
+        other = device.upload(np.arange(2))
+        flag = device.flag(fail)
+        device.launch(kernel(), [flag.memory, other], [7, 1, 1], None)
+        device.watch(flag)
+        assert device.is_watched(flag)
+        with pytest.raises(CheckError, match="3: 9 in 0 of 5"):
+            wait(device, other)
+        assert not device.is_watched(flag)
+        device.synchronize()
+        np.testing.assert_array_equal(device.download(other, (2,), int), [0, 1])
+
+
+def test_words_for_failures_begin_as_zeros() -> None:
+    device, _ = machine()
+    device.watch(device.flag(fail))
+    device.synchronize()
+
+
+def test_a_run_that_waits_itself_sees_its_own_failure() -> None:
+    device, _ = machine(FakeApi(run=reporting((1, 2, 3, 4))))
+    mine, other = device.flag(fail), device.upload(np.arange(2))
+    device.launch(kernel(), [mine.memory, other], [7, 1, 1], None)
+    with pytest.raises(CheckError, match="1: 2 in 3 of 4"):
+        device.download_all([Wanted(other.address, (2,), np.dtype(int))], [mine])
+
+
+def test_blocking_names_the_kernel_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CUDA_BLOCKING", "1")
+    device, api = machine()
     buffers = [device.allocate(4), device.allocate(8)]
-    for _ in range(3):
-        device.launch(made, buffers, [7, 1, 1], None)
-    assert len(driver.launches) == 3
-    assert len(device._functions) == 1
+    device.launch(kernel(), buffers, [7, 1, 1], None)
+    assert len(api.launched) == 1, "it was waited for"
+    api.failing["cuStreamSynchronize"] = Error("CUDA_ERROR_ILLEGAL_ADDRESS", 700)
+    with pytest.raises(DeviceError, match="the kernel double failed: the NVIDIA driver says CUDA_ERROR_ILLEGAL_ADDRESS"):
+        device.launch(kernel(), buffers, [7, 1, 1], None)
 
 
-@pytest.mark.parametrize(("capability", "name"), [((9, 0), "sm_90"), ((8, 8), "sm_87"), ((8, 9), "sm_89"), ((7, 5), "sm_75")])
-def test_a_device_takes_code_of_its_own_generation(capability: tuple[int, int], name: str) -> None:
-    device = Device(FakeDriver(capability=capability))
-    assert device.architecture is ARCHITECTURES[name]
+def test_switches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRAPHC_CUDA_GRAPHS", raising=False)
+    assert switch("GRAPHC_CUDA_GRAPHS", default=True) and not switch("GRAPHC_CUDA_GRAPHS")
+    monkeypatch.setenv("GRAPHC_CUDA_GRAPHS", "yes")
+    with pytest.raises(ArgumentError, match="GRAPHC_CUDA_GRAPHS is 'yes'"):
+        switch("GRAPHC_CUDA_GRAPHS")
 
 
-def test_devices_that_cannot_be_used() -> None:
-    with pytest.raises(DeviceError, match="there is an NVIDIA driver, but no GPU"):
-        Device(FakeDriver(devices=0))
-    with pytest.raises(DeviceError, match=r"the GPU has compute capability 6.1, for which graphc has no code"):
-        Device(FakeDriver(capability=(6, 1)))
+def test_no_room_says_what_it_was_for() -> None:
+    device, _ = machine(FakeApi(total=1 << 21))
+    with pytest.raises(OutOfMemoryError, match="a GPU made for tests has no room for 4,194,304 bytes for f"):
+        device.allocate(4 << 20, " for f")
 
 
-def test_what_the_driver_refuses_is_an_error_with_its_name() -> None:
-    driver = FakeDriver()
-    driver.cuInit = lambda flags: (SimpleError(),)  # type: ignore[method-assign, assignment, return-value]
-    with pytest.raises(DeviceError, match="the NVIDIA driver says CUDA_ERROR_NO_DEVICE to cuInit"):
-        Device(driver)
+def test_threads_use_one_machine() -> None:
+    device = Machine(SimulatedDriver(), SIMULATOR)
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        for step in range(50):
+            array = np.full(1000, 100 * number + step)
+            if (device.download(device.upload(array), (1000,), int) != array).any():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert device.statistics().allocated == 0
 
 
-class SimpleError:
-    name = "CUDA_ERROR_NO_DEVICE"
+def test_the_simulator_keeps_bytes() -> None:
+    simulator = Machine(SimulatedDriver(), SIMULATOR)
+    array = np.array([[True, False]])
+    np.testing.assert_array_equal(simulator.download(simulator.upload(array), (1, 2), np.dtype(bool)), array)
+    assert simulator.download(simulator.allocate(0), (0,), np.dtype("int8")).shape == (0,)
 
-    def __int__(self) -> int:
-        return 100
+
+# Where there is no device that fits
 
 
 def test_no_driver_and_an_old_one() -> None:
@@ -176,38 +189,25 @@ def test_no_driver_and_an_old_one() -> None:
     check_driver(13000, 13)
 
 
-def test_the_simulator_keeps_bytes() -> None:
-    simulator = Simulator()
-    array = np.array([[True, False]])
-    np.testing.assert_array_equal(simulator.download(simulator.upload(array), (1, 2), np.dtype(bool)), array)
-    assert simulator.download(simulator.allocate(0), (0,), np.dtype("int8")).shape == (0,)
-
-
-def test_blocks() -> None:
-    made = kernel()
-    assert [blocks_for(made, extent, DEVICE) for extent in (1, 256, 257, 10**9)] == [1, 1, 2, DEVICE.blocks]
-    assert blocks_for(made, 10**9, SIMULATOR) == SIMULATOR.blocks
-
-
 @pytest.mark.ptx
 def test_code_for_another_machine_does_not_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = compile_graph(parse(GRAPH), "cuda:sm_80")
-    monkeypatch.setattr("graphc.backends.numba_cuda.executable.present_machine", lambda: Device(FakeDriver()))
+    monkeypatch.setattr("graphc.backends.numba_cuda.executable.present_machine", lambda: machine()[0])
     with pytest.raises(DeviceError, match="double was compiled for sm_80, and this is sm_90"):
         compiled(np.ones(3, "float32"))
 
 
 @pytest.mark.ptx
 def test_a_program_on_a_device_is_launches_between_two_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = FakeDriver()
-    device = Device(driver)
+    device, api = machine()
     monkeypatch.setattr("graphc.backends.numba_cuda.executable.present_machine", lambda: device)
     compiled = compile_graph(parse(GRAPH), "cuda:sm_90")
     (result,) = compiled(np.ones(1000, "float32"))
     assert result.shape == (1000,)
-    assert [launch[1] for launch in driver.launches] == [4]
-    del compiled
-    assert len(driver.freed) == 2
+    work = [name for name in api.log if "memcpy" in name.lower() or "Launch" in name]
+    assert work == ["cuMemcpyHtoDAsync", "cuLaunchKernel", "cuMemcpyDtoHAsync"]
+    assert [launched.blocks for launched in api.launched] == [4]
+    assert device.statistics().allocated == 0
 
 
 @pytest.mark.ptx
