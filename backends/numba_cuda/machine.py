@@ -119,6 +119,10 @@ class Machine:
         if self._pending:
             self._wait([], ())
 
+    def wait_for(self, stream: int) -> None:
+        """Wait until the work on another library's stream is done."""
+        self.driver.wait_for(stream)
+
     def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
         """Run ``kernel`` once: ``numbers`` are its sizes, its extent and, where it checks, the number of its instruction."""
         places = tuple([Place(base) for base in range(1, len(buffers) + 1)])
@@ -219,7 +223,8 @@ def usable_driver() -> Any:
         error, version = driver.cuDriverGetVersion()
     except RuntimeError:  # its library is not there
         error, version = 1, 0
-    check_driver(0 if int(error) else version, nvjitlink.version()[0])
+    found = 0 if int(error) else version
+    check_driver(found, nvjitlink.version()[0] if found else 0)
     return driver
 
 

@@ -31,7 +31,7 @@ from graphc.frontends.array.core import (
 from graphc.frontends.array.elementwise import add, less, where
 from graphc.frontends.array.masked import Masked, aligned, chosen, selects_unknown
 from graphc.frontends.array.movement import permute_dims, reshape
-from graphc.frontends.dispatch import Array, bind, bind_view, context_of, eager_context
+from graphc.frontends.dispatch import Array, bind, bind_near, bind_view, context_of, executes, host_array
 from graphc.frontends.sizes import Size, plain_size
 from graphc.ir.dims import Dim, DimExpr, example_size, larger_size, same_sizes, smaller_size
 
@@ -265,10 +265,9 @@ def _normalized_index(view: Array, axis: int, item: Any) -> Array:
 def _mask_positions(view: Array, axis: int, item: Any) -> list[Array]:
     mask = lift(item, view)
     mask = _fitted_mask(view, axis, mask)
-    if mask.context is not eager_context():
+    if not executes(mask.context):
         raise selects_unknown()
-    context = eager_context()
-    return [context.lift(i) for i in np.nonzero(mask._array)]  # type: ignore[attr-defined]
+    return [mask.context.lift(i) for i in np.nonzero(host_array(mask))]
 
 
 def _fitted_mask(view: Array, axis: int, mask: Array) -> Array:
@@ -294,7 +293,7 @@ def getitem(x: ArrayLike, key: Any) -> Array:
         return view if view is not array else _fresh_view(array)
     if len(arrays) == 1 and _is_mask(arrays[0][1]) and _stand_together(items):
         mask = _fitted_mask(view, arrays[0][0], lift(arrays[0][1], view))
-        if mask.context is not eager_context():
+        if not executes(mask.context):
             return cast("Array", Masked(view, arrays[0][0], mask, arrays[0][1]))
     advanced = _advanced(view, arrays, items)
     gathered = bind("gather", view, *advanced.indices, axes=advanced.axes)
@@ -497,7 +496,7 @@ def _along(array: Array, index: Array, place: int) -> list[Array]:
         if axis == place:
             keys.append(broadcast_to_shape(_normalized_index(array, place, index), shape))
         else:
-            keys.append(bind("iota", dtype=int64, shape=shape, axis=axis))
+            keys.append(bind_near(index, "iota", dtype=int64, shape=shape, axis=axis))
     return keys
 
 

@@ -23,7 +23,7 @@ from graphc.frontends.array.indexing import getitem
 from graphc.frontends.array.movement import as_shape, broadcast_arrays, concat, moveaxis, ravel, reshape, stack
 from graphc.frontends.array.reduction import cumulative_sum
 from graphc.frontends.array.reduction import sum as sum_over
-from graphc.frontends.dispatch import Array, bind, context_of, eager_context
+from graphc.frontends.dispatch import Array, bind, bind_near, context_of, executes, host_array
 from graphc.ir.dims import Dim, DimExpr, product, same_sizes
 
 
@@ -46,13 +46,13 @@ def nonzero(x: ArrayLike, *, size: Any = None, fill_value: int | Sequence[int] =
         )
     if size is not None:
         return _first_positions(array, size, fill_value)
-    if array.context is not eager_context():
+    if not executes(array.context):
         raise ShapeError(
             "nonzero() gives a size that depends on values, which a graph cannot know",
             hint="give it: gc.nonzero(x, size=100, fill_value=0); or use gc.where(condition, x, y)",
             cause=ShapeError.DEPENDS_ON_VALUES,
         )
-    return tuple(eager_context().lift(i) for i in np.nonzero(array._array))  # type: ignore[attr-defined]
+    return tuple(array.context.lift(i) for i in np.nonzero(host_array(array)))
 
 
 def _first_positions(array: Array, size: Any, fill_value: int | Sequence[int]) -> tuple[Array, ...]:
@@ -86,11 +86,11 @@ def _first_true(mask: Array, size: Dim) -> tuple[Array, Array]:
     # Element i goes to the place that its rank among the true ones gives, all others to one place more, which is cut off.
     last = _number(size)
     place = where(logical_and(mask, less(subtract(rank, 1), last)), subtract(rank, 1), last)
-    positions = bind("iota", dtype=int64, shape=mask.shape, axis=0)
+    positions = bind_near(mask, "iota", dtype=int64, shape=mask.shape, axis=0)
     room = broadcast_to_shape(context.literal(0, int64), (size + 1,))
     found = bind("scatter_set", context.copy(room), positions, place, axes=(0,))
     found = bind("slice", found, starts=(0,), limits=(size,), strides=(1,))
-    return found, less(bind("iota", dtype=int64, shape=(size,), axis=0), sum_over(astype(mask, int64)))
+    return found, less(bind_near(mask, "iota", dtype=int64, shape=(size,), axis=0), sum_over(astype(mask, int64)))
 
 
 def masked_select(x: ArrayLike, mask: ArrayLike, *, size: Any = None, fill_value: Any = 0) -> Array:
@@ -135,7 +135,7 @@ def compress(condition: ArrayLike, x: ArrayLike, axis: int | None = None, *, siz
 def _selected(array: Array, mask: Array, size: Any, fill_value: Any, what: str) -> Array:
     """The slices of ``array`` along its first axis where ``mask`` is true."""
     if size is None:
-        if mask.context is not eager_context() or array.context is not eager_context():
+        if not (executes(mask.context) and executes(array.context)):
             raise ShapeError(
                 f"{what}() gives a size that depends on values, which a graph cannot know",
                 hint=f"give the most there can be: gc.{what}(..., size=100, fill_value=0); or use gc.where(mask, x, 0)",

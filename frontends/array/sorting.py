@@ -35,7 +35,7 @@ from graphc.frontends.array.movement import expand_dims, moveaxis, ravel, reshap
 from graphc.frontends.array.reduction import cumulative_sum
 from graphc.frontends.array.reduction import sum as sum_over
 from graphc.frontends.array.selection import masked_select
-from graphc.frontends.dispatch import Array, bind, bind_all, context_of, eager_context
+from graphc.frontends.dispatch import Array, bind, bind_all, bind_near, context_of, executes, host_array
 from graphc.ir.dims import DimExpr
 
 
@@ -195,18 +195,18 @@ def unique_all(x: ArrayLike, *, size: Any = None, fill_value: Any = 0) -> Unique
     array = lift(x)
     if size is not None:
         return _bounded_unique(array, size, fill_value)
-    if array.context is not eager_context():
+    if not executes(array.context):
         raise ShapeError(
             "unique() gives a size that depends on values, which a graph cannot know",
             hint="give the most there can be: gc.unique(x, size=100, fill_value=0); or call it outside of the traced function",
             cause=ShapeError.DEPENDS_ON_VALUES,
         )
-    data: Any = array._array  # type: ignore[attr-defined]
+    data: Any = host_array(array)
     data = data.astype(np.float32) if array.dtype is bfloat16 else data
     _, first, inverse, counts = np.unique(
         data, return_index=True, return_inverse=True, return_counts=True, equal_nan=False
     )
-    context = eager_context()
+    context = array.context
     positions = context.lift(first.astype(np.int64))
     values = take(array, positions)
     lifted = [context.lift(v.astype(np.int64)) for v in (inverse.reshape(data.shape), counts)]
@@ -218,12 +218,13 @@ def _bounded_unique(array: Array, size: Any, fill_value: Any) -> UniqueAll:
     order = argsort(flat, stable=True)
     ranked = take(flat, order)
     number = flat.shape[0]
-    is_first = less(bind("iota", dtype=int64, shape=flat.shape, axis=0), 1)
+    is_first = less(bind_near(flat, "iota", dtype=int64, shape=flat.shape, axis=0), 1)
     if not isinstance(number, int) or number > 1:
-        before = take(ranked, maximum(subtract(bind("iota", dtype=int64, shape=flat.shape, axis=0), 1), 0))
+        before = take(ranked, maximum(subtract(bind_near(flat, "iota", dtype=int64, shape=flat.shape, axis=0), 1), 0))
         is_first = logical_or(is_first, not_equal(ranked, before))
     values = masked_select(ranked, is_first, size=size, fill_value=fill_value)
-    starts: Any = masked_select(bind("iota", dtype=int64, shape=flat.shape, axis=0), is_first, size=size + 1, fill_value=number)
+    places = bind_near(flat, "iota", dtype=int64, shape=flat.shape, axis=0)
+    starts: Any = masked_select(places, is_first, size=size + 1, fill_value=number)
     place = subtract(cumulative_sum(astype(is_first, int64), 0), 1)
     inverse = put_along_axis(zeros(flat.shape, dtype=int64), order, place, 0)
     return UniqueAll(

@@ -45,6 +45,9 @@ _COMPUTED: Final = frozenset(("maximum", "minimum", "logistic", "erf", "erfc", "
 _BOOL: Final = np.dtype(np.bool_)
 _WHERE: Final = frozenset(d.numpy for d in ALL)
 
+#: The methods that are replaced here; tensors on a device have the general ones.
+QUICK: Final = (*[f"__{name}__" for table in (_BINARY, _REFLECTED, _UNARY) for name in table], "__matmul__")
+
 # Ufuncs run here. Two threads, or a call within a call, cannot; whoever comes second goes the general way.
 _run: Final = quiet_context().run
 
