@@ -10,7 +10,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 PYTEST := OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest --quiet --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-cuda-sim test-cuda-ptx lint format types docs bench clean
+.PHONY: help demo test test-full test-cuda-sim test-cuda-ptx test-cuda-full lint format types docs bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,6 +51,9 @@ test-cuda-sim: $(VENV)/.installed-cuda  ## the CUDA kernels in numba-cuda's simu
 
 test-cuda-ptx: $(VENV)/.installed-cuda  ## the CUDA kernels as machine code for three architectures; no GPU is needed
 	$(PYTEST) -m 'not simulator and not slow' tests/backends/numba_cuda tests/cli/test_dump_cuda.py $(ARGS)
+
+test-cuda-full: $(VENV)/.installed-cuda  ## the CUDA kernels of every op and dtype as machine code; takes half an hour
+	$(PYTEST) -m 'ptx and slow' tests/backends/numba_cuda $(ARGS)
 
 docs: $(VENV)/.installed  ## run every example in README.md and docs/
 	$(RUN) -m pytest --quiet tests/docs $(ARGS)

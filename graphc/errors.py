@@ -388,7 +388,7 @@ class OutOfMemoryError(DeviceError, MemoryError):
 class MixedDeviceError(DeviceError):
     """One op on tensors that are on different devices."""
 
-    code: ClassVar[str] = "GC715"
+    code: str = "GC715"
 
 
 class BackendError(GraphcError, RuntimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from graphc.backends.numba_cpu.emit_scalar import expression, literal, load, store
 from graphc.backends.numba_cpu.emit_text import affine_text
@@ -14,6 +15,9 @@ from graphc.loops.kernel import Kernel, Store, unrounded, used_instructions
 
 from .geometry import Geometry
 from .source import DeviceText
+
+SHORT: Final = frozenset(["floor", "ceil", "trunc", "round", "sqrt", "abs", "maximum", "minimum", "is_nan", "is_finite"])
+"""The scalar functions that are an instruction or a few; all others are polynomials, or loops."""
 
 
 def extent_of(kernel: Kernel, loops: Sequence[int]) -> Dim:

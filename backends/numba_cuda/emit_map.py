@@ -28,7 +28,7 @@ from graphc.ir.dims import Dim
 from graphc.loops.affine import Affine
 from graphc.loops.kernel import Kernel, unrounded, used_instructions
 
-from .body import ScalarBody, extent_of, new_text, unravel
+from .body import SHORT, ScalarBody, extent_of, new_text, unravel
 from .geometry import Geometry
 from .source import DeviceSource, DeviceText
 
@@ -40,7 +40,6 @@ VECTOR_BYTES: Final = 16
 _LANES: Final = 8
 _INSTRUCTIONS: Final = 384
 _POLYNOMIALS: Final = 8
-_SHORT: Final = frozenset(["floor", "ceil", "trunc", "round", "sqrt", "abs", "maximum", "minimum", "is_nan", "is_finite"])
 
 
 def emit_map(kernel: Kernel, geometry: Geometry, annotate: bool) -> DeviceSource:
@@ -69,7 +68,7 @@ def vector_lanes(kernel: Kernel) -> int:
         return 1
     dtypes = [dtype for _, p, dtype in loads if p.coefficient(last) == 1] + [s.dtype for s in stage.body_stores]
     lanes = min(_LANES, VECTOR_BYTES // max(width(dtype) for dtype in dtypes))
-    polynomials = sum(i.kind == "math" and i.detail not in _SHORT for i in made)
+    polynomials = sum(i.kind == "math" and i.detail not in SHORT for i in made)
     while lanes > 1 and (lanes * polynomials > _POLYNOMIALS or lanes * len(made) > _INSTRUCTIONS):
         lanes //= 2
     return lanes

@@ -19,9 +19,11 @@ from graphc.loops.kernel import Kernel, used_instructions
 from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep
 from graphc.loops.products import PRODUCTS
 
+from .body import SHORT
+
 _INSTRUCTIONS: Final = 12
 _SLOW: Final = frozenset(["/", "//", "%"])
-_SHORT: Final = frozenset(["floor", "ceil", "trunc", "round", "abs", "maximum", "minimum", "is_nan", "is_finite"])
+_SLOW_MATH: Final = frozenset(["sqrt"])
 
 
 @dataclass
@@ -89,5 +91,5 @@ def is_prologue(kernel: Kernel) -> bool:
 
 def _is_quick(instruction: Instruction) -> bool:
     if instruction.kind == "math":
-        return instruction.detail in _SHORT
+        return instruction.detail in SHORT - _SLOW_MATH
     return instruction.kind not in ("index", "size") and (instruction.kind != "binary" or instruction.detail not in _SLOW)

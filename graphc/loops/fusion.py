@@ -345,6 +345,7 @@ class _Partitioner:
         for cluster, paths in self.readers.get(value, {}).items():
             fits = cluster.body_shape is None or (cluster.body_shape == body_shape and cluster.axes == axes)
             fits = fits and paths == {_POINT} and cluster.shape == value.shape and cluster.ops < MAX_OPS
+            fits = fits and cluster.product is None
             if fits and self._level(value, cluster) <= cluster.level:
                 cluster.why.append(f"is the epilogue of {label(value.node)}: it reads the result point by point")
                 return cluster

@@ -39,3 +39,17 @@ def test_peers(options: tuple[str, ...], tmp_path: Path) -> None:
     )  # fmt: skip
     assert json.loads(file.read_text())["busy"] is bool(options)
     assert "compiled x*2+1 on 4 elements" in text
+
+
+def test_cuda_on_paper() -> None:
+    """The table is printed whether or not there is a GPU; no kernel is expected to take less than the least."""
+    lines = run("bench_cuda.py", "--paper").splitlines()[1:]
+    numbers = [line[16:].split() for line in lines]
+    assert len(lines) >= 15 and all(0 < float(least) <= float(expected) for least, expected in numbers)
+
+
+@pytest.mark.gpu
+def test_cuda_on_a_gpu() -> None:
+    text = run("bench_cuda.py", "--repeats", "2", "--only", "GELU", "softmax", "narrow product")
+    measured = [line.split()[-3:] for line in text.splitlines()[1:]]
+    assert len(measured) == 3 and all(float(median) > 0 for median, _, _ in measured)

@@ -109,6 +109,19 @@ def test_of_two_products_one_has_the_map_that_adds_them() -> None:
     agree(graph, (5, 3), (3, 7))
 
 
+def test_no_reduction_takes_the_map_of_a_product() -> None:
+    """Which would be the epilogue of both: found by random graphs, where the compiler failed."""
+
+    def function(b: Builder, x: Value, y: Value, z: Value) -> list[Value]:
+        total = b.reduce_sum(z, axes=(0,))
+        return [b.le(total, b.dot_general(x, y, contract=((0,), (0,)), batch=((), ()))), total]
+
+    graph = graph_of(function, BIAS, BIAS, BIAS)
+    steps = make_plan(graph, epilogues=True).steps
+    assert [type(step) for step in steps] == [KernelStep, ProductStep]
+    agree(graph, (7,), (7,), (7,))
+
+
 def test_no_cycle_where_the_map_depends_on_the_whole_result() -> None:
     def function(b: Builder, x: Value, y: Value) -> Value:
         sums = product(b, x, y)

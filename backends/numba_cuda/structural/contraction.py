@@ -9,6 +9,7 @@ from graphc.backends.numba_cpu.structural.template import Element, row_major_str
 from graphc.backends.numba_cuda.geometry import Geometry, Tile
 from graphc.backends.numba_cuda.source import DeviceLowering, DeviceSource, DeviceText
 from graphc.backends.numba_cuda.structural.fused import ALONE, Fused, Reader
+from graphc.backends.numba_cuda.structural.pieces import pieces_of
 from graphc.backends.numba_cuda.structural.tiles import tiled_product
 from graphc.ir.dims import Dim, product
 from graphc.ir.types import TensorType
@@ -118,19 +119,31 @@ def lower_dot_general(
     rows, columns = product(x.shape[a] for a in x_free), product(y.shape[a] for a in y_free)
     element = Element(result.dtype)
     tile = tile_for(geometry, element, rows, columns)
-    text = DeviceText(fused.name("dot_general"), geometry, tile.threads, resident_for(element))
+    depth, batches = product(x.shape[a] for a in x_contract), product(x.shape[a] for a in x_batch)
+    tiles = batches * tiles_of(rows, tile.rows) * tiles_of(columns, tile.columns)
+    elements, is_full = batches * rows * columns, fused.is_full or bool(x_batch)
+    pieces = pieces_of(geometry, tile, element, tiles, depth, elements, fused.buffers, is_full)
+    name, coordinates, place = fused.name("dot_general"), ("batch", "row", "column"), "(batch * rows + row) * columns + column"
+    text = DeviceText(name, geometry, tile.threads, resident_for(element))
     readers = fused.readers(text, ("x", "y"), element)
-    ending = fused.ending(text, element, ("batch", "row", "column"), "(batch * rows + row) * columns + column")
+    ending = fused.ending(text, element, coordinates, place)
     text.size("rows", rows)
     text.size("columns", columns)
-    text.size("depth", product(x.shape[a] for a in x_contract))
+    text.size("depth", depth)
+    pieces.declare(text)
     left = _Operand("x", x, x_batch, x_free, x_contract, readers[0])
     right = _Operand("y", y, y_batch, y_free, y_contract, readers[1])
     left.declare(text)
     right.declare(text)
-    tiled_product(text, tile, element, left, right, ending)
-    batches = product(x.shape[a] for a in x_batch)
-    return (text.finish(batches * tiles_of(rows, tile.rows) * tiles_of(columns, tile.columns), 1),)
+    tiled_product(text, tile, element, left, right, ending, pieces)
+    first = text.finish(pieces.count * tiles, 1, pieces.scratch)
+    if pieces.is_one:
+        return (first,)
+    total = DeviceText(f"{name}_total", geometry)
+    ending = fused.ending(total, element, coordinates, place)
+    total.size("rows", rows)
+    total.size("columns", columns)
+    return first, pieces.total_kernel(total, ending)
 
 
 def tiles_of(size: Dim, extent: int) -> Dim:

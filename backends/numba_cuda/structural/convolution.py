@@ -10,6 +10,7 @@ from graphc.backends.numba_cuda.geometry import Geometry
 from graphc.backends.numba_cuda.source import DeviceLowering, DeviceSource, DeviceText
 from graphc.backends.numba_cuda.structural.contraction import resident_for, tiles_of
 from graphc.backends.numba_cuda.structural.fused import ALONE, Fused, Reader
+from graphc.backends.numba_cuda.structural.pieces import pieces_of
 from graphc.backends.numba_cuda.structural.tiles import tiled_product
 from graphc.ir.dims import product
 from graphc.ir.types import TensorType
@@ -84,7 +85,11 @@ def lower_conv_general(
     places = product(result.shape[2:])
     columns = x.shape[0] * places
     tile = geometry.narrow if isinstance(features, int) and features <= geometry.narrow.rows else geometry.wide_tile
-    text = DeviceText(fused.name("conv_general"), geometry, tile.threads, resident_for(element))
+    depth = product(w.shape[1:])
+    tiles = groups * tiles_of(features, tile.rows) * tiles_of(columns, tile.columns)
+    pieces = pieces_of(geometry, tile, element, tiles, depth, result.size, fused.buffers, fused.is_full or groups > 1)
+    name = fused.name("conv_general")
+    text = DeviceText(name, geometry, tile.threads, resident_for(element))
     image, kernels = fused.readers(text, ("x", "w"), element)
     # To the epilogue, images are matrices of features × places.
     coordinates = ("column // places", "batch * rows + row", "column % places")
@@ -92,7 +97,7 @@ def lower_conv_general(
     ending = fused.ending(text, element, coordinates, place)
     text.size("rows", features)
     text.size("columns", columns)
-    text.size("depth", product(w.shape[1:]))
+    text.size("depth", depth)
     text.size("groups", groups)
     text.size("channels", w.shape[1])
     text.size("places", places)
@@ -103,8 +108,16 @@ def lower_conv_general(
     given = {"kernel": w.shape[2:], "stride": attributes["strides"], "gap": attributes["rhs_dilation"]}
     given["base"] = attributes["lhs_dilation"]
     sizes = {name: [text.small_size(f"{name}{a}", values[a]) for a in range(spatial)] for name, values in given.items()}
-    tiled_product(text, tile, element, _Kernels(kernels), _Patches(image, sizes, spatial), ending)
-    return (text.finish(groups * tiles_of(features, tile.rows) * tiles_of(columns, tile.columns), 1),)
+    pieces.declare(text)
+    tiled_product(text, tile, element, _Kernels(kernels), _Patches(image, sizes, spatial), ending, pieces)
+    first = text.finish(pieces.count * tiles, 1, pieces.scratch)
+    if pieces.is_one:
+        return (first,)
+    total = DeviceText(f"{name}_total", geometry)
+    ending = fused.ending(total, element, coordinates, place)
+    for size, dim in (("rows", features), ("columns", columns), ("groups", groups), ("places", places)):
+        total.size(size, dim)
+    return first, pieces.total_kernel(total, ending)
 
 
 CONVOLUTION: Final[dict[str, DeviceLowering]] = {"conv_general": lower_conv_general}

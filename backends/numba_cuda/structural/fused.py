@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from graphc.backends.numba_cpu.structural.template import Element
-from graphc.backends.numba_cuda.body import ScalarBody
+from graphc.backends.numba_cuda.body import SHORT, ScalarBody
 from graphc.backends.numba_cuda.source import DeviceText
 from graphc.backends.numba_cuda.structural.ending import Ending, Mapped, Storing
 from graphc.loops.kernel import Kernel
@@ -71,6 +71,18 @@ class Fused:
     def inputs(self) -> int:
         """How many buffers the operands have together."""
         return sum(1 if made is None else len(made.operands) for made in self.prologues)
+
+    @property
+    def buffers(self) -> int:
+        """How many buffers operands and results have."""
+        kernel = self.epilogue
+        return self.inputs + (0 if kernel is None else len(kernel.operands) - 1 + len(kernel.results)) + self.keeps
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the epilogue has a polynomial, which needs the registers that are left."""
+        instructions = () if self.epilogue is None else self.epilogue.only.body
+        return any(i.kind == "math" and i.detail not in SHORT for i in instructions)
 
     def readers(self, text: DeviceText, names: Sequence[str], element: Element) -> list[Reader]:
         """Take the buffers of the operands, which are called ``names`` where they are in memory."""

@@ -15,6 +15,7 @@ from graphc.backends.numba_cpu.structural.template import Element
 from graphc.backends.numba_cuda.geometry import Tile
 from graphc.backends.numba_cuda.source import DeviceText, stored
 from graphc.backends.numba_cuda.structural.ending import Ending
+from graphc.backends.numba_cuda.structural.pieces import Pieces
 
 PADDING = 4
 """Elements after each row of a slab in shared memory, so that columns do not meet in one bank."""
@@ -79,7 +80,7 @@ class _Slab:
         text, n = self.text, self.name
         for load in range(self.loads):
             text.line(f"{n}_{load} = {self.element.literal(0)}", f"at = {depth_from} + {self._depth(load)}")
-            inside = f"{first} + {self._own(load)} < {self.count} and at < depth"
+            inside = f"{first} + {self._own(load)} < {self.count} and at < last"
             if self.is_uneven:
                 inside += f" and {n}_slow + {load * self.apart} < {self.slow}"
             with text.block(f"if {inside}:"):
@@ -96,9 +97,12 @@ class _Slab:
                 self.text.line(f"slab_{n}[{place}] = {n}_{load}")
 
 
-def tiled_product(text: DeviceText, tile: Tile, element: Element, left: Factor, right: Factor, ending: Ending) -> None:
+def tiled_product(
+    text: DeviceText, tile: Tile, element: Element, left: Factor, right: Factor, ending: Ending, pieces: Pieces
+) -> None:
     """Write the kernel's body. Sizes ``rows``, ``columns``, ``depth`` are set; ``ending`` is done for each element (``batch``,
-    ``row``, ``column``) of the result. The extent is the number of tiles of all batches.
+    ``row``, ``column``) of the result, unless that is in several ``pieces``. The extent is the number of tiles of all batches
+    and pieces.
     """
     wide = tile.columns // tile.wide  # threads side by side
     high = tile.rows // tile.high
@@ -106,25 +110,33 @@ def tiled_product(text: DeviceText, tile: Tile, element: Element, left: Factor, 
     b = _Slab(text, tile, "b", tile.columns, "columns", right, element)
     text.line("t = cuda.threadIdx.x", f"tx = t % {wide}", f"ty = t // {wide}")
     text.line(f"across = (columns + {tile.columns - 1}) // {tile.columns}", f"down = (rows + {tile.rows - 1}) // {tile.rows}")
-    text.line(f"slabs = (depth + {tile.depth - 1}) // {tile.depth}")
+    first, slabs = "", f"slabs = (last + {tile.depth - 1}) // {tile.depth}"
+    if pieces.is_one:
+        text.line("last = depth", slabs)
+    else:
+        text.line("tiles = extent // pieces")
+        first, slabs = "first + ", f"slabs = (last - first + {tile.depth - 1}) // {tile.depth}"
     a.places()
     b.places()
-    with text.blocks("tile"):
+    with text.blocks("tile" if pieces.is_one else "block"):
+        if not pieces.is_one:
+            text.line("piece = block // tiles", "tile = block % tiles")
+            text.line("first = piece * piece_depth", "last = min(first + piece_depth, depth)", slabs)
         text.line("batch = tile // (across * down)", "rest = tile % (across * down)")
         text.line(f"row0 = rest // across * {tile.rows}", f"column0 = rest % across * {tile.columns}")
         a.begin("row0")
         b.begin("column0")
         sums = [[f"sum{i}_{j}" for j in range(tile.wide)] for i in range(tile.high)]
         text.line(*(f"{name} = {element.literal(0)}" for line in sums for name in line))
-        for slab, first in ((a, "row0"), (b, "column0")):
-            slab.fetch(first, "0")
+        for slab, own in ((a, "row0"), (b, "column0")):
+            slab.fetch(own, first + "0")
             slab.put("0")
         text.line("cuda.syncthreads()")
         with text.block("for step in range(slabs):"):
             text.line("half = step % 2", "is_last = step + 1 == slabs")
             with text.block("if not is_last:"):
-                a.fetch("row0", f"(step + 1) * {tile.depth}")
-                b.fetch("column0", f"(step + 1) * {tile.depth}")
+                a.fetch("row0", f"{first}(step + 1) * {tile.depth}")
+                b.fetch("column0", f"{first}(step + 1) * {tile.depth}")
             with text.block("else:"):  # names must have a value on every path
                 text.line(*(f"{s.name}_{load} = {element.literal(0)}" for s in (a, b) for load in range(s.loads)))
             with text.block(f"for d in range({tile.depth}):"):
@@ -137,7 +149,25 @@ def tiled_product(text: DeviceText, tile: Tile, element: Element, left: Factor, 
                 a.put("(1 - half)")
                 b.put("(1 - half)")
             text.line("cuda.syncthreads()")
-        _end(text, tile, sums, ending)
+        if pieces.is_one:
+            _end(text, tile, sums, ending)
+            return
+        with text.block("if pieces > 1:"):
+            _end(text, tile, sums, _Partial(pieces))
+        with text.block("else:"):
+            _end(text, tile, sums, ending)
+
+
+class _Partial:
+    """Store the sums of a piece."""
+
+    is_long = False
+
+    def __init__(self, pieces: Pieces) -> None:
+        self.pieces = pieces
+
+    def write(self, text: DeviceText, total: str) -> None:
+        self.pieces.write_partial(text, total)
 
 
 def _end(text: DeviceText, tile: Tile, sums: list[list[str]], ending: Ending) -> None:

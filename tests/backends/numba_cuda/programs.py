@@ -54,6 +54,8 @@ def programs() -> dict[str, Graph]:
         "matrix product": _graph("matmul", lambda x, y: x @ y, "f32[n, k]", "f32[k, m]"),
         "matrix product, f64": _graph("matmul64", lambda x, y: x @ y, "f64[n, k]", "f64[k, m]"),
         "narrow matrix product": _graph("narrow", lambda x, y: x @ y, "f32[n, 784]", "f32[784, 10]"),
+        "dense layer": _graph("dense", lambda x, y, b: gc.gelu(x @ y + b), "f32[n, k]", "f32[k, m]", "f32[m]"),
+        "step of weights": _graph("step", lambda x, g, w: w - 0.1 * (x.T @ g), "f32[n, k]", "f32[n, m]", "f32[k, m]"),
         "convolution": _graph("conv", lambda x, k: gc.conv2d(x, k, padding=1), "f32[n, 64, h, w]", "f32[128, 64, 3, 3]"),
         "argsort": _graph("argsort", lambda x: gc.argsort(x, axis=-1), "f32[n, m]"),
         "cumulative sum": _graph("cumsum", lambda x: gc.cumulative_sum(x, axis=-1), "f32[n, m]"),

@@ -159,6 +159,19 @@ def test_a_training_step_of_a_transformer() -> None:
     assert_equivalent(graph, [labels(2, 4), *arrays], targets=TARGETS, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_and_its_gradients(is_causal: bool) -> None:
+    """There is no kernel of its own: its parts are products, with what masks and scales in them, and softmax by rows."""
+
+    def step(q: Any, k: Any, v: Any) -> Any:
+        def loss(q: Any, k: Any, v: Any) -> Any:
+            return gc.sum(gc.scaled_dot_product_attention(q, k, v, is_causal=is_causal) ** 2)
+
+        return loss(q, k, v), gc.grad(loss, argnums=(0, 1, 2))(q, k, v)
+
+    check(traced(step, *["f32[b, h, t, 4]"] * 3), *[(2, 2, 5, 4)] * 3, rtol=1e-4)
+
+
 def test_sums_of_floats_in_order() -> None:
     text = """graph @add(%x: f32[5, 3], %u: f32[7, 3], %i: i64[7]) -> (f32[5, 3]) {
       %0: f32[5, 3] = scatter_add(%x, %u, %i) {axes = (0)}
