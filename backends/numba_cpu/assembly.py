@@ -121,12 +121,12 @@ class Assembly:
                     steps[plan][place] = step = replace(step, kernel=replace(step.kernel, overwrites=chosen[number]))
                 if isinstance(step, ProductStep):
                     products[number] = FusedProduct(step)
-                    sources[number] = products[number].kernels(0)
+                    sources[number] = products[number].kernels([0] * len(products[number].called))
                 else:
                     sources[number] = self._sources(step)
             self.compiler.prepare(
                 [source for several in sources.values() for source in several],
-                [product.epilogue for product in products.values()],
+                [source for product in products.values() for source, _ in product.called],
             )
             for number, (plan, place) in self.steps.items():
                 made = instructions[number]
@@ -277,12 +277,13 @@ class Assembly:
         return replace(made, kernels=kernels, scratch=scratch, overwrites=chosen, rival=rival)
 
     def _with_epilogue(self, product: FusedProduct, made: RunKernels) -> RunKernels:
-        called = self.compiler.epilogue(product.epilogue, product.shown)
-        kernels = tuple([self.compiler.kernel(source) for source in product.kernels(called.address)])
+        called = tuple([self.compiler.epilogue(source, shown) for source, shown in product.called])
+        addresses = [function.address for function in called]
+        kernels = tuple([self.compiler.kernel(source) for source in product.kernels(addresses)])
         rival: Rival | None = None
-        if self.measures:
-            rival = self._rival(product.described(kernels, called.address))
-        return replace(made, kernels=kernels, scratch=product.scratch, called=(called,), rival=rival)
+        if self.measures and not product.step.prologues:
+            rival = self._rival(product.described(kernels, addresses))
+        return replace(made, kernels=kernels, scratch=product.scratch, called=called, rival=rival)
 
     def _rival(self, step: ProductStepKernels) -> Rival | None:
         return rival_of(step, self.compiler.kernel)

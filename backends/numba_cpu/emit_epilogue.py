@@ -25,9 +25,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from graphc.loops.kernel import Kernel
+from graphc.loops.kernel import Kernel, unrounded
 from graphc.loops.source import KernelSource
 
+from .emit_scalar import store
 from .emit_text import Region, Text, unravel
 
 SIGNATURE: Final = ("i64*", "i64*", "i64", "i64", "i64", "i64", "i64")
@@ -43,9 +44,9 @@ def sum_in_result(kernel: Kernel) -> int | None:
     read = {i.detail[1] for i in kernel.only.body if i.kind == "load" and i.detail[0] == 0}
     if len(read) != 1:
         return None
-    for store in kernel.only.body_stores:
-        if store.dtype is sums.dtype and store.position in read:
-            return store.buffer - len(kernel.operands)
+    for made in kernel.only.body_stores:
+        if made.dtype is sums.dtype and made.position in read:
+            return made.buffer - len(kernel.operands)
     return None
 
 
@@ -80,31 +81,60 @@ def emit_epilogue(kernel: Kernel, positions: Sequence[int], *, annotate: bool = 
     return text.finish_part()
 
 
+def emit_prologue(kernel: Kernel, positions: Sequence[int], *, annotate: bool = False) -> KernelSource:
+    """The text of ``kernel``, which computes an operand of a product: it writes to the address ``target``, row by row::
+
+        def prologue_convert_mul_part(in0, in1, s0, target, i_lo, i_hi, j_lo, j_hi):
+            for i0 in range(i_lo, i_hi):
+                p0 = s0*i0
+                row = (i0 - i_lo) * (j_hi - j_lo) - j_lo
+                for i1 in range(j_lo, j_hi):
+                    …
+                    target[row + i1] = v2
+    """
+    text = _EpilogueText(kernel, positions, annotate, ("target", *_PART[1:]))
+    (made,) = kernel.only.body_stores
+    value = unrounded(kernel.only.body, made)
+    body = Region(text, "v", kernel.only.body, [], {0: 1, 1: 2}, needed=[value])
+    body.write(0)
+    with text.block("for i0 in range(i_lo, i_hi):"):
+        body.write(1)
+        text.line("row = (i0 - i_lo) * (j_hi - j_lo) - j_lo")
+        with text.block("for i1 in range(j_lo, j_hi):"):
+            body.write(2)
+            text.line(store("target", "row + i1", body.value(value), made.dtype))
+    return text.finish_part()
+
+
 class _EpilogueText(Text):
-    def __init__(self, kernel: Kernel, positions: Sequence[int], annotate: bool) -> None:
+    def __init__(
+        self, kernel: Kernel, positions: Sequence[int], annotate: bool, part: Sequence[str] = _PART
+    ) -> None:
         super().__init__(kernel, kernel.name, annotate)
         self.positions = positions
+        self.part = part
         for number, position in enumerate(positions[1:], 1):
             if position == positions[0]:
                 self.buffers[0] = self.buffers[number]
 
     def finish_part(self) -> KernelSource:
         kernel = self.kernel
-        types = (*kernel.operands, *kernel.results)
+        types = (*kernel.operands, *kernel.results)[: len(self.positions)]
         pointers = {
             name: f"pointer_{type_.dtype.short}(buffers[{position}])"
-            for name, type_, position in zip(self.buffers, types, self.positions, strict=True)
+            for name, type_, position in zip(self.buffers[: len(types)], types, self.positions, strict=True)
         }
         sizes = [name for name, _ in kernel.sizes]
-        arguments = [*pointers.values(), *(f"sizes[{number}]" for number in range(len(sizes))), *_PART]
+        arguments = [*pointers.values(), *(f"sizes[{number}]" for number in range(len(sizes))), *self.part]
+        arguments = ["pointer_f32(target)" if a == "target" else a for a in arguments]
         source = "\n".join(
             [
                 "@noalias",
-                f"def {self.name}_part({', '.join([*pointers, *sizes, *_PART])}):",
+                f"def {self.name}_part({', '.join([*pointers, *sizes, *self.part])}):",
                 *(self.lines or ["    pass"]),
                 "",
                 "",
-                f"def {self.name}(buffers, sizes, {', '.join(_PART)}):",
+                f"def {self.name}(buffers, sizes, {', '.join(self.part)}):",
                 f"    {self.name}_part(",
                 *(f"        {argument}," for argument in arguments),
                 "    )",

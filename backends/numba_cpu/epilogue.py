@@ -23,3 +23,16 @@ class Epilogue:
 
 
 NO_EPILOGUE: Final = Epilogue()
+
+
+@dataclass(frozen=True)
+class Prologues:
+    """What computes the operands of a product while they are packed: the addresses of native functions, 0 where there is none,
+    and the sizes they read.
+
+    Each is ``f(buffers, sizes, target, i_lo, i_hi, j_lo, j_hi)``: it writes rows ``[i_lo, i_hi)`` and columns ``[j_lo, j_hi)``
+    of the operand to the address ``target``, row by row.
+    """
+
+    addresses: tuple[int, int]
+    sizes: tuple[tuple[Dim, ...], tuple[Dim, ...]]

@@ -10,7 +10,7 @@ from .adapter import noalias
 from .arithmetic import ARITHMETIC
 from .gemm.blas_call import BLAS_CALLS
 from .gemm.functions import GEMM_FUNCTIONS
-from .native_calls import CALL_EPILOGUE
+from .native_calls import CALL_EPILOGUE, CALL_PROLOGUE
 from .pointers import POINTERS
 from .scalar_namespace import namespace
 from .window_rows import WINDOW_FUNCTIONS
@@ -24,6 +24,7 @@ NAMES: Final[dict[str, object]] = {
     **WINDOW_FUNCTIONS,
     "noalias": noalias,
     "call_epilogue": CALL_EPILOGUE,
+    "call_prologue": CALL_PROLOGUE,
     **{dtype.short: dtype.numpy.type for dtype in ALL if dtype.kind in ("int", "uint") or dtype in (float32, float64)},
     "inf": float("inf"),
     "nan": float("nan"),

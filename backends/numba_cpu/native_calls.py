@@ -49,5 +49,20 @@ def call_epilogue_type(
     return types.void(types.int64, _WORDS, _WORDS, *[types.int64] * 5), generate
 
 
+def call_prologue_type(
+    context: Any, function: Any, buffers: Any, sizes: Any, target: Any, i_lo: Any, i_hi: Any, j_lo: Any, j_hi: Any
+) -> Any:
+    """``call_prologue(address, buffers, sizes, target, i_lo, i_hi, j_lo, j_hi)``; see :class:`.epilogue.Prologues`."""
+
+    def generate(target_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        operands = list(arguments[1:])
+        operands[2] = builder.ptrtoint(operands[2], _i64)
+        call_compiled(builder, arguments[0], operands)
+        return target_context.get_dummy_value()
+
+    return types.void(types.int64, _WORDS, _WORDS, numba_type("f32*"), *[types.int64] * 4), generate
+
+
 CALL_KERNEL: Final[Any] = intrinsic(call_kernel_type)
 CALL_EPILOGUE: Final[Any] = intrinsic(call_epilogue_type)
+CALL_PROLOGUE: Final[Any] = intrinsic(call_prologue_type)

@@ -175,7 +175,7 @@ def _products() -> dict[str, Any]:
         found = cache.entries() if cache is not None and check_folder(cache.folder) is None else ()
         choices = [dict(file.entry.fields) for file in found if is_choice(file) and file.entry is not None]
     if is_deterministic():
-        text = "our kernels, as results have to repeat (GRAPHC_DETERMINISTIC)"
+        text = "our kernels, as results have to repeat bit for bit (GRAPHC_DETERMINISTIC)"
     elif setting != "measured":
         text = f"{setting} (GRAPHC_MATMUL)"
     elif blas is None:

@@ -61,6 +61,13 @@ def expand_epilogue(
     return expansion.kernel(grid), list(expansion.buffers), expansion.results
 
 
+def expand_prologue(cluster: Cluster, in_memory: Callable[[Value], bool]) -> tuple[Kernel, list[Value]]:
+    """The kernel that computes an operand of a product, a matrix, whose loops stay apart; and the values that it reads."""
+    expansion = _Expansion([[cluster]], in_memory, in_memory)
+    kernel = expansion.kernel((0, 1))
+    return replace(kernel, name=kernel.name.replace("epilogue", "prologue", 1)), list(expansion.buffers)
+
+
 def loads(cluster: Cluster, in_memory: Callable[[Value], bool]) -> tuple[tuple[Value, Index], ...]:
     """What ``cluster`` loads, and at which index: loop *i* runs over axis *i* of the space of the cluster."""
     return tuple(_Expansion([[cluster]], in_memory, in_memory).loaded)

@@ -11,6 +11,7 @@ from graphc.loops.fusion import Cluster, Partition, Single, Unit, label, partiti
 from graphc.loops.kernel import Kernel
 from graphc.loops.placement import find_placements
 from graphc.loops.products import PRODUCTS, grid, objection
+from graphc.loops.prologues import Prologue, Prologues, find_prologues
 from graphc.loops.rows import RowKernel, group_rows
 
 
@@ -30,23 +31,35 @@ class ProductStep:
     """Run ``epilogue`` on each part of the result of ``node``, a product of matrices, when that part is done.
 
     The epilogue's buffers are ``read``, the product's result first, and ``written``. ``keeps``: others read the result too.
+    With ``prologues`` operands are computed while they are packed; then there need not be an epilogue, and ``why`` says so.
     """
 
     node: Node
-    epilogue: Kernel
+    epilogue: Kernel | None
     read: tuple[Value, ...]
     written: tuple[Value, ...]
     keeps: bool
+    prologues: tuple[Prologue, ...] = ()
+    why: tuple[str, ...] = ()
 
     @property
     def operands(self) -> tuple[Value, ...]:
-        """Those of the product first, then what else the epilogue reads."""
-        return (*self.node.inputs, *self.read[1:])
+        """Those of the product first, or the matrices that they are computed from, then what else the epilogue reads, and the
+        prologues."""
+        own = list(self.node.inputs)
+        for prologue in self.prologues:
+            own[prologue.side] = prologue.read[prologue.matrix]
+        return (*own, *self.read[1:], *(v for prologue in self.prologues for v in others(prologue)))
 
     @property
     def results(self) -> tuple[Value, ...]:
         """Those of the epilogue, then that of the product if it is kept."""
         return (*self.written, self.read[0]) if self.keeps else self.written
+
+
+def others(prologue: Prologue) -> tuple[Value, ...]:
+    """What ``prologue`` reads besides its matrix."""
+    return (*prologue.read[: prologue.matrix], *prologue.read[prologue.matrix + 1 :])
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,10 @@ class Plan:
                 types = ", ".join(map(str, (v.type for v in step.results)))
                 text = f"{what} {step.node.op.name} -> {types or 'nothing'}"
                 if isinstance(step, ProductStep):
-                    text += f" through its epilogue\n{step.epilogue.describe()}"
+                    text += "".join(f" of a prologue\n{prologue.kernel.describe()}" for prologue in step.prologues)
+                    if step.epilogue is not None:
+                        through = "\nthrough" if step.prologues else " through"
+                        text += f"{through} its epilogue\n{step.epilogue.describe()}"
                 parts.append("\n".join([text, *(f"  why {reason}" for reason in getattr(step, "why", ()))]))
         return "\n\n".join(parts)
 
@@ -131,15 +147,23 @@ def make_plan(
     is_read_outside = _read_outside(graph, units, parts)
     placements = find_placements(parts, units, graph.outputs) if place_updates else {}
     makers = {placement.update: cluster for cluster, placement in placements.items()}
+    prologues = _prologues(graph, units, parts, separate) if epilogues else Prologues({}, frozenset(), {})
     steps: list[Step] = []
     for unit in units:
+        if unit in prologues.clusters:
+            continue  # the product that reads it runs it
         if unit in placements:
             continue  # it runs in place of the update
         if isinstance(unit, Single) and unit.node not in makers:
-            steps.append(ViewStep(unit.node) if unit.is_view else OpStep(unit.node, tuple(unit.why)))
+            why = (*unit.why, *prologues.apart.get(unit.node, ()))
+            if unit.node in prologues.of:
+                result = unit.node.results
+                steps.append(ProductStep(unit.node, None, (), result, False, prologues.of[unit.node], why))
+            else:
+                steps.append(ViewStep(unit.node) if unit.is_view else OpStep(unit.node, why))
             continue
         if isinstance(unit, Cluster) and unit.product is not None:
-            steps += _product_steps(unit, unit.product, parts, is_read_outside)
+            steps += _product_steps(unit, unit.product, parts, is_read_outside, prologues)
             continue
         placement = None
         if isinstance(unit, Single):
@@ -153,7 +177,11 @@ def make_plan(
 
 
 def _product_steps(
-    cluster: Cluster, product: Value, parts: Partition, is_read_outside: Callable[[Value], bool]
+    cluster: Cluster,
+    product: Value,
+    parts: Partition,
+    is_read_outside: Callable[[Value], bool],
+    prologues: Prologues,
 ) -> Sequence[Step]:
     """A product with ``cluster`` as its epilogue, or both, one after the other, if that is better."""
     in_memory = parts.home.__contains__
@@ -162,11 +190,29 @@ def _product_steps(
     if reason is None:
         reason = f"is the epilogue of {label(product.node)}: it reads the result point by point"
         kernel = replace(kernel, why=(reason, *kernel.why))
-        return [ProductStep(product.node, kernel, tuple(read), tuple(written), is_read_outside(product))]
+        before = prologues.of.get(product.node, ())
+        why = prologues.apart.get(product.node, ())
+        return [ProductStep(product.node, kernel, tuple(read), tuple(written), is_read_outside(product), before, why)]
     kernel, operands, results = expand([[cluster]], in_memory, is_read_outside)
     kernel = replace(kernel, why=(f"is apart from {label(product.node)}: {reason}", *kernel.why))
     step = KernelStep(kernel, tuple(operands), tuple(results))
-    return [OpStep(product.node, (f"has no epilogue: in the map after it {reason}",)), step]
+    why = (f"has no epilogue: in the map after it {reason}", *prologues.apart.get(product.node, ()))
+    if before := prologues.of.get(product.node, ()):
+        return [ProductStep(product.node, None, (), (product,), False, before, why), step]
+    return [OpStep(product.node, why), step]
+
+
+def _prologues(
+    graph: Graph, units: Sequence[RowKernel | Unit], parts: Partition, separate: frozenset[str]
+) -> Prologues:
+    readers: dict[Value, list[Unit]] = {}
+    for reader, values in parts.reads.items():
+        for value in dict.fromkeys(values):
+            readers.setdefault(value, []).append(reader)
+    nodes = [unit.node for unit in units if isinstance(unit, Single)]
+    nodes += [unit.product.node for unit in units if isinstance(unit, Cluster) and unit.product is not None]
+    products = [node for node in nodes if node.op.name in PRODUCTS - separate]
+    return find_prologues(units, readers, parts.home, graph.outputs, products)
 
 
 def _read_outside(graph: Graph, units: Sequence[RowKernel | Unit], parts: Partition) -> Callable[[Value], bool]:

@@ -87,7 +87,8 @@ class Executable:
             outputs = run(inputs)
             if outputs is not None:
                 return outputs
-            assert settings != program_settings(self.program), "checked inputs do not fit the frame made for them"
+            assert settings, "inputs that were checked do not fit the frame made for them"
+            # Another thread has changed the settings that the frame was made for.
 
     def permitted(self, permissions: Permissions) -> Executable:
         """An executable of the same graph that may do to its inputs what ``permissions`` say.
@@ -181,7 +182,7 @@ class Executable:
             for node in self._sized:
                 _check_node(node, bindings)
             frame = self._make_frame(bindings)
-            self._frames[key] = frame
+            self._frames[shapes, frame.settings if isinstance(frame, Frame) else 0] = frame
             while len(self._frames) > MAX_FRAMES:
                 (oldest, _), _ = self._frames.popitem(last=False)
                 self.known_runs.pop(oldest, None)

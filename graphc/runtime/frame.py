@@ -20,7 +20,17 @@ from graphc.runtime.memory import lifetimes_of
 from graphc.runtime.program import Program, RunCheck, RunKernels, RunLibrary, View, program_settings
 from graphc.runtime.result_pool import RESULTS, SMALLEST
 from graphc.runtime.storage import Storage
-from graphc.runtime.tape import INTERRUPTS, MOST_PIECES, PROCESS, SEGMENT_BYTES, STATUS_WORDS, Failure, Word, guard_words
+from graphc.runtime.tape import (
+    INTERRUPTS,
+    MOST_PIECES,
+    PROCESS,
+    SEGMENT_BYTES,
+    STATUS_WORDS,
+    Failure,
+    Shared,
+    Word,
+    guard_words,
+)
 from graphc.runtime.tape_words import make_tape
 
 #: Temporaries of at most so many bytes belong to the workspace; more of them are borrowed from the arenas for each call.
@@ -110,8 +120,11 @@ class Frame:
         )
         words += storage.results
         self.guard = (ctypes.c_int64 * max(1, len(words)))(*words)
-        self.settings = program_settings(program)
-        self._make_tape(bindings)
+        while True:  # until nobody changes the settings meanwhile, which what is chosen depends on
+            changes, self.settings = PROCESS[Shared.CHANGES], program_settings(program)
+            self._make_tape(bindings)
+            if changes == PROCESS[Shared.CHANGES]:
+                break
         assert program.walk is not None, "a tape needs what walks it"
         self._walk = program.walk
         self._idle: list[_Workspace] = []

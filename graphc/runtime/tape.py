@@ -119,7 +119,8 @@ class Shared(enum.IntEnum):
     NDARRAY = 4  # address of the type
     DETERMINISTIC = 5  # whether results repeat bit for bit
     SETTINGS = 6  # what a tape may depend on, as one number: see set_shared
-    COUNT = 7
+    CHANGES = 7  # how often that was set
+    COUNT = 8
 
 
 PROCESS: Final = (ctypes.c_int64 * Shared.COUNT)()
@@ -130,6 +131,7 @@ def set_shared(word: Shared, value: int) -> None:
     """Set THREADS or DETERMINISTIC, and SETTINGS with it: a tape made for other settings is a MISMATCH from then on."""
     PROCESS[word] = value
     PROCESS[Shared.SETTINGS] = 2 * PROCESS[Shared.THREADS] + PROCESS[Shared.DETERMINISTIC]
+    PROCESS[Shared.CHANGES] += 1
 
 
 

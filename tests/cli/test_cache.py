@@ -9,7 +9,7 @@ import pytest
 
 from graphc.backends.numba_cpu.kernels import ModuleNames, compile_kernel
 from graphc.cli.cache import in_bytes
-from graphc.runtime.disk_cache import DiskCache, Entry
+from graphc.runtime.disk_cache import CHOICE, DiskCache, Entry
 from tests.cli.conftest import Cli
 
 
@@ -160,3 +160,33 @@ def test_help_of_actions(cli: Cli, action: str) -> None:
 )
 def test_sizes(size: int, text: str) -> None:
     assert in_bytes(size) == text
+
+
+@pytest.fixture
+def chosen(filled: DiskCache) -> DiskCache:
+    """The cache with a choice between two ways of computing something."""
+    fields = {"name": "product f32 (2, 3) @ (3, 4)", "chosen": "blas", "ours": "0.002", "blas": "0.0015"}
+    filled.store(CHOICE + "abcdefabcdefabc", Entry(fields, b""))
+    return filled
+
+
+def test_choices_are_listed_with_both_times(cli: Cli, chosen: DiskCache) -> None:
+    head, first, *_ = cli("cache", "list").out.splitlines()
+    assert head.startswith(f"{chosen.folder}: 2 kernels and 1 choice, ")
+    assert first.startswith("product f32 (2, 3) @ (3, 4): blas, 1.5 ms (ours 2 ms)  ") and first.endswith("abcdefabcdef")
+    report = json.loads(cli("cache", "list", "--json").out)
+    assert len(report["kernels"]) == 2 and [choice["chosen"] for choice in report["choices"]] == ["blas"]
+
+
+def test_choices_are_verified_and_cleared(cli: Cli, chosen: DiskCache) -> None:
+    path = chosen.path(CHOICE + "abcdefabcdefabc")
+    assert cli("cache", "verify").out == f"checked 2 kernels and 1 choice in {chosen.folder}: all are whole\n"
+    path.write_bytes(path.read_bytes()[:-1])
+    result = cli("cache", "verify")
+    assert result.code == 1 and f"{path}: its " in result.out
+    assert cli("cache", "clear").out.startswith("removed 2 kernels and 1 choice from ")
+
+
+def test_a_choice_of_another_version_has_a_name_at_least(cli: Cli, filled: DiskCache) -> None:
+    filled.store(CHOICE + "abc", Entry({"name": "something", "chosen": "neither"}, b""))
+    assert cli("cache", "list").out.splitlines()[1].startswith("something  ")

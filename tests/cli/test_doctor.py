@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from graphc.backends.numba_cpu import blas
+from graphc.backends.numba_cpu.blas import Blas
 from graphc.cli import doctor
-from graphc.runtime.disk_cache import DiskCache, Entry, cache_statistics
+from graphc.runtime.determinism import deterministic
+from graphc.runtime.disk_cache import CHOICE, DiskCache, Entry, cache_statistics
 from graphc.version import __version__
 from tests.cli.conftest import Cli
 
@@ -75,3 +78,23 @@ def test_a_cache_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GRAPHC_CACHE_SIZE", "some")
     report = doctor._cache()
     assert (report["enabled"], report["summary"]) == (False, "not used: GRAPHC_CACHE_SIZE is 'SOME'")
+
+
+def test_who_computes_products(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("GRAPHC_MATMUL", raising=False)
+    monkeypatch.setattr(blas, "find_blas", lambda: Blas("a library", 64, {}, None))
+    fields = {"name": "product f32 (2, 3) @ (3, 4)", "chosen": "ours", "ours": "0.001", "blas": "0.0015"}
+    DiskCache(tmp_path / "kernels", 1 << 30).store(f"{CHOICE}a", Entry(fields, b""))
+    report = doctor._products()
+    assert report["choices"] == [fields]
+    assert report["summary"] == (
+        "our kernels or a library, by measurement: 1 chosen\n  product f32 (2, 3) @ (3, 4): ours, 1 ms (blas 1.5 ms)"
+    )
+    with deterministic():
+        assert doctor._products()["summary"].startswith("our kernels, as results have to repeat")
+    monkeypatch.setenv("GRAPHC_MATMUL", "own")
+    assert doctor._products()["summary"] == "own (GRAPHC_MATMUL)"
+    monkeypatch.delenv("GRAPHC_MATMUL")
+    monkeypatch.setattr(blas, "find_blas", lambda: None)
+    assert doctor._products()["summary"] == "our kernels, as no BLAS can be called"

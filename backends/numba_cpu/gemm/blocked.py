@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue, Prologues
 from graphc.backends.numba_cpu.gemm.blocking import Blocking, blocking, cache_sizes
 from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.gemm.product import Product, ProductText, indented, nested
@@ -61,9 +61,10 @@ def partial_sums(p: Product) -> tuple[TensorType, ...]:
     return (TensorType(float32, (has_more * p.result_size,)),)
 
 
-def blocked_product(p: Product, epilogue: Epilogue = NO_EPILOGUE) -> KernelSource:
-    """The kernel of ``p``, whose dtype is a float; 16-bit floats are summed in float32 and rounded once."""
-    return _Emission(p, epilogue).kernel()
+def blocked_product(p: Product, epilogue: Epilogue = NO_EPILOGUE, prologues: Prologues | None = None) -> KernelSource:
+    """The kernel of ``p``, whose dtype is a float; 16-bit floats are summed in float32 and rounded once. With ``prologues``,
+    which are for float32 and matrices that are no batch, operands are computed while they are packed."""
+    return _Emission(p, epilogue, prologues).kernel()
 
 
 _BODY: Final = '''    packed_a = stack_{held}({a_room})
@@ -99,24 +100,24 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
                 height = tile_height(i_hi - i)
                 a_part = offset_pointer(a, a0 + (i - i_lo) * a_row + done * a_k)
                 panel = offset_pointer(packed_a, (i - i_lo) * depth)
-                pack_{short}(a_part, a_row, a_k, height, height, depth, panel, room)
+{pack_a}
                 i += height
             j_finished = j_lo
             for j_first in range(j_lo, j_hi, {nc}):
                 j_last = min(j_first + {nc}, j_hi)
                 j = j_first if packs_b else j_last - (j_last - j_first) % {nr}
-                if packs_b and b_column == 1:
+{convert_b}                if packs_b and b_column == 1:
                     count = (j_last - j_first) // {nr} * {nr}
-                    b_part = offset_pointer(b, b0 + j + done * b_k)
-                    pack_{short}(b_part, b_column, b_k, count, np.int64({nr}), depth, packed_b, room)
+                    b_part = {b_columns}
+                    pack_{short}(b_part, b_column, {b_step}, count, np.int64({nr}), depth, packed_b, room)
                     j += count
                 while j < j_last:
                     count = min(j_last - j, {nr})
                     full = (count + {lanes_less}) // {lanes} * {lanes}
                     if packs_b or count != full:
-                        b_part = offset_pointer(b, b0 + j * b_column + done * b_k)
+                        b_part = {b_panel}
                         panel = offset_pointer(packed_b, (j - j_first) * depth)
-                        pack_{short}(b_part, b_column, b_k, count, full, depth, panel, room)
+                        pack_{short}(b_part, {b_across}, {b_step}, count, full, depth, panel, room)
                     j += {nr}
                 for j in range(j_first, j_last, {nr}):
                     count = min(j_last - j, {nr})
@@ -124,7 +125,7 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
                     full = width * {lanes}
                     b_panel, b_step = offset_pointer(packed_b, (j - j_first) * depth), full
                     if not packs_b and count == full:
-                        b_panel, b_step = offset_pointer(b, b0 + j * b_column + done * b_k), b_k
+                        b_panel, b_step = {b_panel}, {b_step}
                     i = i_lo
                     while i < i_hi:
 {multiply}
@@ -143,10 +144,47 @@ _BODY: Final = '''    packed_a = stack_{held}({a_room})
             matrix += 1'''
 
 
+_PACK_A: Final = "pack_{short}(a_part, a_row, a_k, height, height, depth, panel, room)"
+
+_CONVERT_A: Final = '''if prologue_a == 0:
+    pack_f32(a_part, a_row, a_k, height, height, depth, panel, room)
+elif turns_a == 0:
+    call_prologue(prologue_a, buffers, prologue_a_sizes, room, i, i + height, done, done + depth)
+    pack_f32(room, depth, np.int64(1), height, height, depth, panel, room)
+else:
+    call_prologue(prologue_a, buffers, prologue_a_sizes, room, done, done + depth, i, i + height)
+    pack_f32(room, np.int64(1), height, height, height, depth, panel, room)'''
+
+_CONVERT_B: Final = '''b_from = offset_pointer(b, b0 + j_first * b_column + done * b_k)
+b_across, b_along = b_column, b_k
+if prologue_b != 0:
+    b_from = room
+    if turns_b == 0:
+        call_prologue(prologue_b, buffers, prologue_b_sizes, room, done, done + depth, j_first, j_last)
+        b_along = j_last - j_first
+    else:
+        call_prologue(prologue_b, buffers, prologue_b_sizes, room, j_first, j_last, done, done + depth)
+        b_across = depth'''
+
+_SOURCE_B: Final = {
+    "b_columns": "offset_pointer(b, b0 + j + done * b_k)",
+    "b_panel": "offset_pointer(b, b0 + j * b_column + done * b_k)",
+    "b_across": "b_column",
+    "b_step": "b_k",
+}
+_CONVERTED_B: Final = {
+    "b_columns": "b_from",
+    "b_panel": "offset_pointer(b_from, (j - j_first) * b_across)",
+    "b_across": "b_across",
+    "b_step": "b_along",
+}
+
+
 class _Emission:
-    def __init__(self, p: Product, epilogue: Epilogue) -> None:
+    def __init__(self, p: Product, epilogue: Epilogue, prologues: Prologues | None) -> None:
         self.p = p
-        self.text = ProductText(p, epilogue, f"product_{p.dtype.short}")
+        self.converts = prologues is not None
+        self.text = ProductText(p, epilogue, f"{'converted_' if self.converts else ''}product_{p.dtype.short}", prologues)
         self.is_half = self.text.element.is_half
         self.held = p.dtype.compute.short
         self.rows, self.columns = HOST.tile(self.held)
@@ -162,14 +200,27 @@ class _Emission:
         near = NEAR // p.dtype.itemsize
         few_columns = f"j_hi - j_lo <= {2 * self.columns} or (i_hi - i_lo) * depth <= {near}"
         few_rows = f"i_hi - i_lo <= {2 * self.rows} or depth * n <= {near}"
+        room = f"stack_f32({max(self.rows, self.columns) * blocks.depth})" if self.is_half else "tile"
+        packs_a = "True" if self.is_half else f"a_k != 1 and a_row != 1 or not ({few_columns})"
+        packs_b = "True" if self.is_half else f"b_column != 1 or not ({few_rows})"
+        convert_b: Sequence[str]
+        pack_a, source_b, convert_b = _PACK_A.format(short=p.dtype.short), _SOURCE_B, []
+        if self.converts:  # strides do not tell how an operand with one row lies in memory
+            text.sizes += [("turns_a", int(p.lhs.column != 1)), ("turns_b", int(p.rhs.column != 1))]
+            room = f"stack_f32({max(self.rows, blocks.columns) * blocks.depth + PADDING})"
+            packs_a = f"prologue_a != 0 or {packs_a}"
+            pack_a, source_b, convert_b = _CONVERT_A, _CONVERTED_B, _CONVERT_B.splitlines()
         body = _BODY.format(
             short=p.dtype.short,
+            pack_a=indented(pack_a.splitlines(), 4),
+            convert_b="".join(f"{line}\n" for line in indented(convert_b, 4).splitlines()),
+            **source_b,
             held=self.held,
             a_room=blocks.rows * blocks.depth + PADDING,
             b_room=blocks.columns * blocks.depth + PADDING,
             tile_room=self.rows * self.columns,
             rows=blocks.rows,
-            room=f"stack_f32({max(self.rows, self.columns) * blocks.depth})" if self.is_half else "tile",
+            room=room,
             mr=self.rows,
             mr_less=self.rows - 1,
             nr=self.columns,
@@ -178,8 +229,8 @@ class _Emission:
             lanes=HOST.lanes(self.held),
             lanes_less=HOST.lanes(self.held) - 1,
             offsets=indented(text.offsets, 2),
-            packs_a="True" if self.is_half else f"a_k != 1 and a_row != 1 or not ({few_columns})",
-            packs_b="True" if self.is_half else f"b_column != 1 or not ({few_rows})",
+            packs_a=packs_a,
+            packs_b=packs_b,
             multiply=indented(self._multiply() + self._store(), 6),
             part=PART // p.dtype.itemsize,
             finished=text.finished(("i_lo", "i_hi"), ("j_finished", "j_last")),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
+from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue, Prologues
 from graphc.backends.numba_cpu.gemm.blocked import blocked_product
 from graphc.backends.numba_cpu.gemm.integers import integer_product
 from graphc.backends.numba_cpu.gemm.product import Product, Strides
@@ -117,6 +117,7 @@ def lower_dot_general(
     epilogue: Epilogue = NO_EPILOGUE,
     result: int = 2,
     scratch_at: int = 3,
+    prologues: Prologues | None = None,
 ) -> tuple[KernelSource, ...]:
     """The kernels of ``dot_general``: copies of operands that no strides describe, then the product.
 
@@ -124,7 +125,7 @@ def lower_dot_general(
     the first scratch buffer.
     """
     p, copies, scratch = arrange(attributes, operand_types, result, scratch_at)
-    kernels = (*copies, *product_kernels(p, epilogue))
+    kernels = (*copies, *(product_kernels(p, epilogue) if prologues is None else (blocked_product(p, epilogue, prologues),)))
     scratch = [*scratch, *kernels[-1].scratch]
     return tuple(replace(kernel, scratch=tuple(scratch)) for kernel in kernels)
 

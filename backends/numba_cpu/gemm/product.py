@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from graphc.backends.numba_cpu.epilogue import Epilogue
+from graphc.backends.numba_cpu.epilogue import Epilogue, Prologues
 from graphc.backends.numba_cpu.structural.template import Element
 from graphc.dtypes import DType
 from graphc.ir.dims import Dim, product
@@ -58,6 +58,7 @@ class ProductText:
     product: Product
     epilogue: Epilogue
     name: str
+    prologues: Prologues | None = None
     buffers: list[tuple[str, DType, int]] = field(default_factory=list)
     sizes: list[tuple[str, Dim]] = field(default_factory=list)
 
@@ -98,13 +99,26 @@ class ProductText:
         first = len(self.buffers)
         sizes = [*(name for name, _ in self.sizes), "epilogue"]
         lines += [f"{name} = sizes[{number}]" for number, name in enumerate(sizes, first)]
+        if self.prologues is not None:
+            first += len(sizes)
+            for side in "ab":
+                lines.append(f"prologue_{side} = sizes[{first}]")
+                lines.append(f"prologue_{side}_sizes = offset_pointer(sizes, sizes[{first + 1}])")
+                first += 2
+            sizes = []
         return [*lines, f"epilogue_sizes = offset_pointer(sizes, np.int64({first + len(sizes)}))"]
 
     def finish(self, body: str, extent: Dim, scratch: Sequence[TensorType] = ()) -> KernelSource:
         """The kernel of ``body``, text that is indented once and may use ``lo`` and ``hi``."""
         source = f"def {self.name}(buffers, sizes, lo, hi, status):\n{indented(self.unpacking(), 1)}\n{body}\n"
         sizes = (*(position for *_, position in self.buffers), *(size for _, size in self.sizes))
-        sizes += (self.epilogue.address, *self.epilogue.sizes)
+        sizes += (self.epilogue.address,)
+        if self.prologues is None:
+            sizes += self.epilogue.sizes
+        else:
+            (left, right), (of_left, of_right) = self.prologues.addresses, self.prologues.sizes
+            own = len(sizes) + 4 + len(self.epilogue.sizes)  # where those of the prologues begin
+            sizes += (left, own, right, own + len(of_left), *self.epilogue.sizes, *of_left, *of_right)
         return KernelSource(self.name, source, sizes, extent, tuple(scratch))
 
 

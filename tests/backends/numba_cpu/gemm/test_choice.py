@@ -1,5 +1,6 @@
 """Who computes matrix products: BLAS or kernels of our own, by measurement or as GRAPHC_MATMUL says."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,37 @@ def test_the_record_on_disk(tmp_path: Path) -> None:
     (entry,) = [f.entry for f in DiskCache(tmp_path / "kernels", 1 << 30).entries() if f.path.name.startswith(CHOICE)]
     assert entry is not None
     assert entry.fields["name"] == ("product f32 (130, 129) @ (129, 131), b transposed and its epilogue, 1024 threads")
+
+
+@needs_blas
+@pytest.mark.usefixtures("slow_ours")
+def test_settings_that_change_while_threads_compute() -> None:
+    graph = graph_of("m, k", "k, n", (1, 0), "f32")
+    executable: Any = compile_graph(graph)
+    arrays = arrays_of("m, k", "k, n", "f32")
+    (want,) = compile(graph, blas=False)(*arrays)
+    failures: list[BaseException] = []
+    is_over = threading.Event()
+
+    def compute() -> None:
+        try:
+            while not is_over.is_set():
+                np.testing.assert_allclose(executable(*arrays)[0], want, rtol=1e-4, atol=1e-5)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=compute) for _ in range(3)]
+    before = get_num_threads()
+    for thread in threads:
+        thread.start()
+    try:
+        for count in range(100):
+            with deterministic():
+                assert executable(*arrays)[0].tobytes() == want.tobytes()
+            set_num_threads(1 + count % 3)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        set_num_threads(before)
+    assert not failures
