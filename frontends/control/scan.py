@@ -15,8 +15,9 @@ from graphc.frontends.control.leaves import is_array
 from graphc.frontends.control.region import Region, RegionContext, Surroundings, union_of_captures
 from graphc.frontends.dispatch import Array, context_of
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
+from graphc.frontends.sizes import plain_size
 from graphc.frontends.symbolic import GraphContext, Tracer
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, same_size
 from graphc.ir.primitive import get_primitive
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
@@ -119,7 +120,7 @@ def _length(arrays: Sequence[Any], tree: TreeDef, length: Any) -> Dim:
     if not arrays:
         return int(size)
     for array, path in zip(arrays, paths(tree, "xs"), strict=True):
-        if array.shape[0] != size:
+        if not same_size(array.type.shape[0], plain_size(size)):
             raise ShapeError(
                 f"scan: {path} has {array.shape[0]} slices (its type is {array.type}), and {size} steps are to be made",
                 hint="all arrays of xs, and length, must have one size along the first axis",
