@@ -136,7 +136,8 @@ class Frame:
         assert program.walk is not None, "a tape needs what walks it"
         self._walk = program.walk
         self._idle: list[_Workspace] = []
-        is_one = len(self._segments) == 1 and self._segments[0].library is None and not program.registers
+        calls = any(isinstance(step, RunLibrary) for step in program.instructions)  # where there are jumps, within a segment
+        is_one = len(self._segments) == 1 and not calls and not program.registers
         self._is_simple = is_one and None not in storage.outputs and not self.borrows
 
     def runner(self) -> Run:
