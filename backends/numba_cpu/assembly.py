@@ -9,28 +9,29 @@ step, so that two buffers take turns without being copied, and slices are read a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from graphc.dtypes import int64
 from graphc.errors import BackendError
-from graphc.ir.dims import Dim, product
+from graphc.ir.dims import Dim, is_smaller, product
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.operands import operands_of_node
 from graphc.ir.types import TensorType
+from graphc.loops.divide import divided_values, with_rows
 from graphc.loops.overwrite import Overwrite, overwritable
 from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
 from graphc.runtime.compile_log import CompileLog, logging_into, phase
 from graphc.runtime.program import (
     NOTHING,
-    BeginLoop,
     Choose,
     Copy,
-    EndLoop,
+    Fork,
     GoTo,
     Instruction,
     NativeKernel,
@@ -44,13 +45,17 @@ from graphc.runtime.program import (
     describe_rivals,
 )
 from graphc.runtime.storage import choose_overwrites
+from graphc.runtime.tape import MOST_PIECES
+from graphc.runtime.tape_words import FORK_ROWS, FORK_WORK
+from graphc.runtime.threads import get_num_threads
 
 from .emit import emit
 from .fused_product import FusedProduct
 from .library import LibraryMaker
+from .loop import ALL, Loop, Part, Whole
 from .product_choice import ProductStepKernels, rival_of
 from .structural.indexing import CHECKED, UPDATES, copy_outside, starts_inside
-from .walker import walk
+from .walker import branch_runner, walk
 
 _COUNTER: Final = TensorType(int64, ())
 Slots = dict[Value, int]
@@ -88,6 +93,7 @@ class Assembly:
         self.instructions: list[Instruction] = []
         self.registers: set[int] = set()
         self.fixed: set[int] = set()
+        self.forks: int | None = None
         self.plans: list[Plan] = []
         self.steps: dict[int, tuple[int, int]] = {}  # instruction that runs kernels → plan and step
         parameters = [self.slot(p.type) for p in graph.parameters]
@@ -104,6 +110,7 @@ class Assembly:
             walk=walker,
             registers=frozenset(self.registers),
             fixed=frozenset(self.fixed),
+            forks=self.forks,
         )
 
     def program(self, permissions: Permissions = NOTHING) -> Program:
@@ -313,7 +320,9 @@ class Assembly:
 
     def while_loop(self, node: Node, operands: Sequence[int], results: Sequence[int]) -> None:
         test, body, constants = node.attributes["cond"], node.attributes["body"], node.attributes["constants"]
-        loop = _Loop(self, operands[:constants], node.attributes["max_steps"])
+        loop = Loop(self, node.attributes["max_steps"])
+        for constant in operands[:constants]:
+            loop.constant(constant)
         for k, (first, result) in enumerate(zip(operands[constants:], results, strict=True)):
             loop.carry(first, result, is_updated=_is_update(body.outputs[k], body.parameters[constants + k]))
         loop.begin()
@@ -326,8 +335,62 @@ class Assembly:
         loop.finish()
 
     def scan(self, node: Node, operands: Sequence[int], results: Sequence[int]) -> None:
-        body, constants, carries = (node.attributes[name] for name in ("body", "constants", "carries"))
-        loop = _Loop(self, operands[:constants], node.attributes["length"])
+        divided = self._divided(node)
+        if divided is None:
+            self._scan(node, operands, results)
+            return
+        constants, carries = node.attributes["constants"], node.attributes["carries"]
+        rows: Dim = node.types[0].shape[0]
+        count = _most_branches()
+        edges = [rows * number // count for number in range(count + 1)]
+        if self.forks is None:
+            self.forks = self.register(_COUNTER)
+        for first, result in list(zip(operands[constants:], results, strict=False))[:carries]:
+            self.instructions.append(Copy(first, result))
+        fork = self._reserve()
+        starts: list[int] = []
+        for low, high in itertools.pairwise(edges):
+            starts.append(self.here)
+            part = Part(low, high - low)
+            body = with_rows(node.attributes["body"], divided, part.rows)
+            has_rows = [v in divided for v in node.attributes["body"].parameters]
+            self._scan(node, operands, results, part, body, has_rows, is_copied=True)
+        starts.append(self.here)
+        self._scan(node, operands, results, is_copied=True)
+        with logging_into(CompileLog()):  # no kernel of this program
+            runner = branch_runner()
+        self.instructions[fork] = Fork(tuple(itertools.pairwise(starts)), starts[-1], self.here, runner, rows // count)
+
+    def _divided(self, node: Node) -> frozenset[Value] | None:
+        """What has rows in the steps of a scan whose rows several threads may do at the same time; None where it is not so, or
+        not worth it."""
+        body: Graph = node.attributes["body"]
+        if _most_branches() == 1 or any(n.op.name in self.library or n.op.name in CHECKED for n in body.nodes()):
+            return None
+        if not node.attributes["carries"] or not node.types[0].ndim:
+            return None
+        rows, steps = node.types[0].shape[0], node.attributes["length"]
+        work = sum(_operations(n) + sum(t.size * t.dtype.itemsize for t in n.types) for n in body.nodes())
+        if is_smaller(rows, FORK_ROWS * _most_branches()) or is_smaller(work * steps, FORK_WORK):
+            return None
+        return divided_values(body, node.attributes["constants"], node.attributes["carries"])
+
+    def _scan(
+        self,
+        node: Node,
+        operands: Sequence[int],
+        results: Sequence[int],
+        part: Whole = ALL,
+        body: Graph | None = None,
+        divided: Sequence[bool] = (),
+        is_copied: bool = False,
+    ) -> None:
+        """The loop of a scan, for all rows or for a part of them; ``divided``: which parameters of the body have rows."""
+        body = body or node.attributes["body"]
+        constants, carries = node.attributes["constants"], node.attributes["carries"]
+        loop = Loop(self, node.attributes["length"], part, is_copied=is_copied)
+        for k, constant in enumerate(operands[:constants]):
+            loop.constant(constant, bool(divided) and divided[k])
         stacked = {body.outputs[k]: k for k in range(len(results) - 1, carries - 1, -1)}
         registers = {k: self.register(body.outputs[k].type) for k in range(carries, len(results))}
         made = {v for v in body.outputs if v not in body.parameters and v.node.op.name != "constant"}
@@ -338,8 +401,9 @@ class Assembly:
             else:
                 loop.carry(first, results[k], is_updated=_is_update(output, body.parameters[constants + k]))
         backwards = node.attributes["reverse"]
-        for parameter, array in zip(body.parameters[constants + carries :], operands[constants + carries :], strict=True):
-            loop.slice(self.register(parameter.type), array, backwards)
+        for k in range(constants + carries, len(operands)):
+            parameter = body.parameters[k]
+            loop.slice(self.register(parameter.type), operands[k], backwards, bool(divided) and divided[k])
         for k, register in registers.items():
             loop.stack(register, results[k], backwards)
         loop.begin()
@@ -351,6 +415,11 @@ class Assembly:
 _REGIONS: Final[Mapping[str, Callable[[Assembly, Node, Sequence[int], Sequence[int]], None]]] = {
     "cond": Assembly.cond, "while_loop": Assembly.while_loop, "scan": Assembly.scan
 }  # fmt: skip
+
+
+def _most_branches() -> int:
+    """How many threads may do rows of a scan: those that a call may use when it is compiled."""
+    return min(get_num_threads(), MOST_PIECES)
 
 
 def _operations(node: Node) -> Dim:
@@ -378,95 +447,3 @@ def _is_update(output: Value, parameter: Value) -> bool:
     while value.node.op.name in UPDATES or value.node.op.name == "reshape":
         value = value.node.inputs[0]
     return value == parameter
-
-
-class _Loop:
-    """One loop in the making. Its carries are of three kinds.
-
-    * Two buffers take turns: a step reads one and writes the other. One of them is the result's own.
-    * A carry that is stacked too is, for the next step, the slice that this one wrote.
-    * A carry that a step updates in place, or leaves as it is, stays in the result's buffer.
-    """
-
-    def __init__(self, assembly: Assembly, constants: Sequence[int], length: Dim | None) -> None:
-        self.assembly = assembly
-        self.length = length
-        self.counter = assembly.register(_COUNTER)
-        self.parameters = list(constants)
-        self.outputs: list[int] = []
-        self.finals: list[Copy] = []
-        self.pointers: list[tuple[int, int]] = []
-        self.slices: list[tuple[int, int, bool]] = []
-        self.writes: list[int] = []
-        self.moves: list[tuple[int, int]] = []
-        self.swaps: list[tuple[int, int]] = []
-        self.reads: list[int] = list(constants)
-        self.start = 0
-        self.place = 0
-
-    def carry(
-        self, first: int, result: int, *, source: tuple[int, int] | None = None, is_updated: bool = False
-    ) -> None:
-        """``first``: the slot of what the loop begins with; ``source``: the register of the slices that it is stacked in, and
-        the stack."""
-        assembly = self.assembly
-        type_ = assembly.types[result]
-        current = assembly.register(type_)
-        self.parameters.append(current)
-        self.reads.append(result)
-        if source is not None:
-            self.pointers.append((current, first))
-            register, stack = source
-            self.moves.append((current, register))
-            self.finals.append(Copy(current, result, (first, stack)))
-            self.reads += [first, current]
-            self.outputs.append(register)
-            return
-        assembly.instructions.append(Copy(first, result))
-        self.pointers.append((current, result))
-        if is_updated:
-            self.outputs.append(current)
-            return
-        other = assembly.buffer(type_)
-        following = assembly.register(type_)
-        self.pointers.append((following, other))
-        self.swaps.append((current, following))
-        self.finals.append(Copy(current, result, (result, other)))
-        self.writes.append(other)
-        self.reads.append(other)
-        self.outputs.append(following)
-
-    def slice(self, register: int, array: int, backwards: bool) -> None:
-        """``register`` goes along the slices of ``array``."""
-        self.parameters.append(register)
-        self.slices.append((register, array, backwards))
-        self.reads += [array, register]
-
-    def stack(self, register: int, result: int, backwards: bool) -> None:
-        """``register`` goes along the slices of ``result``, which the steps write."""
-        self.outputs.append(register)
-        self.slices.append((register, result, backwards))
-        self.writes.append(result)
-        self.reads.append(result)
-
-    def begin(self) -> None:
-        self.place = self.assembly.here
-        self.assembly.instructions.append(
-            BeginLoop(self.counter, self.length, 0, tuple(self.pointers), tuple(self.slices), tuple(self.writes))
-        )
-        self.start = self.assembly.here
-
-    def end(self) -> None:
-        instructions = self.assembly.instructions
-        advances = tuple([(register, backwards) for register, _, backwards in self.slices])
-        instructions.append(
-            EndLoop(
-                self.counter, self.length, self.start, tuple(self.moves), tuple(self.swaps), advances, tuple(self.reads)
-            )
-        )
-        begin: Any = instructions[self.place]
-        instructions[self.place] = replace(begin, exit=self.assembly.here)
-
-    def finish(self) -> None:
-        """Bring the last carry to where the results are."""
-        self.assembly.instructions += self.finals

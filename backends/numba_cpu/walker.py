@@ -12,6 +12,7 @@ import os
 from typing import Final
 
 from graphc.runtime.tape import (
+    ONE_THREAD,
     PROCESS,
     SEGMENT_BYTES,
     STATUS_WORDS,
@@ -112,6 +113,10 @@ def control(block, table, status, entry, begin):
         return begin
     if kind == {Operation.GOTO:d}:
         return begin + entry[{Field.EXTENT:d}]
+    if kind == {Operation.ALONE:d}:
+        if pointer_i64(block[{Word.PROCESS:d}])[{Shared.THREADS:d}] == 1:
+            return begin + entry[{Field.EXTENT:d}]
+        return begin
     if kind == {Operation.CHOOSE:d}:
         index = selected(table[entry[rest]], entry[{Field.SIZES:d}], entry[{Field.PIECES:d}])
         index = min(max(index, 0), entry[{Field.BUFFERS:d}] - 2)
@@ -232,6 +237,20 @@ def walk(block_address, begin, end, arrays):
                     status[word] = status[piece * {STATUS_WORDS} + word]
                 block[{Word.FAILED:d}] = entry[{Field.NUMBER:d}]
                 return
+
+
+def run_branches(operands, edges, low, high, status):
+    for branch in range(low, high):
+        address = operands[0] + branch * edges[0]
+        block = pointer_i64(address)
+        block[{Word.BUDGET:d}] = {1 << 62}
+        process = pointer_i64(block[{Word.PROCESS:d}])
+        call_walk(process[{Shared.WALK:d}], address, edges[1 + 2 * branch], edges[2 + 2 * branch], 0)
+        own = pointer_i64(block[{Word.STATUS:d}])
+        if own[0] != 0:
+            for word in range({STATUS_WORDS}):
+                status[word] = own[word]
+                own[word] = 0
 """
 
 
@@ -240,9 +259,17 @@ def walk() -> Walk:
     """The loop, compiled when a process first needs it."""
     pieces = compile_kernel(SOURCE, "run_pieces", ("i64*", "i64*", "i64*"), filename="<graphc tape>", namespace=NAMESPACE)
     loop = compile_kernel(SOURCE, "walk", ("i64", "i64", "i64", "i64"), filename="<graphc tape>", namespace=NAMESPACE)
+    ONE_THREAD[Shared.WALK] = loop.address
     PROCESS[Shared.PIECES] = pieces.address
     PROCESS[Shared.PARALLEL_FOR] = tbb.parallel_for_address() or python_threads.parallel_for_address()
     return builtin_walk(loop.address)
+
+
+@functools.cache
+def branch_runner() -> int:
+    """The address of a kernel that runs the branches of a fork, each on the block that it has in the first buffer."""
+    signature = ("i64*", "i64*", "i64", "i64", "i64*")
+    return compile_kernel(SOURCE, "run_branches", signature, filename="<graphc tape>", namespace=NAMESPACE).address
 
 
 def _compute_alone() -> None:

@@ -27,6 +27,14 @@ def call_pieces_type(context: Any, address: Any, arguments: Any, counts: Any, ta
     return types.void(types.int64, _WORDS, _WORDS, _WORDS), generate
 
 
+def call_walk_type(context: Any, address: Any, block: Any, begin: Any, end: Any, arrays: Any) -> Any:
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        call_compiled(builder, arguments[0], list(arguments[1:]))
+        return target.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), generate
+
+
 def call_parallel_for_type(context: Any, function: Any, bounds: Any, task: Any, threads: Any) -> Any:
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function, bounds, task, threads = arguments
@@ -60,6 +68,7 @@ NAMES: Final[dict[str, object]] = {
     "noalias": noalias,
     "call_kernel": CALL_KERNEL,
     "call_pieces": intrinsic(call_pieces_type),
+    "call_walk": intrinsic(call_walk_type),
     "call_parallel_for": intrinsic(call_parallel_for_type),
 }
 """What the text of the native loop may name."""

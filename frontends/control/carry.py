@@ -18,6 +18,7 @@ from graphc.frontends.control.region import Region, RegionContext, Surroundings
 from graphc.frontends.dispatch import Array
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
 from graphc.frontends.symbolic import Tracer
+from graphc.ir.dims import same_sizes
 from graphc.ir.types import TensorType
 
 _MOST_TRACES = 4
@@ -79,7 +80,7 @@ class Carry(NamedTuple):
             array = lift_in(context, leaf)
             if array.weak and common_dtype([(type_.dtype, False), (array.dtype, True)]) is type_.dtype:
                 array = astype(array, type_.dtype)
-            if array.type != type_:
+            if array.dtype is not type_.dtype or not same_sizes(array.shape, type_.shape):
                 self._raise(path, type_, array)
             arrays.append(array)
         return arrays

@@ -15,6 +15,7 @@ from graphc.frontends.control.region import Region, Surroundings, union_of_captu
 from graphc.frontends.dispatch import Array, context_of
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
 from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.ir.dims import same_sizes
 from graphc.ir.primitive import get_primitive
 
 Function = Callable[..., Any]
@@ -187,7 +188,7 @@ def _united(regions: Sequence[Region], names: Sequence[str], what: str) -> tuple
         tracers = [region.lift(own[place]) for region, own in zip(regions, columns, strict=True)]
         dtype = common_dtype([(t.dtype, t.weak) for t in tracers])
         for name, tracer in zip(names, tracers, strict=True):
-            if tracer.shape != tracers[0].shape or (dtype is None and tracer.dtype is not tracers[0].dtype):
+            if not same_sizes(tracer.shape, tracers[0].shape) or (dtype is None and tracer.dtype is not tracers[0].dtype):
                 raise_different(what, path, (names[0], tracers[0].type), (name, tracer.type))
         for region, own, tracer in zip(regions, columns, tracers, strict=True):
             own[place] = region.convert(tracer, dtype)

@@ -16,6 +16,7 @@ from graphc.frontends.dispatch import Array, context_of
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
 from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.ir.dims import same_sizes
 from graphc.ir.primitive import get_primitive
 
 
@@ -187,7 +188,7 @@ class _Call:
                 found.append(region.zeros(array.type))
                 continue
             flow = region.convert(region.lift(leaves[place]), array.dtype)
-            if flow.shape != array.shape:
+            if not same_sizes(flow.shape, array.shape):
                 raise GradientError(
                     f"custom_vjp of {self.name}: backward gives {flow.type} for {names[place]}, which has type {array.type}",
                     hint="a cotangent has the shape of its argument; sum over axes that were broadcast",

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.dtypes import bool_
 from graphc.errors import ArgumentError, DTypeError, ShapeError
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, same_size, same_sizes
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.primitive import ALL, Primitive, Residuals, register
 from graphc.ir.types import TensorType
@@ -151,7 +151,7 @@ class Scan(Primitive):
             raise ArgumentError(f"scan: the length is {length!r}, and must be a size")
         fixed, arrays = inputs[: constants + carries], inputs[constants + carries :]
         for number, array in enumerate(arrays):
-            if not array.shape or array.shape[0] != length:
+            if not array.shape or not same_size(array.shape[0], length):
                 raise ShapeError(
                     f"scan: array {number} has type {array}, and its first axis must have the length, {length}",
                     cause=ShapeError.LENGTHS,
@@ -197,7 +197,7 @@ def _check_types(what: str, kind: str, have: Types, want: Types) -> None:
     for number, (one, other) in enumerate(zip(have, want, strict=True)):
         if one.dtype is not other.dtype:
             raise DTypeError(f"{what}: {kind} {number} has type {one}, and {other} is needed", cause=DTypeError.REGION)
-        if one.shape != other.shape:
+        if not same_sizes(one.shape, other.shape):
             raise ShapeError(f"{what}: {kind} {number} has type {one}, and {other} is needed", cause=ShapeError.REGION)
 
 

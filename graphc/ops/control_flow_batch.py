@@ -3,7 +3,8 @@
 Where all examples go the same way, its graphs are vectorized and that is all. Where each goes its own, everything that any of
 them needs is computed for all, and each keeps what is its own. What is computed for an example that does not need it is
 computed on values of one that does, or did: so nothing is raised, and no derivative is infinite, that would not be without a
-batch.
+batch. Prints and callbacks are for the examples that need them alone: with one inside, one example goes its way after the
+other.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from graphc.dtypes import int64
 from graphc.errors import ArgumentError
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim
-from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.graph import Graph, Node, Value, held_graphs
 from graphc.ir.primitive import get_primitive
 from graphc.ops.batching import all_mapped, are_mapped, from_front, repeated, to_front
+from graphc.ops.effects import each_example
 
 
 def cond_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
@@ -24,6 +26,8 @@ def cond_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> 
     branches: tuple[Graph, ...] = node.attributes["branches"]
     selector, *given = operands
     selector_is_mapped, *mapped = are_mapped(node, operands)
+    if selector_is_mapped and _acts(branches):
+        return each_example(b, node, operands, size)
     vectorized = [_vectorized(b, branch, mapped, size) for branch in branches]
     if not selector_is_mapped:
         differ = [
@@ -60,6 +64,8 @@ def while_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) ->
         return b.emit(
             "while_loop", *operands[:constants], *first, cond=test, body=whole, constants=constants, max_steps=max_steps
         )
+    if _acts((cond, body)):
+        return each_example(b, node, operands, size)
     every = [True] * len(node.types)
     _, whole = _settled(b, body, mapped[:constants], every, [], size)
     test = _vectorized(b, cond, [*mapped[:constants], *every], size)
@@ -130,6 +136,17 @@ def custom_vjp_batch(b: Builder, node: Node, operands: Sequence[Value], size: Di
         backward=whole("backward"),
         constants=node.attributes["constants"],
     )
+
+
+def _acts(graphs: Sequence[Graph]) -> bool:
+    """Whether there is a print or a callback in ``graphs``, at any depth; a check is no such act."""
+    stack = list(graphs)
+    while stack:
+        for node in stack.pop().nodes():
+            if node.op.name in ("print", "callback"):
+                return True
+            stack.extend(held_graphs(node.attributes))
+    return False
 
 
 def _vectorized(b: Builder, graph: Graph, mapped: Sequence[bool], size: Dim) -> Graph:

@@ -12,7 +12,7 @@ import numpy as np
 from graphc.dtypes import as_dtype, bool_, int64
 from graphc.errors import ArgumentError, CheckError, DTypeError, GradientError, GraphcError, ShapeError
 from graphc.ir.dims import Dim, DimExpr, evaluate_dim, fresh_symbol, substitute
-from graphc.ir.graph import Graph, Guard, Node, Value, uses
+from graphc.ir.graph import Graph, Guard, Node, Value, held_graphs, rebuild, uses
 from graphc.ir.operands import operands_of_node
 from graphc.ir.primitive import ALL, Primitive, Residuals, get_primitive, register
 from graphc.ir.types import TensorType, bind_shape, check_shape, solve_sizes, symbols_in
@@ -174,8 +174,8 @@ class Call(Primitive):
         wrt = [i for i, wanted in enumerate(needed) if wanted]
         seeds = [i for i, c in enumerate(cotangents) if c is not None]
         gradient = b.differentiate(graph, wrt, seeds)
-        if gradient.effects:  # the call itself has printed and checked; what gives values is computed again
-            gradient = gradient.replace(effects=[e for e in gradient.effects if e.types])
+        if gradient.effects:
+            gradient = computed_again(gradient)
         operands = [*node.inputs, *(c for c in cotangents if c is not None)]
         results = iter(b.emit("call", *operands, graph=gradient))
         return [next(results) if wanted else None for wanted in needed]
@@ -205,6 +205,24 @@ class Call(Primitive):
             vectorized = vectorized.replace(parameters=[*vectorized.parameters, sizes], aliases={})
             operands = (*operands, b.full((size,), False, bool_))
         return b.emit(self, *operands, graph=vectorized)
+
+
+def computed_again(graph: Graph) -> Graph:
+    """``graph`` for a second run. The first has printed and checked, so this one only computes what is read, in regions too."""
+
+    def replace(node: Node, operands: tuple[Value, ...]) -> Sequence[Value] | None:
+        if not any(region.effects for region in held_graphs(node.attributes)):
+            return None
+        attributes = {name: quiet(value) for name, value in node.attributes.items() if held_graphs({name: value})}
+        return Node(node.op, operands, {**node.attributes, **attributes}, node.types, node.location, node.name).results
+
+    def quiet(held: Any) -> Any:
+        return tuple([computed_again(each) for each in held]) if isinstance(held, tuple) else computed_again(held)
+
+    made = rebuild(graph, replace)
+    gives = [e for e in made.effects if e.types and (e.op.effect or any(r.effects for r in held_graphs(e.attributes)))]
+    return made.replace(effects=gives)
+
 
 
 def bind_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], what: str) -> Mapping[str, Dim]:

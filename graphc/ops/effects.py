@@ -49,7 +49,7 @@ class Print(Primitive):
 
 
 def each_example(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
-    """The effect ``node`` for one example after the other, in order."""
+    """``node``, which has effects, for one example after the other, in order."""
     mapped = are_mapped(node, operands)
     region = Builder(node.op.name, location=node.location)
     places = sorted(range(len(operands)), key=lambda i: mapped[i])  # what all examples share comes first

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from graphc.errors import GradientError
 from graphc.ir.graph import Graph, Node, Value, cut
 from graphc.ir.primitive import get_primitive
+from graphc.ops.core import computed_again
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -78,7 +79,7 @@ def split_gradient(
     parameters = [graph.parameters[i] for i in wanted] + list(made.values()) + list(cotangents)
     outputs = cut(gradient.outputs, made)
     return SplitGradient(
-        graph.replace(outputs=[*graph.outputs, *kept], effects=(), aliases={}),
+        computed_again(graph.replace(outputs=[*graph.outputs, *kept], effects=(), aliases={})),
         Graph(parameters, outputs, name=gradient.name),
         wanted,
         kept,

@@ -23,6 +23,7 @@ from graphc.runtime.storage import Storage
 from graphc.runtime.tape import (
     INTERRUPTS,
     MOST_PIECES,
+    ONE_THREAD,
     PROCESS,
     SEGMENT_BYTES,
     STATUS_WORDS,
@@ -56,7 +57,9 @@ class _Workspace:
     __slots__ = ("address", "base", "memory", "status", "table", "words")
 
     def __init__(self, frame: Frame) -> None:
-        sizes = (Word.COUNT, MOST_PIECES * STATUS_WORDS, len(frame.table), frame.most_operands)
+        sizes = (
+            Word.COUNT, MOST_PIECES * STATUS_WORDS, len(frame.table), frame.most_operands, frame.branches * frame.branch_words
+        )  # fmt: skip
         own = 0 if frame.borrows else frame.arena_bytes
         self.words = np.zeros(sum(sizes) + (own + ALIGNMENT) // _WORD, np.int64)
         start = self.words.ctypes.data
@@ -76,11 +79,24 @@ class _Workspace:
         block[Word.BRIEF] = frame.is_brief
         block[Word.BUDGET] = SEGMENT_BYTES
         block[Word.SETTINGS] = frame.settings
+        for branch in range(frame.branches):
+            at = offsets[4] + branch * frame.branch_words
+            self._fill_branch(at, frame.branch_words)
+        if frame.program.forks is not None:
+            self.table[frame.program.forks] = start + _WORD * offsets[4]
         self.memory = self.words.data
         self.base = 0
         if not frame.borrows:
-            end = start + _WORD * offsets[4]
+            end = start + _WORD * offsets[5]
             self.place(frame, end + -end % ALIGNMENT)
+
+    def _fill_branch(self, at: int, size: int) -> None:
+        """The block of a branch, its status and its room for operands; it shares the table."""
+        block, start = self.words[at : at + size], self.address + _WORD * at
+        block[Word.TABLE] = self.words[Word.TABLE]
+        block[Word.STATUS] = start + _WORD * Word.COUNT
+        block[Word.OPERANDS] = start + _WORD * (Word.COUNT + STATUS_WORDS)
+        block[Word.PROCESS] = ctypes.addressof(ONE_THREAD)
 
     def place(self, frame: Frame, base: int) -> None:
         """Let the temporaries begin at the address ``base``."""
@@ -128,7 +144,8 @@ class Frame:
         assert program.walk is not None, "a tape needs what walks it"
         self._walk = program.walk
         self._idle: list[_Workspace] = []
-        is_one = len(self._segments) == 1 and self._segments[0].library is None and not program.registers
+        calls = any(isinstance(step, RunLibrary) for step in program.instructions)  # where there are jumps, within a segment
+        is_one = len(self._segments) == 1 and not calls and not program.registers
         self._is_simple = is_one and None not in storage.outputs and not self.borrows
 
     def runner(self) -> Run:
@@ -277,10 +294,15 @@ class Frame:
     def _make_tape(self, bindings: Bindings) -> None:
         tape = make_tape(self.program, self.storage, self._bytes, bindings)
         self.most_operands = tape.most_operands
+        self.branches = tape.most_branches
+        self.branch_words = Word.COUNT + STATUS_WORDS + tape.most_operands
         self.is_brief = tape.work <= BRIEF_BYTES
         self._segments = tuple(tape.segments)
         self._tape = (ctypes.c_int64 * max(1, len(tape.words)))(*tape.words)
         self._tape_address = ctypes.addressof(self._tape)
+        for addresses, edges in tape.forks:
+            addresses[:] = [_WORD * self.branch_words, *[self._tape_address + edge for edge in edges]]
+        self._forks = [addresses for addresses, _ in tape.forks]
         self._begin = self._tape_address + tape.segments[0].begin
         self._end = self._tape_address + tape.segments[0].end
         self._kept = tape.kept  # the arrays of sizes that the tape points to

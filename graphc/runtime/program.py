@@ -150,15 +150,16 @@ class GoTo:
 class BeginLoop:
     """Set registers to addresses, and ``counter`` to 0. Go on at ``exit`` if ``length`` is 0.
 
-    ``pointers``: pairs (register, buffer). ``slices``: triples (register, buffer, whether from the end): the register gets the
-    address of the buffer's first (last) slice, which has the register's type. ``writes``: buffers that the loop writes.
+    ``pointers``: (register, buffer, offset in bytes). ``slices``: (register, buffer, whether from the end, offset, bytes of a
+    slice): the register gets the address of the buffer's first (last) slice, plus the offset. ``writes``: buffers that the loop
+    writes.
     """
 
     counter: int
     length: Dim | None
     exit: int
-    pointers: tuple[tuple[int, int], ...]
-    slices: tuple[tuple[int, int, bool], ...]
+    pointers: tuple[tuple[int, int, Dim], ...]
+    slices: tuple[tuple[int, int, bool, Dim, Dim], ...]
     writes: tuple[int, ...]
 
 
@@ -167,7 +168,7 @@ class EndLoop:
     """Count a step, and go on at the instruction ``start`` unless that was step number ``length``.
 
     Before that ``moves`` (register, register): the first gets the other's address; ``swaps``: two registers change addresses;
-    ``advances`` (register, whether backwards): to the next slice. ``reads``: what must be as it is until the last step.
+    ``advances`` (register, bytes): to the next slice. ``reads``: what must be as it is until the last step.
     """
 
     counter: int
@@ -175,11 +176,27 @@ class EndLoop:
     start: int
     moves: tuple[tuple[int, int], ...]
     swaps: tuple[tuple[int, int], ...]
-    advances: tuple[tuple[int, bool], ...]
+    advances: tuple[tuple[int, Dim], ...]
     reads: tuple[int, ...]
 
 
-Jump = Choose | GoTo | BeginLoop | EndLoop
+@dataclass(frozen=True)
+class Fork:
+    """Run the instructions of each of ``branches`` (from, to) at the same time, as there are threads, and go on at ``done``.
+
+    From ``alone`` to ``done`` the same is done at once: for a call that has one thread, or where the sizes make the branches
+    too short to be worth it, or so long that Ctrl-C would have to wait for them. ``runner``: the address of what runs branches.
+    ``rows``: what a branch has at least.
+    """
+
+    branches: tuple[tuple[int, int], ...]
+    alone: int
+    done: int
+    runner: int
+    rows: Dim
+
+
+Jump = Choose | GoTo | BeginLoop | EndLoop | Fork
 Instruction = RunKernels | RunLibrary | View | RunCheck | Copy | Jump
 
 
@@ -205,6 +222,7 @@ class Program:
 
     ``aliases``: output → the parameter whose new contents it is, both by position. ``registers``: slots without memory, which
     hold an address (or a count) that instructions change; ``fixed``: slots whose memory several instructions write.
+    ``forks``: the slot, if any, that holds where the branches of a fork find their blocks.
     """
 
     slots: tuple[TensorType, ...]
@@ -221,6 +239,7 @@ class Program:
     permissions: Permissions = NOTHING
     registers: frozenset[int] = frozenset()
     fixed: frozenset[int] = frozenset()
+    forks: int | None = None
 
 
 def program_settings(program: Program) -> int:

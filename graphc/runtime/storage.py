@@ -14,6 +14,7 @@ from graphc.runtime.program import (
     Choose,
     Copy,
     EndLoop,
+    Fork,
     GoTo,
     Instruction,
     Permissions,
@@ -66,10 +67,10 @@ def reads(instruction: Instruction) -> tuple[int, ...]:
         case Choose():
             return (instruction.selector,)
         case BeginLoop():
-            return tuple([base for _, base in instruction.pointers] + [base for _, base, _ in instruction.slices])
+            return tuple([pointer[1] for pointer in (*instruction.pointers, *instruction.slices)])
         case EndLoop():
             return instruction.reads
-        case GoTo():
+        case GoTo() | Fork():
             return ()
 
 
@@ -120,6 +121,7 @@ def assign_storage(program: Program) -> Storage:
             if root[slot] == program.parameters[place] and is_meant and place not in in_place.values():
                 in_place[output] = place
     first, last = memory.lifetimes()
+    forks = [(number, step.done - 1) for number, step in enumerate(program.instructions) if isinstance(step, Fork)]
     kept = given.union(results, program.registers)
     temporaries = [Temporary(slot, program.slots[slot], first[slot], last[slot]) for slot in first if slot not in kept]
     places = len(program.slots)
@@ -127,7 +129,8 @@ def assign_storage(program: Program) -> Storage:
     for number, instruction in enumerate(program.instructions):
         types = instruction.scratch if isinstance(instruction, RunKernels) else ()
         scratch.append(tuple(range(places, places + len(types))))
-        temporaries += [Temporary(places + i, type_, number, number) for i, type_ in enumerate(types)]
+        span = next(((begin, end) for begin, end in forks if begin <= number <= end), (number, number))
+        temporaries += [Temporary(places + i, type_, *span) for i, type_ in enumerate(types)]
         places += len(types)
     return Storage(tuple(root), tuple(results), tuple(outputs), in_place, written, tuple(temporaries), tuple(scratch), places)
 
@@ -257,6 +260,12 @@ class _Memory:
                 last[self.root[slot]] = number
             for slot in reads(instruction):
                 last[self.root[slot]] = number
+        # What one branch uses is not another's: all of it lasts as long as the fork.
+        for number, fork in enumerate(self.program.instructions):
+            if isinstance(fork, Fork):
+                within = range(number, fork.done)
+                first.update({slot: number for slot, place in first.items() if place in within})
+                last.update({slot: fork.done - 1 for slot, place in last.items() if place in within})
         return first, last
 
 
@@ -311,6 +320,9 @@ def _describe_control(step: Instruction) -> str:
         case BeginLoop():
             steps = "some" if step.length is None else step.length
             return f"loop of {steps} steps, then go to {step.exit}: "
+        case Fork():
+            branches = ", ".join(f"{begin} to {end - 1}" for begin, end in step.branches)
+            return f"at the same time {branches}, then go to {step.done}; or go to {step.alone} "
         case EndLoop():
             return f"next step from {step.start}: "
         case _:

@@ -83,7 +83,8 @@ class Operation(enum.IntEnum):
     (SIZES: its bytes; PIECES: whether it has a sign). GOTO: none (EXTENT: distance). BEGIN: the counter, then for each pointer
     a register, a buffer and an offset (SIZES: how many; EXTENT: steps, or -1; ALIGN: distance of the exit). END: the counter,
     the cost of a step, the number of advances; then pairs that swap (SIZES: how many), that move (PIECES: how many), and of a
-    register and its stride (EXTENT: steps, or -1; ALIGN: distance of the start). STOP: none.
+    register and its stride (EXTENT: steps, or -1; ALIGN: distance of the start). STOP: none. ALONE: none (EXTENT: distance,
+    for a call that may use one thread only).
     """
 
     CHECK = 0
@@ -93,7 +94,8 @@ class Operation(enum.IntEnum):
     BEGIN = 4
     END = 5
     STOP = 6
-    COUNT = 7  # no kernel lies at an address so low
+    ALONE = 7
+    COUNT = 8  # no kernel lies at an address so low
 
 
 class Failure(enum.IntEnum):
@@ -120,11 +122,15 @@ class Shared(enum.IntEnum):
     DETERMINISTIC = 5  # whether results repeat bit for bit
     SETTINGS = 6  # what a tape may depend on, as one number: see set_shared
     CHANGES = 7  # how often that was set
-    COUNT = 8
+    WALK = 8  # the native loop, for the branches of a fork
+    COUNT = 9
 
 
 PROCESS: Final = (ctypes.c_int64 * Shared.COUNT)()
 PROCESS[Shared.NDARRAY] = id(np.ndarray)
+#: The same for a branch of a fork, which has one thread.
+ONE_THREAD: Final = (ctypes.c_int64 * Shared.COUNT)()
+ONE_THREAD[Shared.THREADS] = 1
 
 
 def set_shared(word: Shared, value: int) -> None:
@@ -132,7 +138,6 @@ def set_shared(word: Shared, value: int) -> None:
     PROCESS[word] = value
     PROCESS[Shared.SETTINGS] = 2 * PROCESS[Shared.THREADS] + PROCESS[Shared.DETERMINISTIC]
     PROCESS[Shared.CHANGES] += 1
-
 
 
 #: What was raised while Python divided a range among threads (see :attr:`Task.INTERRUPTED`).

@@ -14,6 +14,7 @@ from graphc.runtime.program import (
     Choose,
     Copy,
     EndLoop,
+    Fork,
     GoTo,
     NativeKernel,
     Program,
@@ -30,6 +31,11 @@ PIECE_BYTES: Final = 1 << 17
 ALIGNED_STEPS: Final = 64
 #: What calling a kernel counts for, in bytes.
 KERNEL_BYTES: Final = 1 << 8
+#: The branches of a fork pass so many bytes and operations at least, and have so many rows: it takes 5 µs to begin them.
+FORK_WORK: Final = 1 << 21
+FORK_ROWS: Final = 8
+#: And so many at most: about a fifth of a second, for which Ctrl-C waits.
+FORK_MOST: Final = 8 * SEGMENT_BYTES
 _WORD: Final = 8
 _UNKNOWN_STEPS: Final = 1 << 40  # a loop of as many steps as there may be
 
@@ -44,14 +50,17 @@ class Segment(NamedTuple):
 
 @dataclass
 class Tape:
-    """The words; the segments; the most buffers of an instruction; how many bytes pass in all, kernels counting for some; and
-    the arrays that the words point to."""
+    """The words; the segments; the most buffers of an instruction; how many bytes pass in all, kernels counting for some; the
+    arrays that the words point to; for each fork an array for the addresses of its branches, with where these begin and end in
+    bytes of the tape; and the most branches of a fork."""
 
     words: list[int] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     most_operands: int = 1
     work: int = 0
     kept: list[Any] = field(default_factory=list)
+    forks: list[tuple[Any, list[int]]] = field(default_factory=list)
+    most_branches: int = 0
 
 
 def make_tape(program: Program, storage: Storage, sizes: Sequence[int], bindings: Bindings) -> Tape:
@@ -75,11 +84,14 @@ class _TapeMaker:
         self.passed = 0  # bytes and operations, since the last segment began
         self.operations = 0  # of products, which take longer than reading and writing
         self.begin = 0
+        self.marks: list[int] = []  # the work and operations before each instruction
+        self.forks: list[tuple[int, Fork]] = []  # where their words begin
         self.loops: list[tuple[int, int, int]] = []  # of those around: the work and operations before each, and its steps
 
     def run(self) -> Tape:
         for number, step in enumerate(self.program.instructions):
             self.starts.append(len(self.words))
+            self.marks.append(self.tape.work + self.operations)
             match step:
                 case RunLibrary():
                     self._library(number, step)
@@ -97,6 +109,8 @@ class _TapeMaker:
                 case GoTo():
                     self._operation(Operation.GOTO, number, [])
                     self._patch(len(self.words) - Field.COUNT + Field.EXTENT, step.target)
+                case Fork():
+                    self._fork(number, step)
                 case BeginLoop():
                     self._begin_loop(number, step)
                 case EndLoop():
@@ -104,8 +118,12 @@ class _TapeMaker:
                 case _:
                     pass
         self.starts.append(len(self.words))
+        self.marks.append(self.tape.work + self.operations)
+        self.tape.forks = [(array, [_WORD * self.starts[edge] for edge in edges]) for array, edges in self.tape.forks]
         for place, end, target in self.patches:
             self.words[place] = _WORD * (self.starts[target] - end)
+        for place, fork in self.forks:
+            self._settle(place, fork)
         segments = self.tape.segments
         if not segments or self.begin < _WORD * len(self.words):
             segments.append(Segment(self.begin, _WORD * len(self.words), None))
@@ -168,16 +186,40 @@ class _TapeMaker:
         for place, target in enumerate(step.targets):
             self._patch(first + place, target)
 
+    def _fork(self, number: int, step: Fork) -> None:
+        """Jump to what one thread does, where there is one; else the call of what runs the branches, and a jump behind them."""
+        slot = self.program.forks
+        assert slot is not None, "a program with forks has a slot for their blocks"
+        self.forks.append((len(self.words), step))
+        self._operation(Operation.ALONE, number, [])
+        self._patch(len(self.words) - Field.COUNT + Field.EXTENT, step.alone)
+        count = len(step.branches)
+        self.tape.most_branches = max(self.tape.most_branches, count)
+        addresses = (ctypes.c_int64 * (1 + 2 * count))()
+        fields = {Field.SIZES: ctypes.addressof(addresses), Field.EXTENT: count, Field.PIECES: count, Field.ALIGN: 1}
+        self._operation(step.runner, number, [slot], fields)
+        self._operation(Operation.GOTO, number, [])
+        self._patch(len(self.words) - Field.COUNT + Field.EXTENT, step.done)
+        self.tape.forks.append((addresses, [edge for branch in step.branches for edge in branch]))
+
+    def _settle(self, place: int, fork: Fork) -> None:
+        """Make the jump to what one thread does one that is always done, where the branches are not worth it."""
+        work = self.marks[fork.branches[-1][1]] - self.marks[fork.branches[0][0]]
+        is_worth_it = FORK_WORK <= work <= FORK_MOST and evaluate_dim(fork.rows, self.bindings) >= FORK_ROWS
+        if not is_worth_it:
+            self.words[place + Field.KERNEL] = Operation.GOTO
+
     def _steps(self, length: Dim | None) -> int:
         return -1 if length is None else evaluate_dim(length, self.bindings)
 
     def _begin_loop(self, number: int, step: BeginLoop) -> None:
         steps = self._steps(step.length)
         rest = [step.counter]
-        for register, base in step.pointers:
-            rest += [register, self.root[base], 0]
-        for register, base, from_end in step.slices:
-            rest += [register, self.root[base], self.sizes[register] * (steps - 1) if from_end else 0]
+        for register, base, offset in step.pointers:
+            rest += [register, self.root[base], evaluate_dim(offset, self.bindings)]
+        for register, base, from_end, offset, size in step.slices:
+            first = evaluate_dim(size, self.bindings) * (steps - 1) if from_end else 0
+            rest += [register, self.root[base], first + evaluate_dim(offset, self.bindings)]
         fields = {Field.SIZES: len(step.pointers) + len(step.slices), Field.EXTENT: steps}
         self._operation(Operation.BEGIN, number, rest, fields)
         self._patch(len(self.words) - len(rest) - Field.COUNT + Field.ALIGN, step.exit)
@@ -192,8 +234,8 @@ class _TapeMaker:
         self.operations = operations + operations_of_step * most_steps
         rest = [step.counter, work_of_step + operations_of_step, len(step.advances)]
         rest += [word for pair in (*step.swaps, *step.moves) for word in pair]
-        for register, backwards in step.advances:
-            rest += [register, -self.sizes[register] if backwards else self.sizes[register]]
+        for register, size in step.advances:
+            rest += [register, evaluate_dim(size, self.bindings)]
         fields = {Field.SIZES: len(step.swaps), Field.PIECES: len(step.moves), Field.EXTENT: self._steps(step.length)}
         self._operation(Operation.END, number, rest, fields)
         self._patch(len(self.words) - len(rest) - Field.COUNT + Field.ALIGN, step.start)

@@ -130,3 +130,21 @@ def test_errors_name_the_leaf_the_types_and_the_line(function: Any, error: type[
             run(gc.tensor(X))
         assert caught.value.location.filename == __file__  # type: ignore[attr-defined]
         assert caught.value.location.line == function.__code__.co_firstlineno  # type: ignore[attr-defined]
+
+
+def test_one_trace_for_sizes_that_a_carry_and_an_array_share() -> None:
+    """Two sizes that meet in a carry are equal in each call, as if they had met in an addition."""
+    recurrent = gc.jit(lambda h, x: gc.scan(lambda h, x: (gc.tanh(h + x), None), h, x)[0])
+    doubled = gc.jit(lambda x, y: gc.fori_loop(0, 3, lambda i, c: y + c, x))
+    chosen = gc.jit(lambda x, y: gc.cond(x.sum() > 0, lambda: x * 2, lambda: y))
+    paired = gc.jit(lambda x, y: gc.scan(lambda c, v: (c * 0.5 + v[0] * v[1], c), 0.0, (x, y))[1])
+    for n in (7, 40, 3, 1, 0, 8):
+        x, y = (np.random.default_rng(n).normal(size=n) for _ in range(2))
+        np.testing.assert_allclose(recurrent(gc.tensor(x), gc.tensor([y, x])), np.tanh(np.tanh(x + y) + x), rtol=1e-12)
+        np.testing.assert_allclose(doubled(gc.tensor(x), gc.tensor(y)), x + 3 * y, rtol=1e-12)
+        np.testing.assert_allclose(chosen(gc.tensor(x), gc.tensor(y)), x * 2 if x.sum() > 0 else y, rtol=1e-12)
+        assert paired(gc.tensor(x), gc.tensor(y)).shape == (n,)
+    for function in (recurrent, doubled, chosen, paired):
+        assert len(function.explain().traces) == 2
+    with pytest.raises(ShapeError):
+        doubled(gc.ones(3), gc.ones(4))

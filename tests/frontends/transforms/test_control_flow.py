@@ -22,6 +22,59 @@ def by_loop(function: Function, *arrays: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(function(*[gc.tensor(a[i]) for a in arrays])) for i in range(len(arrays[0]))])
 
 
+# Prints
+
+
+def shown(x: Any) -> Any:
+    gc.print(x)
+    return x * 2
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[float]:
+    return [float(line) for line in capsys.readouterr().out.split()]
+
+
+def test_only_examples_that_take_a_branch_print(run: Function, capsys: pytest.CaptureFixture[str]) -> None:
+    function = gc.vmap(lambda x: gc.cond(x > 0, lambda: shown(x), lambda: -x))
+    np.testing.assert_array_equal(run(function, np.array([0.5, -2.0, 3.0])), [1.0, 2.0, 6.0])
+    assert printed(capsys) == [0.5, 3.0]
+
+
+def test_an_example_that_is_done_prints_no_more(run: Function, capsys: pytest.CaptureFixture[str]) -> None:
+    function = gc.vmap(lambda x: gc.while_loop(lambda c: c < 4, shown, x))
+    np.testing.assert_array_equal(run(function, np.array([3.0, 5.0, 1.0])), [6.0, 5.0, 4.0])
+    assert printed(capsys) == [3.0, 1.0, 2.0]
+
+
+def test_a_callback_of_each_example_in_a_branch(run: Function) -> None:
+    calls: list[float] = []
+
+    def double(x: np.ndarray) -> np.ndarray:
+        calls.append(float(x))
+        return x * 2
+
+    def called(x: Any) -> Any:
+        return gc.callback(double, gc.spec("f64[]"), x)
+
+    function = gc.vmap(lambda x, k: gc.switch(k, [lambda: x, lambda: called(x), lambda: called(x + 1)]))
+    got = run(function, np.array([1.0, 2.0, 3.0, 4.0]), np.array([1, 0, 2, 1]))
+    np.testing.assert_array_equal(got, [2.0, 2.0, 8.0, 8.0])
+    assert calls == [1.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize("body", [
+    lambda x: gc.cond(x > 0, lambda: shown(x) * x, lambda: x),
+    lambda x: gc.fori_loop(0, 1, lambda i, c: shown(c) * c, x),
+    lambda x: gc.cond(x > 0, lambda: gc.fori_loop(0, 1, lambda i, c: shown(c) * c, x), lambda: x),
+], ids=["cond", "loop", "loop in a cond"])  # fmt: skip
+@pytest.mark.parametrize("wrap", [
+    gc.jit, gc.grad, lambda f: gc.jit(gc.grad(f)), lambda f: gc.grad(gc.jit(f)), lambda f: gc.jit(gc.grad(gc.jit(f))),
+], ids=["jit", "grad", "jit of grad", "grad of jit", "both"])  # fmt: skip
+def test_a_gradient_prints_no_more_than_its_function(body: Any, wrap: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert float(wrap(body)(gc.tensor(3.0))) == (18.0 if wrap is gc.jit else 12.0)
+    assert printed(capsys) == [3.0]
+
+
 # Branches
 
 
