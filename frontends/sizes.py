@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import LeakedTracerError, ShapeError
+from graphc.errors import LeakedTracerError
 from graphc.frontends.dispatch import Context, active_trace
 from graphc.ir.dims import Dim, DimExpr, bounds, evaluate_dim, substitute, symbol, symbols_of
 from graphc.ir.graph import Guard
@@ -24,6 +24,7 @@ from graphc.ir.types import TensorType
 from graphc.locations import current_location
 from graphc.ops.core import RELATIONS
 
+_TYPICAL = 5040  # divisible by every number up to 10
 _NEGATED = {"==": "!=", "!=": "==", "<": "<=", "<=": "<"}
 
 
@@ -39,6 +40,7 @@ class Sizes:
         self.labels: dict[str, str] = {}
         self.equal: dict[str, Dim] = {}
         self.guards: list[Guard] = []
+        self._assumptions: dict[str, int] = {}  # sizes that were declared without an example
         self._least: dict[str, int] = {}  # what guards say that sizes are at least
         self.closed = False
 
@@ -63,15 +65,20 @@ class Sizes:
         """``dim`` with symbols that were found equal to something replaced by it."""
         return substitute(dim, self.equal) if self.equal else dim
 
-    def decide(self, relation: str, lhs: Dim, rhs: Dim) -> bool | None:
-        """Whether ``lhs relation rhs`` in the example, under a guard unless it is so for all sizes."""
+    def decide(self, relation: str, lhs: Dim, rhs: Dim, *, by_assumption: bool = False) -> bool | None:
+        """Whether ``lhs relation rhs`` in the example, under a guard unless it is so for all sizes.
+
+        None without an example, or, ``by_assumption``, what it is for large sizes with many divisors of which no two are equal.
+        """
         lhs, rhs = self.settled(lhs), self.settled(rhs)
         known = _always(relation, self._raised(lhs), self._raised(rhs))
         if known is not None:
             return known
         left, right = self.example(lhs), self.example(rhs)
         if left is None or right is None:
-            return None
+            if not by_assumption:
+                return None
+            left, right = self._assumed(lhs), self._assumed(rhs)
         if self.closed:
             raise LeakedTracerError(
                 f"the size {self.show(lhs)} was kept from a traced function and used after it ended",
@@ -86,6 +93,15 @@ class Sizes:
         else:
             self._record(_NEGATED[relation], rhs, lhs)
         return holds
+
+    def _assumed(self, dim: Dim) -> int:
+        """A value of ``dim`` that is as good as any: no comparison with a small number or another size comes out special."""
+        if isinstance(dim, int):
+            return dim
+        for name in dim.symbols():
+            if name not in self.examples:
+                self._assumptions.setdefault(name, _TYPICAL * (len(self._assumptions) + 1))
+        return evaluate_dim(dim, self._assumptions | self.examples)
 
     def fix(self, dim: Dim) -> int | None:
         """The value of ``dim``, which is a guard from now on."""
@@ -112,7 +128,7 @@ class Sizes:
     def _unify(self, lhs: Dim, rhs: Dim) -> None:
         """Write one symbol of the equation in terms of the others from now on: the latest for which it can be solved."""
         difference = lhs - rhs
-        order = list(self.examples)
+        order = [*self.examples, *self._assumptions]
         for name in sorted(set(symbols_of((difference,))), key=order.index, reverse=True):
             rest = substitute(difference, {name: 0})
             factor = substitute(difference, {name: 1}) - rest
@@ -194,7 +210,8 @@ class Size:
     """A size that may differ from call to call. Works as an int does.
 
     Arithmetic gives sizes. Comparisons give bools, decided by the sizes of the call that is traced; that they come out so is a
-    guard, and a call for which they would not is traced anew. What needs the number itself, ``range(n)``, ``int(n)``, an index
+    guard, and a call for which they would not is traced anew. A size that a spec declares, for which there is no call, is
+    taken to be large. What needs the number itself, ``range(n)``, ``int(n)``, an index
     of a list, guards its value. With floats and arrays it is a number that the graph reads at run time.
     """
 
@@ -290,15 +307,7 @@ class Size:
                 return RELATIONS[relation](0 if isinstance(lhs, DimExpr) else lhs, 0 if isinstance(rhs, DimExpr) else rhs)
         if not (isinstance(lhs, (int, DimExpr)) and isinstance(rhs, (int, DimExpr))):
             return NotImplemented
-        decided = self.sizes.decide(relation, lhs, rhs)
-        if decided is None:
-            raise ShapeError(
-                f"whether {self.sizes.show(lhs)} {relation} {self.sizes.show(rhs)} depends on a size that is only known at run "
-                "time",
-                hint="trace with an array instead of a spec: its size decides, under a guard",
-                cause=ShapeError.UNKNOWN_SIZE,
-            )
-        return decided
+        return self.sizes.decide(relation, lhs, rhs, by_assumption=True)
 
     def __eq__(self, other: object) -> Any:
         return self._decide("==", self, other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from graphc.dtypes import float32, float64
 from graphc.errors import ArgumentError
 from graphc.frontends.array.core import astype, is_scalar, lift_in, scalar_dtype
 from graphc.frontends.control.leaves import (
@@ -25,13 +26,18 @@ _MOST_TRACES = 4
 
 
 class Carry(NamedTuple):
-    """A loop's first carry: its leaves, and the types of those that are arrays (by place)."""
+    """A loop's first carry: its leaves, and the types of those that are arrays (by place).
+
+    ``weak``: those whose dtype the body is still to say. ``wide``: Python floats to which it gives none. As Python does, a loop
+    computes them in float64, and they yield to the arrays that they meet.
+    """
 
     what: str
     leaves: tuple[Any, ...]
     tree: TreeDef
     types: dict[int, TensorType]
     weak: frozenset[int]
+    wide: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, what: str, context: Any, value: Any) -> Carry:
@@ -57,8 +63,16 @@ class Carry(NamedTuple):
             else:
                 array = astype(leaf, type_.dtype)
                 result.append(context.copy(array) if array is leaf else array)
-                result[-1].weak = False
+            result[-1].weak = place in self.wide
         return result
+
+    def final(self, arrays: Sequence[Any]) -> Any:
+        """The carry after the loop."""
+        results = list(arrays)
+        for i, place in enumerate(self.types):
+            if place in self.wide:
+                results[i] = narrowed(arrays[i])
+        return self.value(results)
 
     def value(self, arrays: Sequence[Any]) -> Any:
         """The carry with these arrays."""
@@ -77,11 +91,17 @@ class Carry(NamedTuple):
             if type_ is None or not is_array(leaf):
                 check_static(self.what, path, self.leaves[place], leaf)
                 continue
-            array = lift_in(context, leaf)
+            if is_scalar(leaf) and common_dtype([(type_.dtype, False), (scalar_dtype(leaf), True)]) is type_.dtype:
+                array = context.literal(leaf, type_.dtype)
+            else:
+                array = lift_in(context, leaf)
             if array.weak and common_dtype([(type_.dtype, False), (array.dtype, True)]) is type_.dtype:
                 array = astype(array, type_.dtype)
             if array.dtype is not type_.dtype or not same_sizes(array.shape, type_.shape):
                 self._raise(path, type_, array)
+            if place in self.wide and not array.weak:
+                array = context.copy(array)
+                array.weak = True
             arrays.append(array)
         return arrays
 
@@ -112,11 +132,16 @@ class Carry(NamedTuple):
             carry, is_settled = carry._given(region)
             region.context.close()
             if is_settled:
-                return carry._replace(weak=frozenset())
+                return carry._widened()
         raise ArgumentError(
             f"{self.what}: the dtypes of the carry do not settle: each step gives another one",
             hint="begin with arrays of the dtypes that you want, for example gc.tensor(0.0)",
         )
+
+    def _widened(self) -> Carry:
+        wide = {p for p in self.weak if self.types[p].dtype in (float32, float64) and self.types[p].shape == ()}
+        types = {p: type_.with_dtype(float64) if p in wide else type_ for p, type_ in self.types.items()}
+        return self._replace(types=types, weak=frozenset(), wide=frozenset(wide))
 
     def _given(self, region: Region) -> tuple[Carry, bool]:
         leaves, tree = flatten(region.result)
@@ -129,14 +154,23 @@ class Carry(NamedTuple):
             dtype = common_dtype([(types[place].dtype, True), (array.dtype, array.weak)])
             if dtype is not None and dtype is not types[place].dtype:
                 types[place] = types[place].with_dtype(dtype)
-                if not array.weak:
-                    weak.discard(place)
+            if dtype is not None and not array.weak:
+                weak.discard(place)
         return self._replace(types=types, weak=frozenset(weak)), types == self.types
 
     def parameters(self, region: RegionContext) -> list[Tracer]:
         """A parameter of ``region`` for each array."""
         names = paths(self.tree, "carry")
         return [
-            region.parameter(type_, "".join(c if c.isalnum() else "_" for c in names[i]).strip("_"), weak=i in self.weak)
+            region.parameter(
+                type_, "".join(c if c.isalnum() else "_" for c in names[i]).strip("_"), weak=i in self.weak | self.wide
+            )
             for i, type_ in self.types.items()
         ]
+
+
+def narrowed(array: Any) -> Any:
+    """A number that a loop computed in float64, as the float32 that a Python float is where no array says otherwise."""
+    result: Any = astype(array, float32)
+    result.weak = False
+    return result

@@ -28,7 +28,8 @@ def cond(predicate: Any, on_true: Function, on_false: Function, *operands: Any) 
     same types; a Python scalar takes the dtype of the other side. They may read arrays from around them, and write to these in
     place. In a graph this is one op; eagerly it is Python's ``if``. (JAX's ``lax.cond``.)
 
-    Raises ShapeError or DTypeError where the results differ, naming the leaf.
+    Raises ShapeError or DTypeError where the results differ, naming the leaf: in a graph always; eagerly only if the taken one
+    gives a Python number, since the other function is not called there, whose prints and writes nobody asked for.
 
     >>> gc.cond(gc.tensor(3) > 2, lambda x: x + 1, lambda x: -x, gc.tensor(1.0))
     tensor(2.)

@@ -76,7 +76,7 @@ def while_loop(
     if max_steps is not None:
         last = context.bind(get_primitive("call"), [*constants, *results], {"graph": test})[0]
         bind_all("check", logical_not(last), message=_goes_on_after(max_steps))
-    return carry.value(results[: len(flows)])
+    return carry.final(results[: len(flows)])
 
 
 def _traced(around: Surroundings, carry: Carry, function: Callable[[Any], Any]) -> tuple[Region, list[Tracer]]:
@@ -97,7 +97,7 @@ def _eager_while(context: Any, condition: Any, body: Any, carry: Carry, max_step
             raise CheckError(_goes_on_after(max_steps))
         arrays = carry.checked(context, body(carry.value(arrays)))
         steps += 1
-    return carry.value(arrays)
+    return carry.final(arrays)
 
 
 def _goes_on_after(max_steps: int) -> str:

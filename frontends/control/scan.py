@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from graphc.dtypes import float32, float64
 from graphc.errors import ArgumentError, ShapeError
-from graphc.frontends.array.core import is_scalar, lift_in
+from graphc.frontends.array.core import astype, is_scalar, lift_in
 from graphc.frontends.array.creation import zeros
 from graphc.frontends.array.movement import stack
 from graphc.frontends.control.carry import Carry
@@ -68,7 +69,7 @@ def scan(step: Step, init: Any, xs: Any = None, length: Any = None, *, reverse: 
     region = around.keep_trying(lambda: around.trace(str(getattr(step, "__name__", "")).strip("<>") or "step", run))
     outputs: list[Any] = carry.checked(region.context, region.result[0])
     y_leaves, y_tree = flatten(region.result[1])
-    ys = [region.lift(leaf) if is_array(leaf) else leaf for leaf in y_leaves]
+    ys = [_settled(region, leaf) if is_array(leaf) else leaf for leaf in y_leaves]
     stacked = [y for y in ys if isinstance(y, Tracer)]
     captures = union_of_captures([region])
     changed = {id(c.outer) for c in region.written}
@@ -83,13 +84,13 @@ def scan(step: Step, init: Any, xs: Any = None, length: Any = None, *, reverse: 
     }  # fmt: skip
     operands = [*constants, *carry.arrays(context), *written, *arrays]
     if not operands[len(constants) :] and not stacked and not body.effects:
-        return carry.value([]), unflatten(y_tree, ys)
+        return carry.final([]), unflatten(y_tree, ys)
     results = list(context.bind(get_primitive("scan"), operands, attributes))
     of_memory = results[len(outputs) : len(outputs) + len(written)]
     own = results[: len(outputs)] + results[len(outputs) + len(written) :]
     finish(context, [*own, *of_memory], [*flows[0], *flows[1]], written)
     given = iter(own[len(outputs) :])
-    return carry.value(own[: len(outputs)]), unflatten(y_tree, [next(given) if isinstance(y, Tracer) else y for y in ys])
+    return carry.final(own[: len(outputs)]), unflatten(y_tree, [next(given) if isinstance(y, Tracer) else y for y in ys])
 
 
 def _pair(result: Any) -> tuple[Any, Any]:
@@ -143,17 +144,25 @@ def _eager(
         state = carry.checked(context, new)
         steps[i], y_tree = flatten(y)
     if y_tree is None:
-        return carry.value(state), _nothing(around, step, carry, xs)
+        return carry.final(state), _nothing(around, step, carry, xs)
     columns = list(zip(*steps, strict=True))
-    return carry.value(state), unflatten(y_tree, [_stacked(context, column) for column in columns])
+    return carry.final(state), unflatten(y_tree, [_stacked(context, column) for column in columns])
 
 
 def _stacked(context: Any, column: Sequence[Any]) -> Any:
     if not is_array(column[0]):
         return column[0]
     result: Any = stack([context.lift(y) for y in column])
+    if result.weak and result.dtype is float64:
+        result = astype(result, float32)
     result.weak = False
     return result
+
+
+def _settled(region: Region, leaf: Any) -> Tracer:
+    """What a step gives, as what is stacked; a number without a dtype of its own is a float32."""
+    tracer = region.lift(leaf)
+    return region.convert(tracer, float32) if tracer.weak and tracer.dtype is float64 else tracer
 
 
 def _nothing(around: Surroundings, step: Step, carry: Carry, xs: tuple[Any, ...]) -> Any:
@@ -166,6 +175,6 @@ def _nothing(around: Surroundings, step: Step, carry: Carry, xs: tuple[Any, ...]
 
     region: Region = around.keep_trying(lambda: around.trace("step", run))
     leaves, tree = flatten(region.result)
-    lifted = [region.lift(leaf) if is_array(leaf) else leaf for leaf in leaves]
+    lifted = [_settled(region, leaf) if is_array(leaf) else leaf for leaf in leaves]
     region.context.close()
     return unflatten(tree, [zeros((0, *y.shape), dtype=y.dtype) if isinstance(y, Tracer) else y for y in lifted])

@@ -380,10 +380,9 @@ def check_guards(guards: Sequence[Guard], bindings: Mapping[str, int]) -> None:
     for guard in guards:
         lhs, rhs = evaluate_dim(guard.lhs, bindings), evaluate_dim(guard.rhs, bindings)
         if not RELATIONS[guard.relation](lhs, rhs):
+            sides = [f"{dim} is {size}" for dim, size in ((guard.lhs, lhs), (guard.rhs, rhs)) if not isinstance(dim, int)]
             raise ShapeError(
-                f"the sizes must satisfy {guard}, but {guard.lhs} is {lhs} and {guard.rhs} is {rhs}",
-                location=guard.location,
-                cause=ShapeError.GUARD,
+                f"the sizes must satisfy {guard}, but {' and '.join(sides)}", location=guard.location, cause=ShapeError.GUARD
             )
 
 

@@ -67,7 +67,7 @@ def reads(instruction: Instruction) -> tuple[int, ...]:
         case Choose():
             return (instruction.selector,)
         case BeginLoop():
-            return tuple([pointer[1] for pointer in (*instruction.pointers, *instruction.slices)])
+            return (*(pointer[1] for pointer in instruction.pointers), *(part[1] for part in instruction.slices))
         case EndLoop():
             return instruction.reads
         case GoTo() | Fork():

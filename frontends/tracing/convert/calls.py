@@ -13,7 +13,8 @@ import numpy as np
 from graphc.frontends.dispatch import active_trace
 from graphc.frontends.symbolic import as_traced
 from graphc.frontends.tracing.convert.python_builtins import replaced
-from graphc.frontends.tracing.convert.source import convert, is_convertible, is_users
+from graphc.frontends.tracing.convert.source import GENERATES, convert, is_convertible, is_users
+from graphc.frontends.tracing.convert.transform import OPERATORS
 from graphc.frontends.tracing.convert.traps import Watch, safe, watch_of
 from graphc.locations import current_frame, is_internal_code
 
@@ -77,6 +78,10 @@ class SourceConverter:
             return "reduce it with .any() or .all(), or choose elementwise with gc.where(condition, a, b)"
         if code is not None and code.co_name == "<lambda>":
             return "a lambda is not converted: write it as a function (def), whose `if` on arrays is, or call gc.cond in it"
+        if code is not None and code.co_flags & GENERATES and code.co_name not in _COMPREHENSIONS:
+            return "a generator or coroutine is not converted: write it as a function (def), or choose with gc.where or gc.cond"
+        if frame is not None and OPERATORS not in frame.f_code.co_freevars and is_convertible(frame.f_code):
+            return _why_not_converted(frame)
         if code is not None and (code.co_name in _COMPREHENSIONS or is_convertible(code)):
             return "choose with gc.where(condition, a, b), or write it as an `if` statement of its own, which is converted"
         return (
@@ -85,3 +90,21 @@ class SourceConverter:
             "         else: y = g(x)\n"
             "       as y = gc.cond(condition, f, g, x)"
         )
+
+
+def _why_not_converted(frame: types.FrameType) -> str:
+    """Advice for a function that was called by code that is not converted, or by Python itself."""
+    name, caller = frame.f_code.co_name, frame.f_back
+    while caller is not None and is_internal_code(caller.f_code):
+        caller = caller.f_back
+    if caller is not None and caller.f_code.co_name == "<lambda>":
+        return (
+            f"{name} is called from the lambda in line {caller.f_lineno}, which is not converted, so neither is what it calls: "
+            "write the lambda as a function (def)"
+        )
+    if name.startswith("__") and name.endswith("__"):
+        return f"Python itself calls {name}, so it is not converted: move the `if` into a method that you call by its name"
+    return (
+        f"{name} was not called by converted code, so it is not converted, which is so of properties and of what an installed "
+        "package calls: call it by its name, or choose with gc.where or gc.cond"
+    )

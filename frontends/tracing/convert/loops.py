@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from graphc.dtypes import bool_, int64
+from graphc.dtypes import bool_, float32, float64, int64
 from graphc.errors import ControlFlowError, GraphcError, TraceError
 from graphc.frontends.array.core import is_scalar, lift_in
 from graphc.frontends.array.elementwise import less, logical_and
@@ -244,9 +244,12 @@ class _Loop:
         return any(is_array(leaf) for leaf in flatten(value)[0])
 
     def _mark(self, place: int, value: Any) -> None:
-        """Let a Python number that became an array promote like one."""
+        """Let a Python number that became an array promote like one, in full precision."""
         if place in self._weak and isinstance(value, Tracer):
             value.weak = True
+            node = value.value.node
+            if node.op.name == "convert_element_type" and node.inputs[0].dtype is float64 and value.dtype is float32:
+                value._wide = node.inputs[0]
 
     def _step(self, values: Sequence[Any], items: Sequence[Any], test: Callable[[], None] | None) -> list[Any]:
         """Trace one step: what the names that are carried are after it."""

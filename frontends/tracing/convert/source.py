@@ -30,7 +30,8 @@ _STORES = ("CALL", "CONTAINS_OP", "STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", 
 _OPCODES = frozenset(
     [*dis.hasjrel, *dis.hasjabs, *[code for name, code in dis.opmap.items() if name.startswith(_STORES)]]
 )
-_GENERATES = 0x20 | 0x80 | 0x100 | 0x200  # co_flags of generators and coroutines
+#: ``co_flags`` of generators and coroutines.
+GENERATES = 0x20 | 0x80 | 0x100 | 0x200
 
 
 class _Found(NamedTuple):
@@ -81,7 +82,7 @@ def is_convertible(code: types.CodeType) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _converted_code(code: types.CodeType, filename: str) -> types.CodeType | None:
     """The converted form of ``code``; ``filename`` is part of the key, since equal code may come from two files."""
-    if OPERATORS in code.co_freevars or code.co_flags & _GENERATES or not is_users(code) or not _has_to(code):
+    if OPERATORS in code.co_freevars or code.co_flags & GENERATES or not is_users(code) or not _has_to(code):
         return None
     found = _find(code)
     if found is None or yields(found.node):

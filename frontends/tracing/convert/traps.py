@@ -48,6 +48,7 @@ class _Suspect(NamedTuple):
 
 
 _RETURN_IT = "return the values, as further results or stacked by gc.scan"
+_CARRY_IT = "let a local variable carry the value, and set it after the branch or loop: v = {0}; if …: v = …; {0} = v"
 _RETURN_ARRAY = "return the array and store it outside, or update a tensor in place (self.state[...] = value)"
 _INSIDE, _TRACED = "the traced function", "a branch or loop that is traced"
 
@@ -77,7 +78,7 @@ class Watch:
         """An attribute is about to be set."""
         kind = type(target).__name__
         message = f"the attribute `{name}` of a {kind} made outside of {{}} is set here, which happens once, while tracing"
-        self._check_region(target, message, _RETURN_ARRAY, SideEffectError.ATTRIBUTE)
+        self._check_region(target, message, _CARRY_IT.format(f"x.{name}"), SideEffectError.ATTRIBUTE)
         where = f"the attribute `{name}` of a {kind} made outside of {_INSIDE}"
         held = f"a traced array is stored in {where}, and has no value there"
         self._suspects.append(

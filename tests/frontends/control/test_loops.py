@@ -168,3 +168,29 @@ def test_errors_name_the_leaf_the_types_and_the_line(function: Any, error: type[
         gc.jit(function)(gc.tensor(X))
     assert caught.value.location.filename == __file__  # type: ignore[attr-defined]
     assert caught.value.location.line == function.__code__.co_firstlineno  # type: ignore[attr-defined]
+
+
+def test_a_python_float_in_a_loop_is_a_float64_that_yields_to_arrays() -> None:
+    x = np.array([1.0, 2.0])
+
+    def growth(x: Any) -> Any:
+        rate, y = gc.fori_loop(0, 40, lambda i, c: (c[0] * 1.1, c[1] + c[0] * x), (0.1, x * 0))
+        return rate, y
+
+    want_rate, want = 0.1, np.zeros(2)
+    for _ in range(40):
+        want, want_rate = want + want_rate * x, want_rate * 1.1
+    rate, y = agree(growth, x)
+    np.testing.assert_allclose(y, want, rtol=1e-15)  # not what float32 makes of it
+    assert rate.dtype == np.float32 and y.dtype == np.float64
+    rate, y = agree(growth, x.astype(np.float32))
+    assert rate.dtype == y.dtype == np.float32
+
+    def converted(x: Any) -> Any:
+        t = 0.1
+        for _ in range(40):
+            t = t * 1.1 + 0.1
+        return t * x
+
+    np.testing.assert_allclose(gc.jit(converted)(gc.tensor(x)).numpy(), converted(x), rtol=1e-15)
+    assert gc.jit(converted)(gc.ones(2)).dtype is gc.float32

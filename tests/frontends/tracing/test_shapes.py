@@ -11,6 +11,7 @@ import pytest
 import graphc as gc
 from graphc.errors import ArgumentError, DTypeError, GraphcError, InPlaceError, LeakedTracerError, ShapeError
 from graphc.frontends.tracing import jit as jit_module
+from graphc.ops.core import evaluate_graph
 
 BATCHES = [7, 0, 1, *range(2, 50)]
 
@@ -574,9 +575,26 @@ def test_the_graph_with_declared_sizes() -> None:
     assert text.splitlines()[0] == "graph @f(%x: f32[x_0], %y: f32[x_0]) -> (f32[x_0]) {"
 
 
-def test_a_spec_has_no_size_that_could_decide() -> None:
-    with pytest.raises(ShapeError, match="whether n == 3 depends on a size that is only known at run time"):
-        gc.jit(lambda x: x if x.shape[0] == 3 else -x).graph(gc.spec("f32[n]"))
+def test_what_is_asked_about_a_declared_size_is_a_guard_for_large_ones() -> None:
+    def halves(x: Any) -> Any:
+        if x.shape[0] > 10 and x.shape[0] % 2 == 0:
+            return x.reshape(2, -1).sum(axis=0)
+        return x
+
+    graph = gc.jit(halves).graph(gc.spec("f32[n]"))
+    assert [str(guard) for guard in graph.guards] == ["10 < n", "n%2 == 0"]
+    values = np.arange(12, dtype=np.float32)
+    np.testing.assert_array_equal(evaluate_graph(graph, [values])[0], values[:6] + values[6:])
+    with pytest.raises(ShapeError, match=r"the sizes must satisfy 10 < n, but n is 4\n.*test_shapes.py"):
+        evaluate_graph(graph, [values[:4]])
+
+    def either(x: Any, y: Any) -> Any:
+        return x + y if x.shape[0] == y.shape[0] else gc.concat([x, y])
+
+    graph = gc.jit(either).graph(gc.spec("f32[n]"), gc.spec("f32[m]"))
+    assert [str(guard) for guard in graph.guards] == ["n != m"]
+    with pytest.raises(ShapeError, match="the size n is symbolic: its value is not known"):
+        gc.jit(lambda x: [x, -x][x.shape[0]]).graph(gc.spec("f32[n]"))
 
 
 def test_loops_over_a_size_are_one_trace_for_all_sizes() -> None:

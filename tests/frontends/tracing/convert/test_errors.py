@@ -37,6 +37,86 @@ def test_what_is_not_converted_says_why() -> None:
         gc.jit(wrong.branch_undefined, convert=False)(x)
 
 
+def positive(x: Any) -> Any:
+    if x.sum() > 0:
+        return x
+    return -x
+
+
+class Unconverted:
+    """What Python calls without a name."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def __getitem__(self, key: Any) -> Any:
+        return -key if key.sum() > 0 else key
+
+    @property
+    def absolute(self) -> Any:
+        return self.x if self.x.sum() > 0 else -self.x
+
+
+def yields_positive(x: Any) -> Any:
+    def items() -> Any:
+        for i in range(2):
+            if x[i] > 0:
+                yield x[i]
+
+    return list(items())
+
+
+async def waits(x: Any) -> Any:
+    return x if x.sum() > 0 else -x
+
+
+def finishes(x: Any) -> Any:
+    try:
+        waits(x).send(None)
+    except StopIteration as done:
+        return done.value
+
+
+NOT_CONVERTED = [
+    (lambda x: positive(x) + 0, r"positive is called from the lambda in line \d+, which is not converted, so neither is"),
+    (gc.grad(lambda x: positive(x).sum()), r"positive is called from the lambda in line \d+"),
+    (yields_positive, "a generator or coroutine is not converted"),
+    (finishes, "a generator or coroutine is not converted"),
+]
+
+
+@pytest.mark.parametrize(("function", "advice"), NOT_CONVERTED)
+def test_what_is_not_converted_names_what_it_was_called_by(function: Callable[..., Any], advice: str) -> None:
+    with pytest.raises(ConcretizationError, match=advice):
+        gc.jit(function)(gc.tensor([1.0, 2.0]))
+
+
+def test_what_python_calls_by_itself_is_not_converted() -> None:
+    def item(x: Any) -> Any:
+        return Unconverted(x)[x]
+
+    def attribute(x: Any) -> Any:
+        return Unconverted(x).absolute
+
+    with pytest.raises(ConcretizationError, match="Python itself calls __getitem__"):
+        gc.jit(item)(gc.tensor([1.0, 2.0]))
+    with pytest.raises(ConcretizationError, match=r"absolute was not called by converted code, .* is so of properties"):
+        gc.jit(attribute)(gc.tensor([1.0, 2.0]))
+
+
+def test_a_raise_in_a_branch_is_a_check_of_the_run() -> None:
+    @gc.jit
+    def checked(x: Any) -> Any:
+        if x.sum() > 3:
+            raise ValueError("too large")
+        return x * 2
+
+    assert checked(gc.tensor([1.0])).tolist() == [2.0]
+    with pytest.raises(CheckError, match="ValueError: too large") as caught:
+        checked(gc.tensor([4.0]))
+    assert 'raise ValueError("too large")' in str(caught.value)
+
+
 def test_what_the_function_makes_for_itself_may_change() -> None:
     def own(x: Any) -> Any:
         parts, table, counter = [], {}, wrong.Counter()
