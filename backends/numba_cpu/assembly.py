@@ -20,10 +20,12 @@ from graphc.errors import BackendError
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.types import TensorType
+from graphc.locations import UNKNOWN, Location
 from graphc.loops.overwrite import Overwrite, overwritable
 from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
-from graphc.runtime.compile_log import CompileLog, logging_into, phase
+from graphc.runtime.compile_log import CompileLog, is_logged, logging_into, note_copies, phase
+from graphc.runtime.copies import find_copies
 from graphc.runtime.program import (
     NOTHING,
     BeginLoop,
@@ -40,7 +42,7 @@ from graphc.runtime.program import (
     RunLibrary,
     View,
 )
-from graphc.runtime.storage import choose_overwrites
+from graphc.runtime.storage import Memory
 
 from .emit import emit
 from .fused_product import FusedProduct
@@ -88,6 +90,7 @@ class Assembly:
         outputs = self.block(graph, parameters)
         with logging_into(CompileLog()):  # what walks the tape is no kernel of this program
             walker = walk()
+        self.lines = [UNKNOWN if o.node.op.name == "parameter" else o.node.location for o in graph.outputs]
         self.outline = Program(
             slots=tuple(self.types),
             parameters=tuple(parameters),
@@ -98,12 +101,16 @@ class Assembly:
             walk=walker,
             registers=frozenset(self.registers),
             fixed=frozenset(self.fixed),
+            names=tuple([p.node.name or f"input {place}" for place, p in enumerate(graph.parameters)]),
         )
 
     def program(self, permissions: Permissions = NOTHING) -> Program:
         """The program that does to its parameters what ``permissions`` allow."""
         outline = replace(self.outline, permissions=permissions)
-        chosen = choose_overwrites(outline)
+        memory = Memory(outline, permissions)
+        chosen = memory.overwrites
+        if is_logged() and (permissions.in_place or not outline.aliases):
+            note_copies(find_copies(outline, memory, self.lines))
         steps = [list(plan.steps) for plan in self.plans]
         instructions = list(outline.instructions)
         sources: dict[int, tuple[KernelSource, ...]] = {}
@@ -217,10 +224,14 @@ class Assembly:
     def _outline(self, step: Step, operands: tuple[int, ...], results: tuple[int, ...]) -> Instruction:
         """The instruction of a step, yet without kernels, and with all that it could overwrite."""
         if isinstance(step, KernelStep):
-            return RunKernels((), operands, results, overwrites=overwritable(step.kernel, _updated(step)))
+            updated = _updated(step)
+            overwrites = overwritable(step.kernel, updated)
+            return RunKernels(
+                (), operands, results, location=_location(step), overwrites=overwrites, region_of=updated
+            )
         node = step.node
         if isinstance(step, ProductStep):
-            return RunKernels((), operands, results, operations=_operations(node))
+            return RunKernels((), operands, results, location=node.location, operations=_operations(node))
         if isinstance(step, ViewStep):
             return View(operands[0], results[0], node.types[0].shape, node.location)
         if node.op.name == "check":
@@ -343,6 +354,12 @@ def _operations(node: Node) -> Dim:
 def _updated(step: KernelStep) -> int | None:
     """The operand that the kernel writes a region of."""
     return None if step.placement is None else step.operands.index(step.placement.whole)
+
+
+def _location(step: KernelStep) -> Location:
+    """The line of what the kernel makes."""
+    node = step.results[0].node if step.placement is None else step.placement.update
+    return node.location
 
 
 def _is_view(step: Step) -> bool:

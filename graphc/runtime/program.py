@@ -58,7 +58,8 @@ class RunKernels:
     ``updates``: the result may be in the memory of the first operand, whose contents it then replaces. ``overwrites``:
     results that are in the memory of an operand, and that the kernels have no buffers of their own for; before the kernels
     are made, those that could be. ``operations``: arithmetic that takes longer than reading and writing the buffers.
-    ``called``: compiled functions that the kernels call by their address.
+    ``called``: compiled functions that the kernels call by their address. ``region_of``: the operand that the result
+    is equal to outside of the region which the kernels write.
     """
 
     kernels: tuple[AnyKernel, ...]
@@ -72,6 +73,7 @@ class RunKernels:
     overwrites: tuple[Overwrite, ...] = ()
     operations: Dim = 0
     called: tuple[AnyKernel, ...] = ()
+    region_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -205,3 +207,5 @@ class Program:
     permissions: Permissions = NOTHING
     registers: frozenset[int] = frozenset()
     fixed: frozenset[int] = frozenset()
+    #: What the parameters are called, for people.
+    names: tuple[str, ...] = ()
