@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from itertools import pairwise
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -303,8 +304,13 @@ class Assembly:
     def while_loop(self, node: Node, operands: Sequence[int], results: Sequence[int]) -> None:
         test, body, constants = node.attributes["cond"], node.attributes["body"], node.attributes["constants"]
         loop = _Loop(self, operands[:constants], node.attributes["max_steps"])
+        cycles = _cycles(body.outputs, body.parameters[constants:])
         for k, (first, result) in enumerate(zip(operands[constants:], results, strict=True)):
-            loop.carry(first, result, is_updated=_is_update(body.outputs[k], body.parameters[constants + k]))
+            if any(k in cycle for cycle in cycles):
+                loop.turn(first, result)
+            else:
+                loop.carry(first, result, is_updated=_is_update(body.outputs[k], body.parameters[constants + k]))
+        loop.take_turns(cycles)
         loop.begin()
         goes_on = self.buffer(test.outputs[0].type)
         self.block(test, loop.parameters, [goes_on])
@@ -320,12 +326,16 @@ class Assembly:
         stacked = {body.outputs[k]: k for k in range(len(results) - 1, carries - 1, -1)}
         registers = {k: self.register(body.outputs[k].type) for k in range(carries, len(results))}
         made = {v for v in body.outputs if v not in body.parameters and v.node.op.name != "constant"}
+        cycles = _cycles(body.outputs[:carries], body.parameters[constants : constants + carries])
         for k in range(carries):
             output, first = body.outputs[k], operands[constants + k]
-            if output in stacked and output in made:
+            if any(k in cycle for cycle in cycles):
+                loop.turn(first, results[k])
+            elif output in stacked and output in made:
                 loop.carry(first, results[k], source=(registers[stacked[output]], results[stacked[output]]))
             else:
                 loop.carry(first, results[k], is_updated=_is_update(output, body.parameters[constants + k]))
+        loop.take_turns(cycles)
         backwards = node.attributes["reverse"]
         for parameter, array in zip(body.parameters[constants + carries :], operands[constants + carries :], strict=True):
             loop.slice(self.register(parameter.type), array, backwards)
@@ -375,12 +385,44 @@ def _is_update(output: Value, parameter: Value) -> bool:
     return value == parameter
 
 
+class _Turning(NamedTuple):
+    """A carry that changes places: the registers of what it is in a step and after the last one, and its first buffer."""
+
+    current: int
+    last: int
+    buffer: int
+    result: int
+
+
+def _cycles(outputs: Sequence[Value], parameters: Sequence[Value]) -> list[list[int]]:
+    """Carries that change places: each becomes what the next one in the list was, and the last one what the first was, perhaps
+    with parts replaced."""
+    places = {parameter: k for k, parameter in enumerate(parameters)}
+    follows: dict[int, int] = {}
+    for k, output in enumerate(outputs):
+        value = output
+        while value.node.op.name in UPDATES:
+            value = value.node.inputs[0]
+        source = places.get(value, k)
+        if source != k and source not in follows.values():
+            follows[k] = source
+    cycles: list[list[int]] = []
+    for k in range(len(outputs)):
+        cycle = [k]
+        while (following := follows.get(cycle[-1], k)) not in cycle:
+            cycle.append(following)
+        if len(cycle) > 1 and k == min(cycle) and follows.get(cycle[-1]) == k:
+            cycles.append(cycle)
+    return cycles
+
+
 class _Loop:
-    """One loop in the making. Its carries are of three kinds.
+    """One loop in the making. Its carries are of four kinds.
 
     * Two buffers take turns: a step reads one and writes the other. One of them is the result's own.
     * A carry that is stacked too is, for the next step, the slice that this one wrote.
     * A carry that a step updates in place, or leaves as it is, stays in the result's buffer.
+    * Carries that change places, as the buffers of a simulation do, each have one of several buffers, which take turns.
     """
 
     def __init__(self, assembly: Assembly, constants: Sequence[int], length: Dim | None) -> None:
@@ -396,6 +438,7 @@ class _Loop:
         self.moves: list[tuple[int, int]] = []
         self.swaps: list[tuple[int, int]] = []
         self.reads: list[int] = list(constants)
+        self.turning: dict[int, _Turning] = {}  # by carry
         self.start = 0
         self.place = 0
 
@@ -430,6 +473,30 @@ class _Loop:
         self.writes.append(other)
         self.reads.append(other)
         self.outputs.append(following)
+
+    def turn(self, first: int, result: int) -> None:
+        """A carry that changes places with others; see :meth:`take_turns`."""
+        assembly = self.assembly
+        buffer = assembly.buffer(assembly.types[result])
+        current, last = assembly.register(assembly.types[result]), assembly.register(assembly.types[result])
+        assembly.instructions.append(Copy(first, buffer))
+        self.pointers += [(current, buffer), (last, buffer)]
+        self.parameters.append(current)
+        self.turning[len(self.outputs)] = _Turning(current, last, buffer, result)
+        self.outputs.append(current)
+        self.reads.append(buffer)
+
+    def take_turns(self, cycles: Sequence[Sequence[int]]) -> None:
+        """All carries are known. Those of a cycle become what the next one's memory holds, which is updated where it lies.
+        Registers of their own say where they are after the last step: if the others were read then, that would forbid it."""
+        for cycle in cycles:
+            members = [self.turning[k] for k in cycle]
+            buffers = tuple([member.buffer for member in members])
+            for k, member, following in zip(cycle, members, [*members[1:], members[0]], strict=True):
+                self.outputs[k] = following.current
+                self.moves.append((member.last, following.current))
+                self.finals.append(Copy(member.last, member.result, buffers))
+            self.swaps += [(one.current, other.current) for one, other in pairwise(members)]
 
     def slice(self, register: int, array: int, backwards: bool) -> None:
         """``register`` goes along the slices of ``array``."""

@@ -335,7 +335,7 @@ class _Loop:
             self._weak.discard(place)
 
     def _check_memory(self, entering: Sequence[Any], new: Sequence[Any]) -> None:
-        """Raise ControlFlowError where memory that others see is written, in this step or in a later one, under whatever name."""
+        """Raise ControlFlowError where memory that others see is written, in this step or a later one, under whatever name."""
         carried = {p: v._storage for p in self._carried if isinstance(v := entering[p], Tracer)}
         written = [p for p, storage in carried.items() if storage.written]
         names = {p: self._state.names[p] for p in written}  # of what is written, by the place that its memory is in at first
