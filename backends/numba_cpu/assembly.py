@@ -9,9 +9,9 @@ step, so that two buffers take turns without being copied, and slices are read a
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final, Protocol
 
 import numpy as np
@@ -22,11 +22,13 @@ from graphc.ir.dims import Dim, is_smaller, product
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.operands import operands_of_node
 from graphc.ir.types import TensorType
+from graphc.locations import UNKNOWN, Location
 from graphc.loops.divide import divided_values, with_rows
 from graphc.loops.overwrite import Overwrite, overwritable
 from graphc.loops.plan import KernelStep, OpStep, Plan, ProductStep, Step, ViewStep, make_plan
 from graphc.loops.source import KernelSource, Lowering
-from graphc.runtime.compile_log import CompileLog, logging_into, phase
+from graphc.runtime.compile_log import CompileLog, is_logged, logging_into, note_copies, phase
+from graphc.runtime.copies import find_copies
 from graphc.runtime.program import (
     NOTHING,
     Choose,
@@ -44,7 +46,7 @@ from graphc.runtime.program import (
     View,
     describe_rivals,
 )
-from graphc.runtime.storage import choose_overwrites
+from graphc.runtime.storage import Memory
 from graphc.runtime.tape import MOST_PIECES
 from graphc.runtime.tape_words import FORK_ROWS, FORK_WORK
 from graphc.runtime.threads import get_num_threads
@@ -52,7 +54,7 @@ from graphc.runtime.threads import get_num_threads
 from .emit import emit
 from .fused_product import FusedProduct
 from .library import LibraryMaker
-from .loop import ALL, Loop, Part, Whole
+from .loop import ALL, Loop, Part, Whole, cycles_of
 from .product_choice import ProductStepKernels, rival_of
 from .structural.indexing import CHECKED, UPDATES, copy_outside, starts_inside
 from .walker import branch_runner, walk
@@ -100,6 +102,7 @@ class Assembly:
         outputs = self.block(graph, parameters)
         with logging_into(CompileLog()):  # what walks the tape is no kernel of this program
             walker = walk()
+        self.lines = [UNKNOWN if o.node.op.name == "parameter" else o.node.location for o in graph.outputs]
         self.outline = Program(
             slots=tuple(self.types),
             parameters=tuple(parameters),
@@ -111,12 +114,16 @@ class Assembly:
             registers=frozenset(self.registers),
             fixed=frozenset(self.fixed),
             forks=self.forks,
+            names=tuple([p.node.name or f"input {place}" for place, p in enumerate(graph.parameters)]),
         )
 
     def program(self, permissions: Permissions = NOTHING) -> Program:
         """The program that does to its parameters what ``permissions`` allow."""
         outline = replace(self.outline, permissions=permissions)
-        chosen = choose_overwrites(outline)
+        memory = Memory(outline, permissions)
+        chosen = memory.overwrites
+        if is_logged() and (permissions.in_place or not outline.aliases):
+            note_copies(find_copies(outline, memory, self.lines))
         steps = [list(plan.steps) for plan in self.plans]
         instructions = list(outline.instructions)
         sources: dict[int, tuple[KernelSource, ...]] = {}
@@ -231,10 +238,14 @@ class Assembly:
     def _outline(self, step: Step, operands: tuple[int, ...], results: tuple[int, ...]) -> Instruction:
         """The instruction of a step, yet without kernels, and with all that it could overwrite."""
         if isinstance(step, KernelStep):
-            return RunKernels((), operands, results, overwrites=overwritable(step.kernel, _updated(step)))
+            updated = _updated(step)
+            overwrites = overwritable(step.kernel, updated)
+            return RunKernels(
+                (), operands, results, location=_location(step), overwrites=overwrites, region_of=updated
+            )
         node = step.node
         if isinstance(step, ProductStep):
-            return RunKernels((), operands, results, operations=_operations(node))
+            return RunKernels((), operands, results, location=node.location, operations=_operations(node))
         if isinstance(step, ViewStep):
             return View(operands[0], results[0], node.types[0].shape, node.location, node)
         if node.op.name == "check":
@@ -323,8 +334,13 @@ class Assembly:
         loop = Loop(self, node.attributes["max_steps"])
         for constant in operands[:constants]:
             loop.constant(constant)
+        cycles = cycles_of(body.outputs, body.parameters[constants:])
         for k, (first, result) in enumerate(zip(operands[constants:], results, strict=True)):
-            loop.carry(first, result, is_updated=_is_update(body.outputs[k], body.parameters[constants + k]))
+            if any(k in cycle for cycle in cycles):
+                loop.turn(first, result)
+            else:
+                loop.carry(first, result, is_updated=_is_update(body.outputs[k], body.parameters[constants + k]))
+        loop.take_turns(cycles)
         loop.begin()
         goes_on = self.buffer(test.outputs[0].type)
         self.block(test, loop.parameters, [goes_on])
@@ -349,7 +365,7 @@ class Assembly:
             self.instructions.append(Copy(first, result))
         fork = self._reserve()
         starts: list[int] = []
-        for low, high in itertools.pairwise(edges):
+        for low, high in pairwise(edges):
             starts.append(self.here)
             part = Part(low, high - low)
             body = with_rows(node.attributes["body"], divided, part.rows)
@@ -359,7 +375,7 @@ class Assembly:
         self._scan(node, operands, results, is_copied=True)
         with logging_into(CompileLog()):  # no kernel of this program
             runner = branch_runner()
-        self.instructions[fork] = Fork(tuple(itertools.pairwise(starts)), starts[-1], self.here, runner, rows // count)
+        self.instructions[fork] = Fork(tuple(pairwise(starts)), starts[-1], self.here, runner, rows // count)
 
     def _divided(self, node: Node) -> frozenset[Value] | None:
         """What has rows in the steps of a scan whose rows several threads may do at the same time; None where it is not so, or
@@ -367,13 +383,14 @@ class Assembly:
         body: Graph = node.attributes["body"]
         if _most_branches() == 1 or any(n.op.name in self.library or n.op.name in CHECKED for n in body.nodes()):
             return None
-        if not node.attributes["carries"] or not node.types[0].ndim:
+        constants, carries = node.attributes["constants"], node.attributes["carries"]
+        if not carries or not node.types[0].ndim or cycles_of(body.outputs[:carries], body.parameters[constants:][:carries]):
             return None
         rows, steps = node.types[0].shape[0], node.attributes["length"]
         work = sum(_operations(n) + sum(t.size * t.dtype.itemsize for t in n.types) for n in body.nodes())
         if is_smaller(rows, FORK_ROWS * _most_branches()) or is_smaller(work * steps, FORK_WORK):
             return None
-        return divided_values(body, node.attributes["constants"], node.attributes["carries"])
+        return divided_values(body, constants, carries)
 
     def _scan(
         self,
@@ -394,12 +411,16 @@ class Assembly:
         stacked = {body.outputs[k]: k for k in range(len(results) - 1, carries - 1, -1)}
         registers = {k: self.register(body.outputs[k].type) for k in range(carries, len(results))}
         made = {v for v in body.outputs if v not in body.parameters and v.node.op.name != "constant"}
+        cycles = cycles_of(body.outputs[:carries], body.parameters[constants : constants + carries])
         for k in range(carries):
             output, first = body.outputs[k], operands[constants + k]
-            if output in stacked and output in made:
+            if any(k in cycle for cycle in cycles):
+                loop.turn(first, results[k])
+            elif output in stacked and output in made:
                 loop.carry(first, results[k], source=(registers[stacked[output]], results[stacked[output]]))
             else:
                 loop.carry(first, results[k], is_updated=_is_update(output, body.parameters[constants + k]))
+        loop.take_turns(cycles)
         backwards = node.attributes["reverse"]
         for k in range(constants + carries, len(operands)):
             parameter = body.parameters[k]
@@ -434,6 +455,12 @@ def _operations(node: Node) -> Dim:
 def _updated(step: KernelStep) -> int | None:
     """The operand that the kernel writes a region of."""
     return None if step.placement is None else step.operands.index(step.placement.whole)
+
+
+def _location(step: KernelStep) -> Location:
+    """The line of what the kernel makes."""
+    node = step.results[0].node if step.placement is None else step.placement.update
+    return node.location
 
 
 def _is_view(step: Step) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from itertools import pairwise
+from typing import Any, Final, NamedTuple, Protocol
 
 from graphc.dtypes import int64
 from graphc.ir.dims import Dim, product
+from graphc.ir.graph import Value
 from graphc.ir.types import TensorType
 from graphc.loops.divide import part_of
 from graphc.runtime.program import BeginLoop, Copy, EndLoop, Instruction
+
+from .structural.indexing import UPDATES
 
 _COUNTER: Final = TensorType(int64, ())
 
@@ -54,12 +59,44 @@ class Part(Whole):
 ALL: Final = Whole()
 
 
+class _Turning(NamedTuple):
+    """A carry that changes places: the registers of what it is in a step and after the last one, and its first buffer."""
+
+    current: int
+    last: int
+    buffer: int
+    result: int
+
+
+def cycles_of(outputs: Sequence[Value], parameters: Sequence[Value]) -> list[list[int]]:
+    """Carries that change places: each becomes what the next one in the list was, and the last one what the first was, perhaps
+    with parts replaced."""
+    places = {parameter: k for k, parameter in enumerate(parameters)}
+    follows: dict[int, int] = {}
+    for k, output in enumerate(outputs):
+        value = output
+        while value.node.op.name in UPDATES:
+            value = value.node.inputs[0]
+        source = places.get(value, k)
+        if source != k and source not in follows.values():
+            follows[k] = source
+    cycles: list[list[int]] = []
+    for k in range(len(outputs)):
+        cycle = [k]
+        while (following := follows.get(cycle[-1], k)) not in cycle:
+            cycle.append(following)
+        if len(cycle) > 1 and k == min(cycle) and follows.get(cycle[-1]) == k:
+            cycles.append(cycle)
+    return cycles
+
+
 class Loop:
-    """One loop in the making. Its carries are of three kinds.
+    """One loop in the making. Its carries are of four kinds.
 
     * Two buffers take turns: a step reads one and writes the other. One of them is the result's own.
     * A carry that is stacked too is, for the next step, the slice that this one wrote.
     * A carry that a step updates in place, or leaves as it is, stays in the result's buffer.
+    * Carries that change places, as the buffers of a simulation do, each have one of several buffers, which take turns.
     """
 
     def __init__(self, assembly: Slots, length: Dim | None, part: Whole = ALL, *, is_copied: bool = False) -> None:
@@ -76,6 +113,7 @@ class Loop:
         self.moves: list[tuple[int, int]] = []
         self.swaps: list[tuple[int, int]] = []
         self.reads: list[int] = []
+        self.turning: dict[int, _Turning] = {}  # by carry
         self.start = 0
         self.place = 0
 
@@ -123,6 +161,30 @@ class Loop:
         self.writes.append(other)
         self.reads.append(other)
         self.outputs.append(following)
+
+    def turn(self, first: int, result: int) -> None:
+        """A carry that changes places with others; see :meth:`take_turns`."""
+        assembly = self.assembly
+        buffer = assembly.buffer(assembly.types[result])
+        current, last = assembly.register(assembly.types[result]), assembly.register(assembly.types[result])
+        assembly.instructions.append(Copy(first, buffer))
+        self.pointers += [(current, buffer, 0), (last, buffer, 0)]
+        self.parameters.append(current)
+        self.turning[len(self.outputs)] = _Turning(current, last, buffer, result)
+        self.outputs.append(current)
+        self.reads.append(buffer)
+
+    def take_turns(self, cycles: Sequence[Sequence[int]]) -> None:
+        """All carries are known. Those of a cycle become what the next one's memory holds, which is updated where it lies.
+        Registers of their own say where they are after the last step: if the others were read then, that would forbid it."""
+        for cycle in cycles:
+            members = [self.turning[k] for k in cycle]
+            buffers = tuple([member.buffer for member in members])
+            for k, member, following in zip(cycle, members, [*members[1:], members[0]], strict=True):
+                self.outputs[k] = following.current
+                self.moves.append((member.last, following.current))
+                self.finals.append(Copy(member.last, member.result, buffers))
+            self.swaps += [(one.current, other.current) for one, other in pairwise(members)]
 
     def _finally(self, current: int, result: int, behind: tuple[int, ...]) -> None:
         if self.part is not ALL:

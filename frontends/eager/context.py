@@ -310,6 +310,10 @@ class EagerContext:
             self._record_call(graph, sources, references, results, flows, needs, originals, unread)
         return results
 
+    def may_overwrite(self, arrays: Sequence[Any], written: Collection[int]) -> bool:
+        """Whether :meth:`call` may run a program that writes to the arrays at ``written``, but for what has to be recorded."""
+        return _may_overwrite(arrays, written)
+
     def compose(self, composed: Composed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a :class:`Composed` function, run as one op; NOT_ALIKE, with nothing done, where it has to be run
         op by op."""

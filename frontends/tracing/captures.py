@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from graphc.frontends.dispatch import Array
+from graphc.frontends.tracing.context import Input
+from graphc.frontends.tracing.signature import Static, is_dynamic
 
 Getter = Callable[[], Any]
 _MAX_OBJECTS = 20_000
@@ -147,3 +149,43 @@ def _global(namespace: dict[str, Any], name: str) -> Any:
 
 def _constant(value: Any) -> Any:
     return value
+
+
+def find_captures(
+    inputs: Sequence[Input], function: Callable[..., Any], leaves: Sequence[Any], labels: Sequence[str]
+) -> tuple[dict[int, Getter], dict[int, str]]:
+    """For each captured input (by position), how to get at it at a call, and what the user's code calls it."""
+    captured = {p: e.source for p, e in enumerate(inputs) if e.kind.startswith("captured")}
+    if not captured:
+        return {}, {}
+    roots = function_roots(function)
+    for position, leaf in enumerate(leaves):
+        if not is_dynamic(leaf):
+            roots.append((static_root(Static(leaf), labels[position]), leaf))
+    found = locate(roots, {id(source) for source in captured.values()})
+    getters = {p: _guarded(found.get(id(source)), source) for p, source in captured.items()}
+    return getters, {p: describe(found.get(id(source))) for p, source in captured.items()}
+
+
+def find_captured_arguments(
+    captured: Collection[int], function: Callable[..., Any], leaves: Sequence[Any]
+) -> list[tuple[Getter, int]]:
+    """How to get at what the function captures and was passed too; a call may use the graph where both are one again."""
+    if not captured:
+        return []
+    found = locate(function_roots(function), {id(leaves[leaf]) for leaf in captured})
+    return [(_guarded(found.get(id(leaves[leaf])), leaves[leaf]), leaf) for leaf in sorted(captured)]
+
+
+def _guarded(getter: Getter | None, source: Any) -> Getter:
+    """What ``getter`` finds; the captured object itself where the way to it is gone."""
+    if getter is None:
+        return lambda: source
+
+    def get() -> Any:
+        try:
+            return getter()
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+            return source
+
+    return get

@@ -65,6 +65,7 @@ class Trace:
             "phases": dict(self.log.phases),
             "kernels": [kernel._asdict() for kernel in kernels],
             "cache_hits": {origin: sum(kernel.origin == origin for kernel in kernels) for origin in (MEMORY, DISK)},
+            "copies": [copied.to_dict() for copied in tuple(self.log.copies)],
             "tier": None if self.tier is None else self.tier.to_dict(),
         }
 
@@ -86,6 +87,8 @@ class Trace:
                 lines.append(f"    {guard.condition}   {place}" + (f": {source}" if source else ""))
         lines.append("  phases: " + ", ".join(f"{name} {1000 * s:.1f} ms" for name, s in dict(self.log.phases).items()))
         lines.append("  kernels: " + self._kernels())
+        for copied in tuple(self.log.copies):
+            lines.append(f"  not in place: {copied.render()}")
         if self.tier is not None:
             lines.append(f"  tier: {self.tier}")
         return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from graphc.frontends.tracing.causes import Cause, size_cause
@@ -11,6 +12,7 @@ from graphc.frontends.tracing.declared import argument_of
 from graphc.frontends.tracing.program import TracedProgram
 from graphc.frontends.tracing.signature import Signature, leaf_shapes
 
+_FROM_NOW_ON = ", and any from now on"
 _SHARED = "arguments of which one is a view of another keep their sizes; pass copies"
 
 
@@ -26,6 +28,7 @@ class Family:
         self.labels = tuple(labels)
         self.programs: list[TracedProgram] = []
         self.fixed = "static_shapes=True" if key.shapes is not None else _SHARED if key.views else ""
+        self._is_untraceable = False
         self._first = leaf_shapes(leaves)
         self.varying: dict[int, dict[int, str]] = {} if self.fixed else {p: dict(axes) for p, axes in declared.items()}
 
@@ -44,7 +47,24 @@ class Family:
         causes = self._newly_varying(leaves)
         if causes:
             return causes
-        return self.programs[0].why_not(leaves, self.labels, self.fixed)
+        return self.programs[0].why_not(leaves, self.labels, self._advice)
+
+    @property
+    def _advice(self) -> str:
+        return f"call it with few sizes, or mend what is in the way: {self.fixed}" if self._is_untraceable else self.fixed
+
+    def fix(self, obstacle: str) -> None:
+        """Sizes are not symbols from now on, because tracing with some failed."""
+        self._is_untraceable = True
+        self.fixed = f"it cannot be traced with sizes that vary: {obstacle}"
+
+    def settled(self, causes: Sequence[Cause]) -> list[Cause]:
+        """``causes``, of which those that are sizes may have turned out not to vary."""
+        if not self._is_untraceable:
+            return list(causes)
+        return [
+            replace(c, new=c.new.removesuffix(_FROM_NOW_ON), advice=self._advice) if c.kind == "size" else c for c in causes
+        ]
 
     def _newly_varying(self, leaves: Sequence[Any]) -> list[Cause]:
         found: list[tuple[str, int, int, int]] = []
@@ -60,7 +80,7 @@ class Family:
                     found.append((self.labels[position], axis, before, now))
         advice = _declaration([(label, axis) for label, axis, _, _ in found])
         return [
-            size_cause(label, axis, before, f"{now}, and any from now on", advice) for label, axis, before, now in found
+            size_cause(label, axis, before, f"{now}{_FROM_NOW_ON}", advice) for label, axis, before, now in found
         ]
 
     def symbolic(self) -> tuple[Varying, list[Any]]:

@@ -98,6 +98,9 @@ class History:
         lines = [f"{self.name} was traced {self.count} times; each trace after the first is costly. Why:"]
         for record in retraces[-WARN_AT:]:
             lines.append(f"  trace {record.number}: " + "; ".join(cause.summary for cause in record.causes))
+        needed = dict.fromkeys(str(c.location.render()) for r in retraces for c in r.causes if c.location.line)
+        for place in needed:
+            lines += [f"  {line}" for line in f"needed at {place}".splitlines()]
         advice = dict.fromkeys(cause.advice for record in retraces for cause in record.causes if cause.advice)
         lines += [f"  avoid: {each}" for each in advice]
         lines.append(f"  print({self.name}.explain()) says more; gc.no_retrace() and max_traces= forbid it")

@@ -212,6 +212,7 @@ class JitFunction(Generic[P, R]):
         program = self._generalized(family, tree, leaves, is_declared=bool(declared))
         sources = program.match(leaves)
         assert sources is not None, "a program that was just traced is not for its own call"
+        causes = family.settled(causes)
         self._history.add(causes, program, family, time.perf_counter() - start)
         self._remember(family, program)
         self._history.warn()
@@ -229,7 +230,7 @@ class JitFunction(Generic[P, R]):
             if is_declared:
                 raise
             why = error.message if isinstance(error, GraphcError) else f"{type(error).__name__}: {error}"
-            family.fixed = f"it cannot be traced with sizes that vary: {why}"
+            family.fix(why)
             return fixed
         finally:
             del kept

@@ -22,7 +22,7 @@ from graphc.frontends.placement import context_on
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
 from graphc.frontends.storage import Chain
 from graphc.frontends.symbolic import Tracer
-from graphc.frontends.tracing.captures import Getter, describe, function_roots, locate, static_root
+from graphc.frontends.tracing.captures import find_captured_arguments, find_captures
 from graphc.frontends.tracing.causes import Cause, guard_cause, size_cause
 from graphc.frontends.tracing.context import Input, TraceContext
 from graphc.frontends.tracing.fitting import bind_sizes, violated_guard
@@ -33,12 +33,14 @@ from graphc.ir.dims import DimExpr
 from graphc.ir.graph import Graph, Value, topological_order
 from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
-from graphc.locations import Location, current_location
+from graphc.locations import UNKNOWN, Location, current_location
 from graphc.ops.core import concrete_attributes, inspected
-from graphc.runtime.compile_log import CompileLog, logging_into
+from graphc.runtime.compile_log import CompileLog, Copied, logging_into
 from graphc.runtime.executable import Executable
 from graphc.runtime.program import NOTHING, Permissions
 
+RECORDED: Final = "calls whose gradients, or whose ops, are recorded change no memory: they copy the results back"
+SHARED: Final = "calls with arrays that are read-only, or share memory, copy the results back"
 NO_DONATIONS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
@@ -132,10 +134,10 @@ class TracedProgram:
         self._shapes = tuple([self._inputs[position].tracer._type.shape for position in self._sized])
         self.symbols = context.symbols
         self._fitting: set[tuple[Any, ...]] = set()  # shapes that were found to fit
-        self._captured, self._names = _find_captures(self._inputs, function, leaves, context.labels)
+        self._captured, self._names = find_captures(self._inputs, function, leaves, context.labels)
         self._name_captured_sizes()
         self._required = {p: getattr(self._inputs[p].source, "requires_grad", False) for p in self._captured}
-        self._met = _find_captured_arguments(context.captured_arguments, function, leaves)
+        self._met = find_captured_arguments(context.captured_arguments, function, leaves)
         met = [leaves[e.index] if e.source is None else e.source for e in self._inputs if e.kind != "gradient"]
         self._sharing = self._shared_memory(met)
         known = common_device(self.graph.name, met)
@@ -157,6 +159,7 @@ class TracedProgram:
         self.tier_record = TierRecord() if tiered else None
         self._tier = None if self.tier_record is None else Tier(self.graph, self._compile, self.tier_record)
         self._tier_of_copies: Tier | None = None
+        self._apart: set[bool] = set()  # why calls updated nothing in place
 
     def match(self, leaves: Sequence[Any]) -> list[Any] | None:
         """The object behind each input for a call with these argument leaves; None where the graph is not for that call."""
@@ -406,12 +409,19 @@ class TracedProgram:
                 if self._executable is None:
                     known = self._in_place
                     with logging_into(self.log):
-                        target = self.device.partition(":")[0]
-                        self._executable = compile_graph(self.graph, target) if known is None else known.permitted(NOTHING)
+                        if known is None:
+                            self._executable = compile_graph(self.graph, self.device.partition(":")[0])
+                        else:
+                            self._executable = known.permitted(NOTHING) if known.written else known
         return self._executable
 
     def _run(self, *arrays: Any) -> Any:
         """Where nothing may be updated in place after all."""
+        if self._in_place is not None and len(self._apart) < 2:
+            overlaps = not cast("Any", eager_context()).may_overwrite(arrays, self._in_place.written)
+            if overlaps not in self._apart:
+                self._apart.add(overlaps)
+                self.log.copies.append(Copied("all arrays", SHARED if overlaps else RECORDED, UNKNOWN, UNKNOWN))
         run = None
         if self.tier_record is not None:
             with self._lock:
@@ -580,43 +590,3 @@ def _type_of(source: Any) -> str:
         return str(TensorType(as_dtype(source.dtype), source.shape))
     except (AttributeError, GraphcError):
         return type(source).__name__
-
-
-def _find_captures(
-    inputs: Sequence[Input], function: Callable[..., Any], leaves: Sequence[Any], labels: Sequence[str]
-) -> tuple[dict[int, Getter], dict[int, str]]:
-    """For each captured input (by position), how to get at it at a call, and what the user's code calls it."""
-    captured = {p: e.source for p, e in enumerate(inputs) if e.kind.startswith("captured")}
-    if not captured:
-        return {}, {}
-    roots = function_roots(function)
-    for position, leaf in enumerate(leaves):
-        if not is_dynamic(leaf):
-            roots.append((static_root(Static(leaf), labels[position]), leaf))
-    found = locate(roots, {id(source) for source in captured.values()})
-    getters = {p: _guarded(found.get(id(source)), source) for p, source in captured.items()}
-    return getters, {p: describe(found.get(id(source))) for p, source in captured.items()}
-
-
-def _find_captured_arguments(
-    captured: Collection[int], function: Callable[..., Any], leaves: Sequence[Any]
-) -> list[tuple[Getter, int]]:
-    """How to get at what the function captures and was passed too; a call may use the graph where both are one again."""
-    if not captured:
-        return []
-    found = locate(function_roots(function), {id(leaves[leaf]) for leaf in captured})
-    return [(_guarded(found.get(id(leaves[leaf])), leaves[leaf]), leaf) for leaf in sorted(captured)]
-
-
-def _guarded(getter: Getter | None, source: Any) -> Getter:
-    """What ``getter`` finds; the captured object itself where the way to it is gone."""
-    if getter is None:
-        return lambda: source
-
-    def get() -> Any:
-        try:
-            return getter()
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
-            return source
-
-    return get

@@ -71,6 +71,7 @@ class RunKernels:
     results that are in the memory of an operand, and that the kernels have no buffers of their own for; before the kernels
     are made, those that could be. ``operations``: arithmetic that takes longer than reading and writing the buffers.
     ``called``: compiled functions that the kernels call by their address. ``rival``: what may run in place of ``kernels``.
+    ``region_of``: the operand that the result is equal to outside of the region which the kernels write.
     """
 
     kernels: tuple[AnyKernel, ...]
@@ -86,6 +87,7 @@ class RunKernels:
     operations: Dim = 0
     called: tuple[AnyKernel, ...] = ()
     rival: Rival | None = None
+    region_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,8 @@ class Program:
     registers: frozenset[int] = frozenset()
     fixed: frozenset[int] = frozenset()
     forks: int | None = None
+    #: What the parameters are called, for people.
+    names: tuple[str, ...] = ()
 
 
 def program_settings(program: Program) -> int:

@@ -87,18 +87,13 @@ def writes(instruction: Instruction) -> tuple[int, ...]:
             return ()
 
 
-def choose_overwrites(program: Program) -> list[tuple[Overwrite, ...]]:
-    """For each instruction, which of the results that could be in the memory of an operand are."""
-    return _Memory(program, program.permissions).overwrites
-
-
 def assign_storage(program: Program) -> Storage:
     """Find out what is a view, what is updated in place, what is an output, and how long the rest is needed.
 
-    All that could be overwritten must be, as chosen by :func:`choose_overwrites`.
+    All that could be overwritten must be, as chosen by :class:`Memory`.
     """
     permissions = program.permissions
-    memory = _Memory(program, permissions)
+    memory = Memory(program, permissions)
     root = memory.root
     made = [step.overwrites if isinstance(step, RunKernels) else () for step in program.instructions]
     assert memory.overwrites == made, "kernels were made for another storage"
@@ -135,7 +130,7 @@ def assign_storage(program: Program) -> Storage:
     return Storage(tuple(root), tuple(results), tuple(outputs), in_place, written, tuple(temporaries), tuple(scratch), places)
 
 
-class _Memory:
+class Memory:
     """For each slot the slot whose memory it has (``root``), and the chosen ``overwrites`` of each instruction.
 
     A result takes the memory of an operand that it may replace if nobody reads that any more. A parameter's memory is taken
@@ -156,7 +151,7 @@ class _Memory:
         self.makers |= {step.result: number for number, step in enumerate(program.instructions) if isinstance(step, View)}
         aliases = program.aliases if permissions.in_place else {}
         self.permitted = {program.parameters[parameter]: self._steps_to(output) for output, parameter in aliases.items()}
-        self.safe_from = max((number + 1 for number, step in enumerate(program.instructions) if _may_fail(step)), default=0)
+        self.safe_from = max((number + 1 for number, step in enumerate(program.instructions) if may_fail(step)), default=0)
         for number, instruction in enumerate(program.instructions):
             chosen: tuple[Overwrite, ...] = ()
             if isinstance(instruction, View):
@@ -216,7 +211,7 @@ class _Memory:
         while pending and parameter not in readers:
             slot = pending.pop()
             step = program.instructions[makers[slot]] if slot in makers else None
-            for operand in _replaceable(step, slot):
+            for operand in replaceable(step, slot):
                 if operand not in readers:
                     readers[operand] = slot
                     pending.append(operand)
@@ -269,7 +264,7 @@ class _Memory:
         return first, last
 
 
-def _replaceable(step: Instruction | None, slot: int) -> list[int]:
+def replaceable(step: Instruction | None, slot: int) -> list[int]:
     """The operands of ``step`` in whose memory its result ``slot`` could be."""
     if isinstance(step, View):
         return [step.operand]
@@ -280,7 +275,8 @@ def _replaceable(step: Instruction | None, slot: int) -> list[int]:
     return []
 
 
-def _may_fail(instruction: Instruction) -> bool:
+def may_fail(instruction: Instruction) -> bool:
+    """Whether running it may raise an error of the user's."""
     return isinstance(instruction, (RunCheck, RunLibrary)) or (isinstance(instruction, RunKernels) and instruction.checks)
 
 

@@ -125,6 +125,8 @@ def _long(
                 return loop.scan(rows, first)
             return loop.count(size - first, lambda k: rows.at(k + first), goes_on, most=size - first)  # noqa: B023
         except _NOT_ALIKE as error:
+            if loop.has_shared_memory:  # it could be unrolled, but who begins with a copy need not wait for that
+                raise
             cause = error
         state.set(initial)
         if first or not loop.is_unsteady:
@@ -159,6 +161,7 @@ class _Loop:
 
     def __init__(self, state: State, body: Block, what: str, targets: Sequence[str] = ()) -> None:
         self.is_unsteady = False  # the first step gives a variable what it is in all others
+        self.has_shared_memory = False  # steps write to memory of others that a name does not always stand for
         self._state = state
         self._body = body
         self._what = what
@@ -273,6 +276,7 @@ class _Loop:
         for place, name in enumerate(self._state.names):
             if name not in self._targets:
                 self._check(place, name, entering[place], new[place])
+        self._check_memory(entering, new)
         return [new[place] for place in self._carried]
 
     def _check(self, place: int, name: str, old: Any, new: Any) -> None:
@@ -290,14 +294,32 @@ class _Loop:
         self.is_unsteady = True
         check_alike(name, (_BEFORE, old), (_AFTER, new))
         self.is_unsteady = False
-        if isinstance(old, Tracer) and old._storage.written and _is_shared(self._initial[place]):
-            raise ControlFlowError(
-                f"`{name}` is assigned in a loop and its memory is written in place, so a step would have to know whose it is",
-                hint=f"begin with memory of its own: {name} = {name}.copy()",
-                cause=ControlFlowError.MEMORY,
-            )
         if not (is_scalar(new) or (isinstance(new, Array) and new.weak)):
             self._weak.discard(place)
+
+    def _check_memory(self, entering: Sequence[Any], new: Sequence[Any]) -> None:
+        """Raise ControlFlowError where memory that others see is written, in this step or a later one, under whatever name."""
+        carried = {p: v._storage for p in self._carried if isinstance(v := entering[p], Tracer)}
+        written = [p for p, storage in carried.items() if storage.written]
+        names = {p: self._state.names[p] for p in written}  # of what is written, by the place that its memory is in at first
+        for later in written:  # grows
+            for place, storage in carried.items():
+                if place not in names and isinstance(new[later], Tracer) and new[later]._storage is storage:
+                    names[place] = names[later]
+                    written.append(place)
+        for place, name in names.items():
+            if not _is_shared(self._initial[place]):
+                continue
+            first = self._state.names[place]
+            what = "is assigned in a loop and its memory is written in place"
+            if name != first:
+                what = f"takes turns in a loop with `{name}`, whose memory is written in place"
+            self.has_shared_memory = True
+            raise ControlFlowError(
+                f"`{first}` {what}, so a step would have to know whose it is",
+                hint=f"begin with memory of its own: {first} = {first}.copy()",
+                cause=ControlFlowError.MEMORY,
+            )
 
     def _define(self, place: int, name: str, new: Any) -> None:
         """A step gives a value to a name that had none."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import RetraceError
+from graphc.errors import RetraceError, RetraceWarning
 from graphc.frontends.tracing import jit as jit_module
 from graphc.frontends.tracing.causes import Cause
 
@@ -88,6 +88,21 @@ def test_size_where_sizes_are_fixed() -> None:
         "x.shape[0]: size 3 → 4\n"
         "  avoid: leave static_shapes=True out: then the size may vary"
     )  # fmt: skip
+
+
+def test_sizes_that_cannot_vary() -> None:
+    f = gc.jit(lambda x: x + gc.tensor(np.arange(x.shape[0])))
+    advice = (
+        "call it with few sizes, or mend what is in the way: it cannot be traced with sizes that vary: "
+        "dtype('O') is not a dtype that graphc knows"
+    )
+    assert why(f, lambda: f(vector(3)), lambda: f(vector(4))) == f"x.shape[0]: size 3 → 4\n  avoid: {advice}"
+    assert why(f, lambda: f(vector(5))) == f"x.shape[0]: size 4 → 5\n  avoid: {advice}"
+    for n in (6, 7):
+        f(vector(n))
+    with pytest.warns(RetraceWarning) as caught:
+        f(vector(8))
+    assert [line for line in str(caught[0].message).splitlines() if "avoid" in line] == [f"  avoid: {advice}"]
 
 
 def test_a_comparison_that_the_code_made() -> None:

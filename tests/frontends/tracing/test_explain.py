@@ -197,6 +197,7 @@ def test_max_traces() -> None:
 
 def test_the_fifth_retrace_is_warned_about_once() -> None:
     f = gc.jit(lambda x, n: x * int(n), name="f")
+    line = f.function.__code__.co_firstlineno
     for n in range(5):
         f(gc.ones(2), n)
     with pytest.warns(RetraceWarning) as caught:
@@ -206,6 +207,9 @@ def test_the_fifth_retrace_is_warned_about_once() -> None:
     assert str(warning.message).splitlines() == [
         "f was traced 6 times; each trace after the first is costly. Why:",
         *(f"  trace {i + 1}: n: value {i - 1} → {i}" for i in range(1, 6)),
+        f"  needed at {__file__}:{line}, in {f.function.__qualname__}",
+        '      f = gc.jit(lambda x, n: x * int(n), name="f")',
+        "                                  ^",
         "  avoid: use it in arithmetic on arrays only, where it is a run-time number",
         "  print(f.explain()) says more; gc.no_retrace() and max_traces= forbid it",
     ]
