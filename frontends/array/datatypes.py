@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype, promote
-from graphc.errors import ArgumentError, DTypeError
+from graphc.errors import ArgumentError, ArgumentTypeError, DTypeError
 from graphc.frontends.array import core
 from graphc.frontends.array.core import ArrayLike, common_dtype, integer_range, lift
 from graphc.frontends.array.creation import check_device
@@ -113,6 +113,9 @@ def iinfo(type: Any) -> IntInfo:
 def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Array:
     """An array over the memory of ``x``, any object of the DLPack protocol (a CPU tensor of another library)."""
     check_device(device)
+    if not hasattr(x, "__dlpack__"):
+        what = f"from_dlpack: {type(x).__name__} has no DLPack export"
+        raise ArgumentTypeError(what, hint="gc.tensor(data) copies anything else")
     array = lift(np.from_dlpack(x))
     return context_of((array,)).copy(array) if copy else array
 

@@ -55,7 +55,7 @@ def nonzero(x: ArrayLike, *, size: Any = None, fill_value: int | Sequence[int] =
 
 
 def _first_positions(array: Array, size: Any, fill_value: int | Sequence[int]) -> tuple[Array, ...]:
-    (wanted,) = as_shape(size)
+    (wanted,) = as_shape((size,))
     if isinstance(wanted, int) and wanted < 0:
         raise ArgumentError(f"nonzero: size must not be negative, but is {wanted}", cause=ArgumentError.RANGE)
     fills = [fill_value] * len(array.shape) if isinstance(fill_value, int) else list(fill_value)

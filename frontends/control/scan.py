@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.errors import ArgumentError, ShapeError
+from graphc.frontends.arguments import as_int, check_function
 from graphc.frontends.array.core import is_scalar, lift_in
 from graphc.frontends.array.creation import zeros
 from graphc.frontends.array.movement import stack
@@ -39,6 +40,7 @@ def scan(step: Step, init: Any, xs: Any = None, length: Any = None, *, reverse: 
     >>> gc.scan(lambda total, x: (total + x, total * x), 0.0, gc.tensor([1.0, 2.0, 3.0]))
     (tensor(6.), tensor([0., 2., 9.]))
     """
+    check_function(step, "scan: step")
     leaves, _ = flatten((init, xs))
     context: Any = context_of([leaf for leaf in leaves if isinstance(leaf, Array)])
     x_leaves, x_tree = flatten(xs)
@@ -118,7 +120,7 @@ def _length(arrays: Sequence[Any], tree: TreeDef, length: Any) -> Dim:
         raise ArgumentError("scan: there is nothing to go along, and no length", hint="pass xs, or length=")
     size: Dim = length if length is not None else arrays[0].shape[0]
     if not arrays:
-        return int(size)
+        return int(as_int(size, "scan: length", 0))
     for array, path in zip(arrays, paths(tree, "xs"), strict=True):
         if array.shape[0] != size:
             raise ShapeError(
