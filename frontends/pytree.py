@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, ArgumentTypeError
 
 
 class TreeDef(NamedTuple):
@@ -129,6 +129,8 @@ def paths(tree: TreeDef, prefix: str = "") -> list[str]:
 
 def tree_map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     """``function`` applied to corresponding leaves. Raises ArgumentError where the structures differ."""
+    if not callable(function):
+        raise ArgumentTypeError(f"tree_map: a function is needed, not {type(function).__name__}", cause=ArgumentError.FUNCTION)
     leaves, structure = flatten(tree)
     columns = [leaves]
     for other in others:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.dtypes import as_dtype
+from graphc.frontends.arguments import as_int, as_list
 from graphc.ir.spec import parse_type
 from graphc.ir.types import TensorType
 
@@ -40,4 +41,9 @@ def spec(text_or_shape: Any, dtype: Any = None) -> Spec:
         return Spec(text_or_shape)
     if dtype is None and hasattr(text_or_shape, "shape"):
         return Spec(TensorType(as_dtype(text_or_shape.dtype), text_or_shape.shape))
-    return Spec(TensorType(as_dtype("float32" if dtype is None else dtype), tuple(text_or_shape)))
+    return Spec(TensorType(as_dtype("float32" if dtype is None else dtype), _sizes(text_or_shape)))
+
+
+def _sizes(shape: Any) -> tuple[Any, ...]:
+    sizes = as_list(shape, "spec: the shape", "sizes")
+    return tuple([size if isinstance(size, str) else as_int(size, "spec: a size") for size in sizes])

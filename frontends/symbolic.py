@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.dtypes import DType, as_dtype
 from graphc.errors import ConcretizationError, GradientError, InPlaceError, LeakedTracerError, TraceError
-from graphc.frontends.array.core import is_scalar, numbers, scalar_dtype, show_shape
+from graphc.frontends.array.core import is_scalar, numbers, scalar_dtype, show_shape, too_large
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.grad_mode import mode
@@ -378,8 +378,11 @@ class GraphContext:
             self.add_leaf(tracer)
 
     def literal(self, value: Any, dtype: DType, weak: bool = False) -> Tracer:
-        with np.errstate(all="ignore"):
-            array = np.asarray(value).astype(dtype.numpy)
+        try:
+            with np.errstate(all="ignore"):
+                array = np.asarray(value).astype(dtype.numpy)
+        except OverflowError:
+            raise too_large(value, dtype) from None
         tracer = self.array_class(self, self.builder.constant(array))
         tracer.weak = weak
         if not array.shape:
@@ -420,7 +423,10 @@ class GraphContext:
 
     def _follow(self, op: Primitive, operands: Sequence[Tracer], attributes: Any, result: Tracer) -> None:
         """Keep what is known of arithmetic on Python arguments, so that `if n > 3:` can be decided (under a guard)."""
-        arrays = [np.asarray(t._concrete).astype(t.dtype.numpy) for t in operands]
+        try:
+            arrays = [np.asarray(t._concrete).astype(t.dtype.numpy) for t in operands]
+        except OverflowError:  # an int that its dtype cannot hold: a run says so
+            return
         result._concrete = np.asarray(op.evaluate(*arrays, **complete_attributes(op, attributes))).item()
         result._roots = tuple({id(r): r for t in operands for r in t._roots}.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import graphc.ops  # noqa: F401 - fills the registry of primitives
+from graphc.errors import ArgumentTypeError
 from graphc.ir.graph import Graph
 from graphc.passes.inline import Inline
 from graphc.passes.pipeline import Pipeline
@@ -36,6 +37,11 @@ def compile_graph(
     >>> double = compile_graph(graph)
     >>> (y,) = double(np.arange(3, dtype="float32"))
     """
+    if not isinstance(graph, Graph):
+        raise ArgumentTypeError(
+            f"compile_graph takes a graph, not {type(graph).__name__}",
+            hint="gc.jit(f).graph(*arguments) gives that of a function",
+        )
     backend = load_backend(target)
     if pipeline is None:
         pipeline = default_pipeline(target, fast_math=fast_math) if optimize else _UNOPTIMIZED

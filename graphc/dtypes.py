@@ -124,7 +124,7 @@ def as_dtype(value: Any) -> DType:
         return found
     try:
         numpy_dtype = np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError):
         numpy_dtype = None
     if numpy_dtype is not None:
         if not numpy_dtype.isnative:

@@ -8,6 +8,7 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── DTypeError (TypeError)             a dtype that the op does not take, or no common dtype
     ├── AxisError (ValueError, IndexError) an axis out of range, or named twice
     ├── ArgumentError (ValueError)         any other bad argument
+    │   └── ArgumentTypeError (TypeError)  an argument of a type that the function does not take
     ├── OutOfBoundsError (IndexError)      an index outside its dimension
     ├── GradientError (RuntimeError)       a gradient that does not exist
     ├── InPlaceError (RuntimeError)        an in-place write that autograd or a view forbids
@@ -189,6 +190,12 @@ class ArgumentError(GraphcError, ValueError):
     INDEX = Cause("GC163", "A form of index that arrays do not take.")
     NAME = Cause("GC166", "Something that cannot be a name in a graph, or of a size.")
     COMMAND = Cause("GC165", "A target, input or option of the `graphc` command that fits nothing.")
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument of a type that the function does not take."""
+
+    code: str = "GC106"
 
 
 class OutOfBoundsError(GraphcError, IndexError):

@@ -7,16 +7,22 @@ always names a line that the user wrote.
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import sys
 from types import CodeType, FrameType
 from typing import Any, ClassVar
 
+import numpy
+
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # An editable install maps graphc.frontends and graphc.backends to these siblings of the package.
 _INTERNAL = (_PACKAGE, os.path.join(_ROOT, "frontends") + os.sep, os.path.join(_ROOT, "backends") + os.sep)
+# The code of with blocks that generators make, and NumPy, whose functions call graphc's.
+_BETWEEN = (contextlib.__file__, os.path.dirname(numpy.__file__) + os.sep)
+_passed_over: dict[str, bool] = {}
 _is_internal: dict[str, bool] = {}  # by file; code objects of two files can be equal
 
 
@@ -175,15 +181,21 @@ def is_internal_code(code: CodeType) -> bool:
     return known
 
 
+def _is_passed_over(code: CodeType) -> bool:
+    """Whether ``code`` is never the user's line: graphc's, or what may stand between graphc and the user."""
+    known = _passed_over[code.co_filename] = is_internal_code(code) or code.co_filename.startswith(_BETWEEN)
+    return known
+
+
 def current_frame(depth: int = 1) -> FrameType | None:
     """The innermost frame of the user's, or None where every caller is graphc's own."""
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
-        internal = _is_internal.get(code.co_filename)
-        if internal is None:
-            internal = is_internal_code(code)
-        if not internal:
+        passed_over = _passed_over.get(code.co_filename)
+        if passed_over is None:
+            passed_over = _is_passed_over(code)
+        if not passed_over:
             break
         frame = frame.f_back
     return frame

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, Final
 
-from graphc.locations import Location, is_internal_code
+from graphc.locations import Location, current_frame, is_internal_code
 
 _MOST: Final = 6
 _MOST_INNER: Final = 4
@@ -87,7 +87,8 @@ def operands_of_call(depth: int = 1) -> tuple[Operand, ...]:
     """The arrays that the user's innermost frame gave to the function of graphc's that it called."""
     frame: FrameType | None = sys._getframe(depth)
     called: list[FrameType] = []
-    while frame is not None and is_internal_code(frame.f_code):
+    users = current_frame(depth + 1)
+    while frame is not None and frame is not users:
         called.append(frame)
         frame = frame.f_back
     if frame is None:

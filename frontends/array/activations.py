@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from graphc.errors import ArgumentError, ShapeError
+from graphc.frontends.arguments import as_number
 from graphc.frontends.array.core import ArrayLike, composed, computed_wide, lift, normalize_axis, show_shape
 from graphc.frontends.array.elementwise import (
     absolute,
@@ -54,7 +55,7 @@ def relu6(x: ArrayLike) -> Array:
 @computed_wide
 def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """x limited to [min_val, max_val]; the gradient is 0 at and beyond the limits, NaN stays NaN."""
-    if min_val > max_val:
+    if as_number(min_val, "hardtanh: min_val") > as_number(max_val, "hardtanh: max_val"):
         raise ArgumentError(
             f"hardtanh: min_val {min_val} must not be greater than max_val {max_val}", cause=ArgumentError.RANGE
         )
@@ -127,7 +128,7 @@ swish = silu
 @computed_wide
 def softplus(x: Array, beta: float = 1.0) -> Array:
     """log(1 + exp(beta x)) / beta without overflow: a smooth relu."""
-    if beta <= 0:
+    if as_number(beta, "softplus: beta") <= 0:
         raise ArgumentError(f"softplus: beta must be positive, not {beta}", cause=ArgumentError.RANGE)
     scaled = x if beta == 1.0 else multiply(x, beta)
     result = add(maximum(scaled, 0.0), log1p(exp(negative(absolute(scaled)))))

@@ -47,6 +47,15 @@ def numbers(value: Any) -> np.ndarray:
     )
 
 
+def too_large(value: Any, dtype: DType) -> ArgumentError:
+    """The error for a Python int that ``dtype`` cannot hold."""
+    return ArgumentError(
+        f"the Python int {value} is out of range for {dtype.name}",
+        hint="a float holds it approximately: float(value)",
+        cause=ArgumentError.INTEGER_RANGE,
+    )
+
+
 def shortened(value: Any) -> str:
     """``repr(value)``, cut off where it is long."""
     text = repr(value)

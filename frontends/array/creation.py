@@ -9,7 +9,18 @@ import numpy as np
 
 from graphc.dtypes import DType, as_dtype, default_float, default_int, int64
 from graphc.errors import ArgumentError, ShapeError
-from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, is_scalar, lift, scalar_dtype, shortened
+from graphc.frontends.arguments import as_int, as_number
+from graphc.frontends.array.core import (
+    ArrayLike,
+    astype,
+    broadcast_shapes,
+    broadcast_to_shape,
+    is_scalar,
+    lift,
+    scalar_dtype,
+    shortened,
+    show_shape,
+)
 from graphc.frontends.array.elementwise import add, less_equal, multiply, where
 from graphc.frontends.array.exchange import from_cuda_array, is_foreign
 from graphc.frontends.array.movement import as_shape, stack
@@ -91,6 +102,12 @@ def full(
         scalar = context_of_sizes(sizes).literal(fill_value, wanted)
     else:
         scalar = context_of_sizes(sizes).lift(asarray(fill_value, dtype=dtype))
+        context = context_of((scalar,))
+        if scalar.shape and broadcast_shapes(context, sizes, scalar.shape, what="full") != sizes:
+            raise ShapeError(
+                f"full: a value of shape {show_shape(scalar.shape)} does not broadcast to {show_shape(sizes)}",
+                cause=ShapeError.BROADCAST,
+            )
     result: Any = context_of((scalar,)).copy(broadcast_to_shape(scalar, sizes))
     return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
 
@@ -147,9 +164,12 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
             return arange(start, stop, step, dtype=dtype)
         start, stop, step = (int(v) if isinstance(v, np.integer) else v for v in (start, stop, step))
         return _symbolic_range(start, stop, step, int64 if dtype is None else as_dtype(dtype))
-    values = [v.item() if hasattr(v, "item") else v for v in (start, stop, step)]
+    values = [v.item() if getattr(v, "size", 0) == 1 and hasattr(v, "item") else v for v in (start, stop, step)]
+    values = [as_number(v, "arange: start, stop and step") for v in values]
     if values[2] == 0:
         raise ArgumentError("arange: step must not be 0", cause=ArgumentError.RANGE)
+    if any(abs(v) == math.inf for v in values):
+        raise ArgumentError("arange: start, stop and step must be finite", cause=ArgumentError.RANGE)
     integral = all(isinstance(v, int) for v in values)
     wanted = (default_int if integral else default_float) if dtype is None else as_dtype(dtype)
     count = max(0, math.ceil((values[1] - values[0]) / values[2]))
@@ -180,7 +200,9 @@ def linspace(
         with on(device):
             return linspace(start, stop, num, dtype=dtype, endpoint=endpoint)
     wanted = default_float if dtype is None else as_dtype(dtype)
-    return context_of(()).literal(np.linspace(float(start), float(stop), int(num), endpoint=endpoint), wanted)
+    first, last = (float(as_number(end, "linspace: start and stop")) for end in (start, stop))
+    count = as_int(num, "linspace: num", 0)
+    return context_of(()).literal(np.linspace(first, last, count, endpoint=bool(endpoint)), wanted)
 
 
 def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None) -> Array:
@@ -189,9 +211,11 @@ def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None,
         with on(device):
             return eye(rows, columns, k=k, dtype=dtype)
     wanted = default_float if dtype is None else as_dtype(dtype)
-    shape = (plain_size(rows), plain_size(rows if columns is None else columns))
-    if not any(isinstance(size, DimExpr) for size in shape):
-        return context_of(()).literal(np.eye(rows, columns, k=k), wanted)
+    k = as_int(k, "eye: k")
+    shape = as_shape((rows, rows if columns is None else columns))
+    height, width = shape
+    if isinstance(height, int) and isinstance(width, int):
+        return context_of(()).literal(np.eye(height, width, k=k), wanted)
     row, column = (bind("iota", dtype=int64, shape=shape, axis=axis) for axis in (0, 1))
     return astype(bind("eq", add(row, k), column), wanted)
 
@@ -201,6 +225,8 @@ def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> tuple[Array, ...]:
     if indexing not in ("xy", "ij"):
         raise ArgumentError(f"meshgrid: indexing must be 'xy' or 'ij', not {indexing!r}", cause=ArgumentError.CHOICE)
     lifted = [lift(a) for a in arrays]
+    if any(len(a.shape) != 1 for a in lifted):
+        raise ShapeError("meshgrid takes vectors", hint="ravel() gives one", cause=ShapeError.DIMENSIONS)
     order = list(range(len(lifted)))
     if indexing == "xy" and len(order) > 1:
         order[0], order[1] = 1, 0
@@ -251,6 +277,7 @@ def diagonal(x: ArrayLike, k: int = 0) -> Array:
     if len(array.shape) < 2:
         raise ShapeError(f"diagonal needs at least two dimensions, not {len(array.shape)}", cause=ShapeError.DIMENSIONS)
     rows, columns = (s.__index__() for s in array.shape[-2:])
+    k = as_int(k, "diagonal: k")
     count = max(0, min(rows + min(k, 0), columns - max(k, 0)))
     context = context_of((array,))
     first = context.literal(np.arange(count) + max(-k, 0), int64)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from graphc.dtypes import bool_, int64
 from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.frontends.arguments import check_text
 from graphc.frontends.array.core import ArrayLike, converted, show_shape
 from graphc.frontends.array.movement import permute_dims, reshape
 from graphc.frontends.dispatch import Array, Context, bind, bind_near, context_of
@@ -54,6 +55,7 @@ def einsum(subscripts: str, *operands: ArrayLike) -> Array:
 
 def _parse(subscripts: str, arrays: Sequence[Array]) -> tuple[list[Labels], Labels]:
     """The labels of each operand's dimensions, and of the output's."""
+    check_text(subscripts, "einsum: subscripts")
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     parts = inputs.split(",")
     if len(parts) != len(arrays):

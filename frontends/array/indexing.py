@@ -25,6 +25,7 @@ from graphc.frontends.array.core import (
     converted,
     lift,
     normalize_axis,
+    numbers,
     show_shape,
     with_shape,
 )  # fmt: skip
@@ -55,7 +56,7 @@ def _is_int(item: Any) -> bool:
 
 def _is_mask(item: Any) -> bool:
     return (isinstance(item, Array) and item.dtype is bool_) or (
-        not isinstance(item, Array) and np.asarray(item).dtype == np.bool_
+        not isinstance(item, Array) and numbers(item).dtype == np.bool_
     )
 
 
@@ -468,7 +469,7 @@ def take(x: ArrayLike, indices: ArrayLike, axis: int | None = None) -> Array:
     if axis is None:
         array, axis = reshape(array, (-1,)), 0
     place = normalize_axis(axis, len(array.shape), "take")
-    item = indices if isinstance(indices, (Array, np.ndarray)) else np.asarray(indices)
+    item = indices if isinstance(indices, (Array, np.ndarray)) else numbers(indices)
     return getitem(array, (*(slice(None) for _ in range(place)), item))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphc.dtypes import bool_, int64
 from graphc.errors import ArgumentError, AxisError, DTypeError, ShapeError
+from graphc.frontends.arguments import as_ints, as_list
 from graphc.frontends.array.core import (
     ArrayLike,
     broadcast_arrays_in,
@@ -94,7 +95,10 @@ def tensordot(x: ArrayLike, y: ArrayLike, axes: int | Sequence[Any] = 2) -> Arra
             )
         left, right = list(range(len(a.shape) - axes, len(a.shape))), list(range(axes))
     else:
-        left, right = ([v] if isinstance(v, int) else list(v) for v in axes)
+        sides = as_list(axes, "tensordot: axes", "axes")
+        if len(sides) != 2:
+            raise AxisError(f"tensordot: axes {axes!r} are not two lists of axes", cause=AxisError.TWICE)
+        left, right = (as_ints(side, "tensordot: axes") for side in sides)
     left = [normalize_axis(v, len(a.shape), "tensordot") for v in left]
     right = [normalize_axis(v, len(b.shape), "tensordot") for v in right]
     if len(left) != len(right) or len(set(left)) != len(left) or len(set(right)) != len(right):

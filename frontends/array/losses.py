@@ -9,6 +9,7 @@ import math
 
 from graphc.dtypes import int64
 from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.frontends.arguments import as_number
 from graphc.frontends.array.activations import log_softmax, softplus
 from graphc.frontends.array.core import (
     ArrayLike,
@@ -93,7 +94,7 @@ def l1_loss(input: Array, target: ArrayLike, reduction: str = "mean") -> Array:
 @computed_wide
 def smooth_l1_loss(input: Array, target: ArrayLike, reduction: str = "mean", beta: float = 1.0) -> Array:
     """d² / (2 beta) for d = |input - target| below ``beta``, else d - beta / 2 (Girshick, "Fast R-CNN", 2015)."""
-    if beta < 0:
+    if as_number(beta, "smooth_l1_loss: beta") < 0:
         raise ArgumentError(f"smooth_l1_loss: beta must not be negative, but is {beta}", cause=ArgumentError.RANGE)
     distance = absolute(subtract(input, _target(input, target, "smooth_l1_loss")))
     if beta > 0:
@@ -106,7 +107,7 @@ def smooth_l1_loss(input: Array, target: ArrayLike, reduction: str = "mean", bet
 @computed_wide
 def huber_loss(input: Array, target: ArrayLike, reduction: str = "mean", delta: float = 1.0) -> Array:
     """d² / 2 for d = |input - target| below ``delta``, else delta * (d - delta / 2) (Huber, 1964)."""
-    if delta <= 0:
+    if as_number(delta, "huber_loss: delta") <= 0:
         raise ArgumentError(f"huber_loss: delta must be positive, but is {delta}", cause=ArgumentError.RANGE)
     distance = absolute(subtract(input, _target(input, target, "huber_loss")))
     outside = multiply(subtract(distance, 0.5 * delta), delta)
@@ -276,7 +277,7 @@ def cross_entropy(
     >>> gc.cross_entropy(gc.asarray([[0.0, 0.0]]), gc.asarray([1]))
     tensor(0.6931472)
     """
-    if not 0.0 <= label_smoothing <= 1.0:
+    if not 0.0 <= as_number(label_smoothing, "cross_entropy: label_smoothing") <= 1.0:
         raise ArgumentError(
             f"cross_entropy: label_smoothing must be between 0 and 1, not {label_smoothing}", cause=ArgumentError.RANGE
         )

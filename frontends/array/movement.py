@@ -10,6 +10,7 @@ import numpy as np
 
 from graphc.dtypes import int64 as _INT64
 from graphc.errors import ArgumentError, AxisError, ShapeError
+from graphc.frontends.arguments import MOST, as_int, as_ints, as_list
 from graphc.frontends.array.core import (
     ArrayLike,
     broadcast_shapes,
@@ -46,9 +47,12 @@ def _size(value: Any) -> Dim:
     if isinstance(value, DimExpr):
         return value
     try:
-        return int(value.__index__())
+        size = int(value.__index__())
     except (AttributeError, TypeError):
         raise ShapeError(f"{value!r} is not a size", hint="sizes are ints", cause=ShapeError.SIZE) from None
+    if size > MOST:
+        raise ShapeError(f"the size {size} is more than 64 bits hold", cause=ShapeError.SIZE)
+    return size
 
 
 def reshape(x: ArrayLike, *shape: Any) -> Array:
@@ -99,7 +103,7 @@ def permute_dims(x: ArrayLike, axes: Sequence[int] | None = None) -> Array:
     """The axes in another order (reversed without ``axes``). A view."""
     array = lift(x)
     order = tuple(range(len(array.shape)))[::-1] if axes is None else tuple(
-        normalize_axis(a, len(array.shape), "permute_dims") for a in axes
+        normalize_axis(a, len(array.shape), "permute_dims") for a in as_list(axes, "permute_dims: axes", "ints")
     )  # fmt: skip
     if sorted(order) != list(range(len(array.shape))):
         raise AxisError(
@@ -133,8 +137,8 @@ def matrix_transpose(x: ArrayLike) -> Array:
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """Axes moved to new places, the others keeping their order. A view."""
     array = lift(x)
-    sources = [source] if isinstance(source, int) else list(source)
-    destinations = [destination] if isinstance(destination, int) else list(destination)
+    sources = as_ints(source, "moveaxis: source")
+    destinations = as_ints(destination, "moveaxis: destination")
     if len(sources) != len(destinations):
         raise AxisError(f"moveaxis: {len(sources)} sources, {len(destinations)} destinations", cause=AxisError.TWICE)
     sources = [normalize_axis(a, len(array.shape), "moveaxis") for a in sources]
@@ -148,7 +152,7 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
 def expand_dims(x: ArrayLike, axis: int | Sequence[int] = 0) -> Array:
     """New axes of size 1 at the places ``axis`` of the result. A view."""
     array = lift(x)
-    axes = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+    axes = as_ints(axis, "expand_dims: axis")
     places = normalize_axes(axes, len(array.shape) + len(axes), "expand_dims")
     sizes = iter(array.shape)
     return reshape(array, tuple(1 if i in places else next(sizes) for i in range(len(array.shape) + len(axes))))
@@ -197,7 +201,7 @@ def flip(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
 
 def concat(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Array:
     """``arrays`` joined along an existing axis (``axis=None``: raveled first). Raises ShapeError where the others differ."""
-    items = list(arrays)
+    items = as_list(arrays, "concat: arrays")
     if not items:
         raise ArgumentError("concat needs at least one array", cause=ArgumentError.COUNT)
     context = context_of(items)
@@ -214,7 +218,7 @@ concatenate = concat
 
 def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Array:
     """``arrays`` of one shape joined along a new axis."""
-    items = list(arrays)
+    items = as_list(arrays, "stack: arrays")
     if not items:
         raise ArgumentError("stack needs at least one array", cause=ArgumentError.COUNT)
     lifted = converted(context_of(items), items)
@@ -263,7 +267,7 @@ def split(x: ArrayLike, sections: int | Sequence[int], axis: int = 0) -> tuple[A
         bounds: list[Dim] = [i * step for i in range(sections)] + [size]
     else:
         total = size.__index__()
-        cuts = [min(max(c + total if c < 0 else c, 0), total) for c in sections]
+        cuts = [min(max(c + total if c < 0 else c, 0), total) for c in as_ints(sections, "split: sections")]
         bounds = [0, *cuts, size]
     return tuple(
         slice_axis(array, place, a, max(a, b) if isinstance(a, int) and isinstance(b, int) else b)
@@ -276,7 +280,7 @@ def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> tuple[Array, ...]:
     array = lift(x)
     place = normalize_axis(axis, len(array.shape), "chunk")
     size = array.shape[place].__index__()
-    step = -(-size // chunks) if size else 0
+    step = -(-size // as_int(chunks, "chunk: chunks", 1)) if size else 0
     return split(array, list(range(step, size, step)) if step else [], place)
 
 
@@ -295,7 +299,7 @@ def tile(x: ArrayLike, repetitions: int | Sequence[int]) -> Array:
 def repeat(x: ArrayLike, repeats: int, axis: int | None = None) -> Array:
     """Each element repeated ``repeats`` times along ``axis`` (of the raveled array by default)."""
     array = lift(x)
-    times = plain_size(repeats)
+    times = as_int(plain_size(repeats), "repeat: repeats", 0)
     if axis is None:
         array, axis = ravel(array), 0
     place = normalize_axis(axis, len(array.shape), "repeat")
@@ -310,8 +314,11 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
     array = lift(x)
     if axis is None:
         return reshape(roll(ravel(array), shift, 0), array.shape)
-    axes = [axis] if isinstance(axis, int) else list(axis)
-    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
+    axes = as_ints(axis, "roll: axis")
+    shifts = as_ints(shift, "roll: shift")
+    shifts = shifts * len(axes) if len(shifts) == 1 else shifts
+    if len(shifts) != len(axes):
+        raise ArgumentError(f"roll: {len(shifts)} shifts for {len(axes)} axes", cause=ArgumentError.COUNT)
     for a, s in zip(axes, shifts, strict=True):
         place = normalize_axis(a, len(array.shape), "roll")
         size = array.shape[place]
@@ -327,8 +334,11 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
 def rot90(x: ArrayLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Array:
     """Rotated by ``k`` times 90 degrees in the plane of ``axes``."""
     array = lift(x)
+    plane = normalize_axes(as_ints(axes, "rot90: axes"), len(array.shape), "rot90")
+    if len(plane) != 2:
+        raise AxisError(f"rot90: {axes} are not two axes", cause=AxisError.TWICE)
     a, b = (normalize_axis(i, len(array.shape), "rot90") for i in axes)
-    for _ in range(k % 4):
+    for _ in range(as_int(k, "rot90: k") % 4):
         array = swapaxes(flip(array, b), a, b)
     return array
 
@@ -377,7 +387,10 @@ def bind_take(x: Array, index: np.ndarray, axis: int) -> Array:
 
 
 def _pad_widths(pad_width: Any, ndim: int) -> list[tuple[Dim, Dim]]:
-    widths = np.asarray(plain_sizes(pad_width))
+    try:
+        widths = np.asarray(plain_sizes(pad_width))
+    except ValueError:
+        raise ShapeError(f"pad: pad_width {pad_width!r} does not fit {ndim} dimensions", cause=ShapeError.DIMENSIONS) from None
     if widths.ndim == 1 and widths.size == 1:
         widths = widths[0]
     try:
@@ -388,18 +401,18 @@ def _pad_widths(pad_width: Any, ndim: int) -> list[tuple[Dim, Dim]]:
 
 
 def _width(value: Any) -> Dim:
-    return value if isinstance(value, DimExpr) else int(value)
+    return value if isinstance(value, DimExpr) else as_int(value, "pad: pad_width")
 
 
 def hstack(arrays: Sequence[ArrayLike]) -> Array:
     """``arrays`` joined along the second axis, vectors along their only one."""
-    lifted = [_at_least_1d(a) for a in arrays]
+    lifted = [_at_least_1d(a) for a in as_list(arrays, "hstack: arrays")]
     return concat(lifted, 0 if lifted and len(lifted[0].shape) == 1 else 1)
 
 
 def vstack(arrays: Sequence[ArrayLike]) -> Array:
     """``arrays`` joined along the first axis, vectors as rows."""
-    lifted = [_at_least_1d(a) for a in arrays]
+    lifted = [_at_least_1d(a) for a in as_list(arrays, "vstack: arrays")]
     return concat([expand_dims(a, 0) if len(a.shape) == 1 else a for a in lifted], 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.errors import ArgumentError, ShapeError
+from graphc.frontends.arguments import as_int
 from graphc.frontends.array.core import ArrayLike, astype, computed_wide, lift, normalize_axis, show_shape
 from graphc.frontends.array.elementwise import add, divide, maximum, multiply, rsqrt, square, subtract
 from graphc.frontends.array.indexing import setitem
@@ -142,7 +143,7 @@ def group_norm(
     """x [N, C, …] normalized within each of ``num_groups`` groups of channels of each image (Wu, He, 2018)."""
     _, shape = _channels(x, "group_norm")
     channels = x.shape[1]
-    if num_groups < 1 or same_size(channels % num_groups, 0) is False:
+    if as_int(num_groups, "group_norm: num_groups") < 1 or same_size(channels % num_groups, 0) is False:
         raise ShapeError(
             f"group_norm: {channels} channels of shape {show_shape(x.shape)} do not divide into {num_groups} groups",
             cause=ShapeError.PARTS,

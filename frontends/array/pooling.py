@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.frontends.arguments import as_int
 from graphc.frontends.array.convolution import PerAxis, batched, per_axis
 from graphc.frontends.array.core import ArrayLike, astype, computed_wide, lift, show_shape, to_float
 from graphc.frontends.array.elementwise import divide, remainder
@@ -214,6 +215,7 @@ def _adaptive_sizes(x: Array, output_size: int | Sequence[int | None] | None, wh
     """The sizes to pool to; None where the axis keeps its own."""
     spatial = len(x.shape) - 2
     sizes = list(output_size) if isinstance(output_size, Sequence) else [output_size] * spatial
+    sizes = [None if s is None else as_int(s, f"{what}: output_size") for s in sizes]
     if len(sizes) != spatial or any(s is not None and s < 1 for s in sizes):
         raise ArgumentError(
             f"{what}: output_size must be {spatial} positive ints (None keeps a size), not {output_size!r}",

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphc.dtypes import DType, as_dtype, bool_, int64, uint64
 from graphc.errors import ArgumentError, ShapeError
+from graphc.frontends.arguments import as_number
 from graphc.frontends.array.core import (
     ArrayLike,
     astype,
@@ -137,7 +138,7 @@ def var(x: Array, axis: Axis = None, *, correction: float = 0, keepdims: bool = 
 
 def degrees_of_freedom(sizes: Sequence[Dim], correction: float, dtype: DType) -> Any:
     """The product of ``sizes`` less ``correction``, at least 0: a Python float, or a scalar array where it is symbolic."""
-    count = size_as_number(sizes, dtype)
+    count, correction = size_as_number(sizes, dtype), as_number(correction, "correction")
     if isinstance(count, float):
         return builtins.max(count - correction, 0.0)
     return maximum(subtract(count, correction), 0.0)
@@ -236,18 +237,19 @@ def norm(x: Array, ord: float | str | None = None, axis: Axis = None, *, keepdim
         return root_of_sum(sum(square(x), axis, keepdims=keepdims), 2.0)
     if isinstance(ord, str):
         raise ArgumentError(f"norm: unknown order {ord!r}", hint="use None, 'fro', or a number", cause=ArgumentError.CHOICE)
+    order = as_number(ord, "norm: ord")
     magnitude = absolute(x)
-    if ord == float("inf"):
+    if order == float("inf"):
         return max(magnitude, axis, keepdims=keepdims)
-    if ord == float("-inf"):
+    if order == float("-inf"):
         return min(magnitude, axis, keepdims=keepdims)
-    if ord == 0:
+    if order == 0:
         return astype(count_nonzero(x, axis, keepdims=keepdims), x.dtype)
-    if ord == 1:
+    if order == 1:
         return sum(magnitude, axis, keepdims=keepdims)
     nothing = equal(magnitude, 0.0)  # its power would have an infinite gradient for orders below 1
-    powers = where(nothing, 0.0 if ord > 0 else float("inf"), power_of(where(nothing, 1.0, magnitude), float(ord)))
-    return root_of_sum(sum(powers, axis, keepdims=keepdims), float(ord))
+    powers = where(nothing, 0.0 if order > 0 else float("inf"), power_of(where(nothing, 1.0, magnitude), float(order)))
+    return root_of_sum(sum(powers, axis, keepdims=keepdims), float(order))
 
 
 def allclose(x: ArrayLike, y: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:

@@ -73,7 +73,7 @@ def _first_positions(array: Array, size: Any, fill_value: int | Sequence[int]) -
 
 
 def _bound(size: Any, what: str) -> Dim:
-    (wanted,) = as_shape(size)
+    (wanted,) = as_shape((size,))
     if isinstance(wanted, int) and wanted < 0:
         raise ArgumentError(f"{what}: size must not be negative, but is {wanted}", cause=ArgumentError.RANGE)
     return wanted

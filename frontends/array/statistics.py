@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from graphc.dtypes import bool_
 from graphc.errors import ArgumentError, ShapeError
+from graphc.frontends.arguments import as_int, as_list, as_number
 from graphc.frontends.array.core import (
     ArrayLike,
     broadcast_to_shape,
@@ -93,6 +95,11 @@ def corrcoef(x: Array, *, rowvar: bool = True) -> Array:
     return clip(scaled, -1.0, 1.0)
 
 
+def _orders(q: Any) -> list[Any]:
+    orders = as_list(q, "quantile: q", "numbers")
+    return [each.item() if getattr(each, "size", 0) == 1 else as_number(each, "quantile: q") for each in orders]
+
+
 @computed_wide
 def quantile(x: Array, q: float | Sequence[float], axis: int | None = None, *, keepdims: bool = False) -> Array:
     """The ``q``-quantile along ``axis`` (of the raveled array by default), interpolated linearly; NaN if any element is.
@@ -100,7 +107,7 @@ def quantile(x: Array, q: float | Sequence[float], axis: int | None = None, *, k
     A sequence of q adds a leading dimension.
     """
     if not isinstance(q, (int, float)):
-        return concat([expand_dims(quantile(x, each, axis, keepdims=keepdims), 0) for each in q], 0)
+        return concat([expand_dims(quantile(x, each, axis, keepdims=keepdims), 0) for each in _orders(q)], 0)
     if not 0.0 <= q <= 1.0:
         raise ArgumentError(f"quantile: q must be between 0 and 1, not {q}", cause=ArgumentError.RANGE)
     array, place = (ravel(x), 0) if axis is None else (x, normalize_axis(axis, len(x.shape), "quantile"))
@@ -124,7 +131,7 @@ def quantile(x: Array, q: float | Sequence[float], axis: int | None = None, *, k
 def diff(x: ArrayLike, n: int = 1, axis: int = -1) -> Array:
     """The differences between neighbours along ``axis``, taken ``n`` times. Of bools: whether they differ."""
     array = lift(x)
-    if n < 0:
+    if as_int(n, "diff: n") < 0:
         raise ArgumentError(f"diff: n must not be negative, but is {n}", cause=ArgumentError.RANGE)
     place = normalize_axis(axis, len(array.shape), "diff")
     for _ in range(n):
@@ -145,7 +152,7 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
         return sum_over(values, place)
     pairs = add(slice_axis(values, place, 1, size), slice_axis(values, place, 0, size - 1))
     if x is None:
-        return multiply(sum_over(pairs, place), 0.5 * dx)
+        return multiply(sum_over(pairs, place), 0.5 * as_number(dx, "trapezoid: dx"))
     points = lift(x, values)
     if same_sizes(points.shape, (size,)):
         points = reshape(points, tuple(s if a == place else 1 for a, s in enumerate(values.shape)))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.frontends.arguments import as_list, check_function
 from graphc.frontends.array.core import astype, is_scalar
 from graphc.frontends.array.elementwise import not_equal
 from graphc.frontends.control.leaves import check_static, check_structure, common_dtype, is_array, raise_different
@@ -34,6 +35,8 @@ def cond(predicate: Any, on_true: Function, on_false: Function, *operands: Any) 
     >>> gc.cond(gc.tensor(3) > 2, lambda x: x + 1, lambda x: -x, gc.tensor(1.0))
     tensor(2.)
     """
+    check_function(on_true, "cond: on_true")
+    check_function(on_false, "cond: on_false")
     chosen = _known(predicate, "cond")
     names = ("if the predicate is true", "if it is false")
     if chosen is not None:
@@ -58,7 +61,9 @@ def switch(index: Any, branches: Sequence[Function], *operands: Any) -> Any:
     >>> gc.switch(gc.tensor(1), [gc.sin, gc.cos, gc.tan], gc.tensor(0.0))
     tensor(1.)
     """
-    functions = tuple(branches)
+    functions = tuple(as_list(branches, "switch: branches", "functions"))
+    for function in functions:
+        check_function(function, "switch: a branch")
     if not functions:
         raise ArgumentError("switch: there are no branches", cause=ArgumentError.COUNT)
     names = tuple(f"in branch {number}" for number in range(len(functions)))

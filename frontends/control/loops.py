@@ -9,6 +9,7 @@ import numpy as np
 
 from graphc.dtypes import bool_, int64
 from graphc.errors import ArgumentError, CheckError, DTypeError, ShapeError, TraceError
+from graphc.frontends.arguments import as_int, check_function
 from graphc.frontends.array.core import astype, is_scalar
 from graphc.frontends.array.creation import arange
 from graphc.frontends.array.elementwise import less, logical_not
@@ -42,7 +43,9 @@ def while_loop(
     >>> gc.while_loop(lambda x: x < 100, lambda x: x * 2, gc.tensor(3))
     tensor(192)
     """
-    if max_steps is not None and max_steps < 0:
+    check_function(condition, "while_loop: condition")
+    check_function(body, "while_loop: body")
+    if max_steps is not None and as_int(max_steps, "while_loop: max_steps") < 0:
         raise ArgumentError(f"while_loop: max_steps is {max_steps}, and must be at least 0", cause=ArgumentError.RANGE)
     leaves, _ = flatten(init)
     context: Any = context_of([leaf for leaf in leaves if isinstance(leaf, Array)])
@@ -126,6 +129,7 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any
     >>> gc.fori_loop(0, 5, lambda i, total: total + i, 0)
     tensor(10)
     """
+    check_function(body, "fori_loop: body")
     low, high = _bound(lower), _bound(upper)
     if low is not None and high is not None:
         indices = arange(low, max(low, high), dtype=int64)

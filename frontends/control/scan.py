@@ -7,6 +7,7 @@ from typing import Any
 
 from graphc.dtypes import float32, float64
 from graphc.errors import ArgumentError, ShapeError
+from graphc.frontends.arguments import as_int, check_function
 from graphc.frontends.array.core import astype, is_scalar, lift_in
 from graphc.frontends.array.creation import zeros
 from graphc.frontends.array.movement import stack
@@ -41,6 +42,7 @@ def scan(step: Step, init: Any, xs: Any = None, length: Any = None, *, reverse: 
     >>> gc.scan(lambda total, x: (total + x, total * x), 0.0, gc.tensor([1.0, 2.0, 3.0]))
     (tensor(6.), tensor([0., 2., 9.]))
     """
+    check_function(step, "scan: step")
     leaves, _ = flatten((init, xs))
     context: Any = context_of([leaf for leaf in leaves if isinstance(leaf, Array)])
     x_leaves, x_tree = flatten(xs)
@@ -120,7 +122,7 @@ def _length(arrays: Sequence[Any], tree: TreeDef, length: Any) -> Dim:
         raise ArgumentError("scan: there is nothing to go along, and no length", hint="pass xs, or length=")
     size: Dim = plain_size(length) if length is not None else arrays[0].shape[0]
     if not arrays:
-        return size if isinstance(size, DimExpr) else int(size)
+        return size if isinstance(size, DimExpr) else as_int(size, "scan: length", 0)
     for array, path in zip(arrays, paths(tree, "xs"), strict=True):
         if not same_size(array.shape[0], size):
             raise ShapeError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphc.dtypes import DType
 from graphc.errors import GradientError, GraphcError, InPlaceError, LeakedTracerError
-from graphc.frontends.array.core import is_scalar, scalar_dtype
+from graphc.frontends.array.core import is_scalar, scalar_dtype, too_large
 from graphc.frontends.call_pattern import NOT_ALIKE, CallPattern
 from graphc.frontends.dispatch import Array, Context, add_eager, set_eager
 from graphc.frontends.eager.autograd import save_residuals
@@ -92,7 +92,10 @@ class EagerContext:
     def literal(self, value: Any, dtype: DType, weak: bool = False) -> Tensor:
         kind = type(value)
         if (kind is int and dtype.is_integer) or (kind in (int, float) and dtype.bits >= 32 and -SAFE < value < SAFE):
-            tensor = Tensor.wrap(np.array(value, dtype.numpy))  # without the cost of silencing warnings
+            try:
+                tensor = Tensor.wrap(np.array(value, dtype.numpy))  # without the cost of silencing warnings
+            except OverflowError:
+                raise too_large(value, dtype) from None
         else:
             with np.errstate(all="ignore"):
                 tensor = Tensor.wrap(np.array(value).astype(dtype.numpy))

@@ -64,7 +64,10 @@ def repeated_call(run: Run, runs: Mapping[tuple[Any, ...], Run], pattern: CallPa
                 if wanted.holder.value is not value:
                     return NOT_ALIKE
             elif type(value) is wanted.kind and (wanted.value is None or value == wanted.value):
-                arrays.append(as_array(value, wanted.dtype))
+                try:
+                    arrays.append(as_array(value, wanted.dtype))
+                except OverflowError:  # which the unhurried way explains
+                    return NOT_ALIKE
             else:
                 return NOT_ALIKE
         if not owners and is_placed():  # where it runs is not said by the arguments

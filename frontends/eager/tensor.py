@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphc.dtypes import DType, bfloat16, bool_, dtype_of, float32, int64
-from graphc.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from graphc.errors import ArgumentError, ArgumentTypeError, DTypeError, GradientError, ShapeError
+from graphc.frontends.arguments import as_list
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Context, active_trace
 from graphc.frontends.eager.autograd import Gradient, add_gradients, compute_gradients
@@ -538,11 +539,15 @@ def gradients_of(
     PyTorch's ``autograd.grad``: nothing is accumulated into ``.grad``. Inputs may be leaves or results. An input that does not
     influence the outputs is an error, or gives None with ``allow_unused``.
     """
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outs = _tensors(outputs, "outputs")
+    ins = _tensors(inputs, "inputs")
     seeds = [None] * len(outs) if grad_outputs is None else (
         [grad_outputs] if isinstance(outputs, Tensor) and not isinstance(grad_outputs, (list, tuple)) else list(grad_outputs)
     )  # fmt: skip
+    if len(seeds) != len(outs):
+        raise ArgumentError(
+            f"gradients_of: {len(outs)} outputs and {len(seeds)} grad_outputs", cause=ArgumentError.COUNT
+        )
     retain_graph = create_graph if retain_graph is None else retain_graph
     roots = [(o.root_reference(), o.seed(g)) for o, g in zip(outs, seeds, strict=True)]
     targets = [i.root_reference() for i in ins]
@@ -558,3 +563,11 @@ def gradients_of(
             )
         results.append(None if gradient is None else from_gradient(gradient))
     return tuple(results)
+
+
+def _tensors(given: Any, name: str) -> list[Tensor]:
+    tensors = [given] if isinstance(given, Tensor) else as_list(given, f"gradients_of: {name}", "tensors")
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise ArgumentTypeError(f"gradients_of: {name} must be tensors, not {type(tensor).__name__}")
+    return tensors

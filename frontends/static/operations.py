@@ -9,6 +9,7 @@ from typing import Any
 
 from graphc.dtypes import as_dtype
 from graphc.errors import ArgumentError, GradientError, ShapeError
+from graphc.frontends.arguments import as_int, as_list
 from graphc.frontends.pytree import flatten
 from graphc.frontends.spec import Spec
 from graphc.frontends.static.graph import Graph, get_default_graph
@@ -48,7 +49,8 @@ def _sizes(graph: Graph, shape: Any, name: str) -> list[Dim]:
             cause=ShapeError.DIMENSIONS,
         )
     sizes: list[Dim] = []
-    for axis, size in enumerate([shape] if isinstance(shape, (int, str)) else shape):
+    given = [shape] if isinstance(shape, (int, str)) else as_list(shape, "placeholder: the shape", "sizes")
+    for axis, size in enumerate(given):
         if size is None:
             wanted = re.sub(r"\W", "_", name) + f"_{axis}"
             sizes.append(symbol(graph.new_size(f"_{wanted}" if name_problem(wanted) else wanted)))
@@ -57,7 +59,7 @@ def _sizes(graph: Graph, shape: Any, name: str) -> list[Dim]:
         elif isinstance(size, DimExpr):
             sizes.append(size)
         else:
-            sizes.append(int(size.__index__()))
+            sizes.append(as_int(size, "placeholder: a size"))
     return sizes
 
 

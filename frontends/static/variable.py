@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype
-from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from graphc.frontends.arguments import as_list
 from graphc.frontends.array.core import astype, broadcast_to_shape, is_scalar, show_shape
 from graphc.frontends.array.creation import asarray
 from graphc.frontends.array.elementwise import add, subtract
@@ -207,7 +208,10 @@ def trainable_variables() -> list[Variable]:
 
 def variables_initializer(variables: Iterable[Variable], name: str = "init") -> Operation:
     """The operation that gives ``variables`` their initial values."""
-    chosen = list(variables)
+    chosen = as_list(variables, "variables_initializer: variables", "Variables")
+    for variable in chosen:
+        if not isinstance(variable, Variable):
+            raise ArgumentTypeError(f"variables_initializer: {type(variable).__name__} is not a Variable")
     graph = chosen[0].context if chosen else get_default_graph()
     return Operation(graph, name, tuple([graph.element_of(v.initializer) for v in chosen]))
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from graphc.errors import ArgumentError
+from graphc.frontends.arguments import as_ints
 from graphc.frontends.pytree import paths
 
 
@@ -25,7 +26,7 @@ def names_of_parameters(function: Any) -> list[str]:
 
 def static_positions(function: Any, numbers: Sequence[int], names: Sequence[str]) -> frozenset[int]:
     """Where the arguments of ``static_argnums`` and ``static_argnames`` are. Raises ArgumentError for an unknown name."""
-    numbers = (numbers,) if isinstance(numbers, int) else numbers
+    numbers = as_ints(numbers, "jit: static_argnums")
     parameters = names_of_parameters(function)
     unknown = [n for n in names if parameters and n not in parameters and "kwargs" not in parameters]
     if unknown:

@@ -14,7 +14,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from graphc.errors import ArgumentError, GraphcError
+from graphc.errors import ArgumentError, ArgumentTypeError, GraphcError
+from graphc.frontends.arguments import as_list
 from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.debug.verification import Verification, verify_levels
 from graphc.frontends.debug.walk import Walk
@@ -80,14 +81,14 @@ class JitFunction(Generic[P, R]):
         tier: str = COMPILED,
     ) -> None:
         functools.update_wrapper(self, function)
-        static_argnames = (static_argnames,) if isinstance(static_argnames, str) else static_argnames
+        static_argnames = _names(static_argnames, "static_argnames")
         self.function = function
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self._converts = convert
         self._is_tiered = check_tier(tier)
         self._static_names = frozenset(static_argnames)
         self._static_positions = static_positions(function, static_argnums, static_argnames)
-        self._donated = frozenset((donate,) if isinstance(donate, (str, int)) else donate)
+        self._donated = frozenset(_names(donate, "donate"))
         check_donated(function, self._donated, self._static_positions, self._static_names)
         if static_shapes and dynamic:
             raise ArgumentError(
@@ -377,6 +378,15 @@ def jit(function: Any = None, **options: Any) -> Any:
         raise ArgumentError(f"jit cannot trace the generator or coroutine {function.__name__}",
                             hint="return arrays from an ordinary function", cause=ArgumentError.FUNCTION)  # fmt: skip
     return JitFunction(function, **options)
+
+
+def _names(given: Any, option: str) -> tuple[Any, ...]:
+    """Names and positions of parameters, one or several."""
+    names = (given,) if isinstance(given, (str, int)) else tuple(as_list(given, f"jit: {option}", "names"))
+    for name in names:
+        if not isinstance(name, (str, int)):
+            raise ArgumentTypeError(f"jit: {option} must name parameters, not {name!r}", cause=ArgumentError.PARAMETER)
+    return names
 
 
 def _eager_mode() -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
 from graphc.errors import GraphcError, TraceError
+from graphc.frontends.array.core import too_large
 from graphc.frontends.array.masked import Masked, selects_unknown
 from graphc.frontends.call_pattern import CallPattern, Captured, Constant, Number
 from graphc.frontends.dispatch import Array, bind_view, eager_context, host_array
@@ -536,7 +537,10 @@ def _argument(source: Any, entry: Input) -> Any:
         storage = source.storage()
         return eager_context().lift(source) if not source._chain else _base_tensor(source, storage)
     if isinstance(source, (int, float)) and not isinstance(source, np.generic):
-        return np.asarray(source, entry.tracer.parameter_dtype.numpy)
+        try:
+            return np.asarray(source, entry.tracer.parameter_dtype.numpy)
+        except OverflowError:
+            raise too_large(source, entry.tracer.parameter_dtype) from None
     return source
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.errors import ArgumentError, GradientError
+from graphc.frontends.arguments import check_function
 from graphc.frontends.array.core import lift
 from graphc.frontends.grad_mode import enable_grad
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
@@ -56,6 +57,7 @@ def linearize(function: Callable[..., Any], *primals: Any, has_aux: bool = False
 def _linearized(
     what: str, function: Callable[..., Any], primals: Sequence[Any], has_aux: bool
 ) -> tuple[Any, Callable[..., Any], Any]:
+    check_function(function, f"{what.partition(' ')[0]}: what is differentiated")
     if not isinstance(primals, (tuple, list)):
         raise ArgumentError(
             f"{what}: primals must be a tuple of the arguments, not a {type(primals).__name__}",

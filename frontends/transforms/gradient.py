@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import GradientError
+from graphc.frontends.arguments import check_function
 from graphc.frontends.array.core import lift, show_shape
 from graphc.frontends.dispatch import Array
 from graphc.frontends.grad_mode import enable_grad
@@ -31,6 +32,7 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, *, has_au
     >>> gc.value_and_grad(lambda x: (x * x).sum())(gc.tensor([1.0, 2.0]))
     (tensor(5.), tensor([2., 4.]))
     """
+    check_function(function, "grad: what is differentiated")
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -76,6 +78,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     >>> pullback(gc.tensor([1.0, 10.0]))
     (tensor([ 2., 40.]),)
     """
+    check_function(function, "vjp: what is differentiated")
     with enable_grad():
         new, inputs = prepare("vjp", primals, tuple(range(len(primals))))
         result, aux = with_aux(as_traced(function)(*new), has_aux, "vjp")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from graphc.dtypes import default_float
 from graphc.errors import ArgumentError, GradientError
+from graphc.frontends.arguments import as_ints
 from graphc.frontends.array.core import astype, is_scalar, lift
 from graphc.frontends.array.creation import zeros_like
 from graphc.frontends.dispatch import Array, Context, active_trace, context_of
@@ -74,7 +75,7 @@ def _fresh(value: Any, what: str, context: Context, leaves: list[Leaf]) -> Any:
 def prepare(what: str, args: Sequence[Any], argnums: Argnums) -> tuple[list[Any], Inputs]:
     """``args`` with fresh copies in place of those at ``argnums``, and these copies. Raises ArgumentError for a position that
     is not there, GradientError for an argument that is not floating."""
-    numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+    numbers = as_ints(argnums, "argnums")
     for number in numbers:
         if not -len(args) <= number < len(args):
             raise ArgumentError(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from graphc.errors import ArgumentError, FileError, ParseError
+from graphc.errors import ArgumentError, ArgumentTypeError, FileError, ParseError
 from graphc.ir.builder import complete_attributes
 from graphc.ir.dims import Dim, DimExpr
 from graphc.ir.graph import Graph, Guard, Node, Value
@@ -33,6 +33,8 @@ def parse(text: str, *, filename: str = "<gir>") -> Graph:
     Ops are looked up in the registry, so ``graphc.ops`` (or the module that defines an op) must have been imported.
     Raises ParseError, with line, column and, where it is clear, how to mend it.
     """
+    if not isinstance(text, str):
+        raise ArgumentTypeError(f"the text of a graph is a string, not {type(text).__name__}")
     cursor = Cursor(text, filename)
     graph = _GraphReader(cursor).read()
     cursor.expect_end()

@@ -412,6 +412,12 @@ class _Partitioner:
             return "no map reads its result point by point"
         if all(cluster.product is not None for cluster in maps):
             return f"{label(maps[0].product.node)} has the map that reads its result"  # type: ignore[union-attr]
+        for cluster in maps:
+            makers = {v: self.home.get(v) for v in self._reads_of[cluster] if v != value}
+            level = self._level(value, cluster)
+            late = [v for v, maker in makers.items() if maker is not None and maker is not cluster and maker.level <= level]
+            if late and cluster.product is None:
+                return f"the map that reads its result point by point reads {label(late[0].node)} too, which is made after it"
         return "others read its result before the map that does it point by point"
 
     def _reason(self, value: Value) -> str:

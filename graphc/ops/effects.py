@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -60,17 +62,24 @@ def each_example(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -
     return b.emit("scan", *[operands[i] for i in places], body=body, constants=shared, carries=0, length=size)
 
 
-#: What ``callback`` calls, by key: a graph is text, which a function is not. Functions stay, as their graphs may.
-_functions: dict[str, Callable[..., Any]] = {}
-_keys: dict[Callable[..., Any], str] = {}
+class CallbackKey(str):
+    """The name of a Python function in a graph, which is text. The graphs that hold it keep the function alive."""
+
+    called: Callable[..., Any]
 
 
-def callback_key(function: Callable[..., Any]) -> str:
-    """The key under which ``callback`` finds ``function``, in this process."""
+_keys: WeakValueDictionary[Callable[..., Any], CallbackKey] = WeakValueDictionary()
+_by_name: WeakValueDictionary[str, CallbackKey] = WeakValueDictionary()
+_numbers = itertools.count()
+
+
+def callback_key(function: Callable[..., Any]) -> CallbackKey:
+    """The key under which ``callback`` finds ``function``, in this process, as long as the key is held."""
     key = _keys.get(function)
     if key is None:
-        key = _keys[function] = f"{getattr(function, '__qualname__', type(function).__name__)}#{len(_keys)}"
-        _functions[key] = function
+        key = CallbackKey(f"{getattr(function, '__qualname__', type(function).__name__)}#{next(_numbers)}")
+        key.called = function
+        _keys[function] = _by_name[str(key)] = key
     return key
 
 
@@ -95,13 +104,13 @@ class Callback(Primitive):
     def evaluate(
         self, *operands: Any, function: str, dtypes: tuple[DType, ...], shapes: tuple[tuple[int, ...], ...]
     ) -> tuple[Any, ...]:
-        called = _functions.get(function)
-        if called is None:
+        key = function if isinstance(function, CallbackKey) else _by_name.get(function)  # a name that was read from text
+        if key is None:
             raise ArgumentError(
                 f"callback: there is no function {function} in this process",
                 hint="a graph with callbacks runs only where it was made",
             )
-        results = called(*[np.array(operand) for operand in operands])
+        results = key.called(*[np.array(operand) for operand in operands])
         if len(results) != len(dtypes):
             raise ArgumentError(
                 f"callback: {function} gave {len(results)} results, and {len(dtypes)} were declared", cause=ArgumentError.COUNT

@@ -38,7 +38,7 @@ def split_target(target: str) -> tuple[str, str]:
     >>> split_target("cuda:sm_90")
     ('cuda', 'sm_90')
     """
-    name, _, machine = target.partition(":")
+    name, _, machine = str(target).partition(":")
     if name not in TARGETS:
         raise BackendError(
             f"there is no target {target!r}", hint=f"known targets: {', '.join(TARGETS)}", cause=BackendError.TARGET

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc as collector
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -158,3 +160,23 @@ def test_in_a_batch_each_example_has_its_own_in_order(jitted: bool, capsys: pyte
     assert (gc.jit(batched) if jitted else batched)(xs, y).tolist() == [10.5, 20.5, 30.5]
     assert seen == [1.0, 2.0, 3.0]
     assert capsys.readouterr().out == "x 1.0 0.5\nx 2.0 0.5\nx 3.0 0.5\n"
+
+
+def test_a_called_function_lives_as_long_as_the_graphs_that_call_it() -> None:
+    class Double:
+        def __call__(self, x: Any) -> Any:
+            return x * 2
+
+    def compiled_once(double: Double) -> tuple[Any, weakref.ref[Double]]:
+        f = gc.jit(lambda x: gc.callback(double, "f32[2]", x))
+        assert f(gc.ones(2)).tolist() == [2, 2]
+        graph = f.graph(gc.ones(2))
+        return graph, weakref.ref(double)
+
+    graph, alive = compiled_once(Double())
+    collector.collect()
+    assert alive() is not None
+    assert evaluate_graph(gc.parse(str(graph)), [np.ones(2, "float32")])[0].tolist() == [2, 2]
+    del graph
+    collector.collect()
+    assert alive() is None
