@@ -67,7 +67,7 @@ def reads(instruction: Instruction) -> tuple[int, ...]:
         case Choose():
             return (instruction.selector,)
         case BeginLoop():
-            return tuple([pointer[1] for pointer in (*instruction.pointers, *instruction.slices)])
+            return tuple([p[1] for p in instruction.pointers] + [s[1] for s in instruction.slices])
         case EndLoop():
             return instruction.reads
         case GoTo() | Fork():
