@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.compile import compile_graph
 from graphc.errors import ArgumentError, ShapeError
+from graphc.ir.graph import held_graphs
 from tests.frontends.control.modes import agree
 
 X = np.arange(12, dtype=np.float64).reshape(4, 3) / 10
@@ -130,6 +132,21 @@ def test_errors_name_the_leaf_the_types_and_the_line(function: Any, error: type[
             run(gc.tensor(X))
         assert caught.value.location.filename == __file__  # type: ignore[attr-defined]
         assert caught.value.location.line == function.__code__.co_firstlineno  # type: ignore[attr-defined]
+
+
+def test_what_is_compiled_does_not_grow_with_the_number_of_steps() -> None:
+    """As many nodes, kernels and instructions for a training step through 3 steps as through 3000."""
+
+    def loss(w: Any, x: Any) -> Any:
+        return (gc.scan(lambda h, x: (gc.tanh(x + h @ w), h), gc.zeros((2, 4)), x)[1] ** 2).sum()
+
+    counts = set()
+    for steps in (3, 30, 3000):
+        graph = gc.jit(gc.grad(loss)).graph(gc.ones((4, 4)), gc.ones((steps, 2, 4)))
+        bodies = [body for node in graph.nodes() for body in held_graphs(node.attributes)]
+        nodes = sum(len(list(g.nodes())) for g in (graph, *bodies))
+        counts.add((nodes, len(compile_graph(graph).kernels())))
+    assert len(counts) == 1
 
 
 def test_one_trace_for_sizes_that_a_carry_and_an_array_share() -> None:
