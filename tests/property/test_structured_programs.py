@@ -17,9 +17,8 @@ from graphc.ir.verifier import verify
 from graphc.ops.core import evaluate_graph
 from graphc.passes.pipeline import pipeline
 
-#: The profile's number of examples. Each program here has dozens of kernels of its own, which take a second to compile, so the
-#: tests run a part of that: 8 compiled programs in the usual profile, 80 in the full one.
-MOST = settings.default.max_examples
+#: A few programs in the usual profile, many in the full one: each has dozens of kernels, and takes a second to compile.
+IS_FULL = settings.default.max_examples > 200
 Statement = tuple[Any, ...]
 ROWS = np.array([[0.3, -0.2, 0.9], [-0.5, 0.1, 0.4], [0.8, 0.7, -0.6]])
 CAPTURED = {2: ROWS, 1: np.array([2, 0, 1])}  # by rank: the tensors in closures
@@ -131,19 +130,19 @@ def check(function: Callable[..., Any], tolerance: float, *, native: bool) -> No
             np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
-@settings(max_examples=MOST // 16)
+@settings(max_examples=150 if IS_FULL else 12)
 @given(PROGRAMS)
 def test_graphs_and_passes_give_what_eager_runs_give(program: list[Statement]) -> None:
     check(lambda v, w: run(program, v, w), 1e-9, native=False)
 
 
-@settings(max_examples=MOST // 25)
+@settings(max_examples=150 if IS_FULL else 5)
 @given(PROGRAMS)
 def test_kernels_give_what_eager_runs_give(program: list[Statement]) -> None:
     check(lambda v, w: run(program, v, w), 1e-9, native=True)
 
 
-@settings(max_examples=MOST // 66)
+@settings(max_examples=40 if IS_FULL else 3)
 @given(st.lists(st.recursive(LEAF, blocks, max_leaves=4), min_size=1, max_size=2))
 def test_second_derivatives(program: list[Statement]) -> None:
     def slope(v: Any, w: Any) -> Any:

@@ -9,10 +9,13 @@ the objects that were there before are known, and changing one is an error at on
 from __future__ import annotations
 
 import builtins
+import collections
+import datetime
 import dis
 import functools
 import gc
 import operator
+import os
 import random
 import sys
 import time
@@ -31,6 +34,7 @@ from graphc.locations import Location, current_location
 
 _GROWS: Final[dict[type, tuple[str, ...]]] = {
     list: ("append", "extend", "insert"), dict: ("update", "setdefault"), set: ("add", "update"),
+    collections.deque: ("append", "appendleft", "extend", "extendleft", "insert"),
 }  # fmt: skip
 _CLOCKS = ("time", "perf_counter", "monotonic", "process_time", "time_ns", "perf_counter_ns", "monotonic_ns", "process_time_ns")
 _MOST_OBJECTS = 2000
@@ -50,6 +54,7 @@ class _Suspect(NamedTuple):
 _RETURN_IT = "return the values, as further results or stacked by gc.scan"
 _CARRY_IT = "let a local variable carry the value, and set it after the branch or loop: v = {0}; if …: v = …; {0} = v"
 _RETURN_ARRAY = "return the array and store it outside, or update a tensor in place (self.state[...] = value)"
+_COUNT_OUTSIDE = "do it outside of the traced function, or pass the value in and return the new one"
 _INSIDE, _TRACED = "the traced function", "a branch or loop that is traced"
 
 
@@ -81,6 +86,19 @@ class Watch:
         self._check_region(target, message, _CARRY_IT.format(f"x.{name}"), SideEffectError.ATTRIBUTE)
         where = f"the attribute `{name}` of a {kind} made outside of {_INSIDE}"
         held = f"a traced array is stored in {where}, and has no value there"
+        old = getattr(target, name, None)
+        if isinstance(old, (bool, int, float, str)):  # one that a run may find changed, and will not change itself
+            again = message.format(_INSIDE)
+            self._suspects.append(
+                _Suspect(
+                    target,
+                    again,
+                    _COUNT_OUTSIDE,
+                    current_location(),
+                    lambda t: _Changed(old, getattr(t, name, None)),
+                    SideEffectError.ATTRIBUTE,
+                )
+            )
         self._suspects.append(
             _Suspect(
                 target, held, _RETURN_ARRAY, current_location(), lambda t: getattr(t, name, None), SideEffectError.ATTRIBUTE
@@ -164,7 +182,16 @@ def _contents(cell: types.CellType) -> Any:
         return None
 
 
+class _Changed(NamedTuple):
+    """What a plain attribute was before it was set, and what it is now."""
+
+    old: Any
+    new: Any
+
+
 def _holds_tracer(value: Any) -> bool:
+    if isinstance(value, _Changed):
+        return isinstance(value.new, (bool, int, float, str)) and value.old != value.new
     return any(isinstance(leaf, Tracer) for leaf in flatten(value)[0])
 
 
@@ -215,6 +242,12 @@ def safe(function: Any, watch: Watch) -> Any:
         return _print
     if owner is time and function.__name__ in _CLOCKS:
         _raise_clock(function.__name__)
+    if isinstance(owner, type) and issubclass(owner, datetime.date) and function.__name__ in ("now", "today", "utcnow"):
+        _raise_clock(f"{owner.__name__}.{function.__name__}", "")
+    if function is os.urandom:
+        _raise_random("os.urandom")
+    if function is builtins.setattr:
+        return _setattr
     if isinstance(owner, random.Random):
         _raise_random(f"random.{function.__name__}")
     if isinstance(owner, (np.random.RandomState, np.random.Generator)):
@@ -234,9 +267,13 @@ def _print(*values: Any, **options: Any) -> None:
     print(*values, **options)
 
 
-def _raise_clock(name: str) -> NoReturn:
+def _setattr(target: Any, name: str, value: Any, /) -> None:
+    setattr(attribute(target, name, False), name, value)
+
+
+def _raise_clock(name: str, module: str = "time.") -> NoReturn:
     raise SideEffectError(
-        f"time.{name}() is called while tracing: it would be the same constant in every run",
+        f"{module}{name}() is called while tracing: it would be the same constant in every run",
         hint="take the time outside of the traced function, or by gc.callback at run time",
         cause=SideEffectError.CLOCK,
     )

@@ -37,7 +37,7 @@ def test_nothing_runs_before_its_turn():
 
     walk = pick.step(gc.arange(3), gc.tensor([7]))
     assert walk.until("mul").results[0].tolist() == [0, 2, 4]
-    with pytest.raises(OutOfBoundsError, match="index 7 is out of bounds"):
+    with pytest.raises(OutOfBoundsError, match="index 7 is out of range"):
         for _ in walk:
             pass
 

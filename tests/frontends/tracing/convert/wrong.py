@@ -1,5 +1,7 @@
 """Functions that cannot be traced, one per cause; their lines are in the golden texts."""
 
+import collections
+import datetime
 import random
 import time
 from typing import Any
@@ -11,6 +13,7 @@ import graphc as gc
 kept: list[Any] = []
 table: dict[str, Any] = {}
 latest: Any = None
+queue: collections.deque[Any] = collections.deque()
 
 
 class Counter:
@@ -202,3 +205,22 @@ def draws(x: Any) -> Any:
 
 def draws_with_numpy(x: Any) -> Any:
     return x + np.random.normal(size=2)
+
+
+def counts(x: Any) -> Any:
+    counter.calls += 1
+    return x
+
+
+def sets_by_name(x: Any) -> Any:
+    setattr(counter, "value", x)  # noqa: B010
+    return x
+
+
+def append_to_a_deque(x: Any) -> Any:
+    queue.append(x)
+    return x
+
+
+def date(x: Any) -> Any:
+    return x * datetime.datetime.now().timestamp()
