@@ -327,6 +327,9 @@ class Assembly:
         registers = {k: self.register(body.outputs[k].type) for k in range(carries, len(results))}
         made = {v for v in body.outputs if v not in body.parameters and v.node.op.name != "constant"}
         cycles = _cycles(body.outputs[:carries], body.parameters[constants : constants + carries])
+        # What is stacked too is written to the stack, and is there for the next step.
+        to_stack = made.intersection(stacked)
+        cycles = [cycle for cycle in cycles if not any(body.outputs[k] in to_stack for k in cycle)]
         for k in range(carries):
             output, first = body.outputs[k], operands[constants + k]
             if any(k in cycle for cycle in cycles):
