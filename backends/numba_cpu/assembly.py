@@ -384,7 +384,7 @@ class Assembly:
         if _most_branches() == 1 or any(n.op.name in self.library or n.op.name in CHECKED for n in body.nodes()):
             return None
         constants, carries = node.attributes["constants"], node.attributes["carries"]
-        if not carries or not node.types[0].ndim or cycles_of(body.outputs[:carries], body.parameters[constants:][:carries]):
+        if not carries or not node.types[0].ndim or _turns(body, constants, carries):
             return None
         rows, steps = node.types[0].shape[0], node.attributes["length"]
         work = sum(_operations(n) + sum(t.size * t.dtype.itemsize for t in n.types) for n in body.nodes())
@@ -410,8 +410,8 @@ class Assembly:
             loop.constant(constant, bool(divided) and divided[k])
         stacked = {body.outputs[k]: k for k in range(len(results) - 1, carries - 1, -1)}
         registers = {k: self.register(body.outputs[k].type) for k in range(carries, len(results))}
-        made = {v for v in body.outputs if v not in body.parameters and v.node.op.name != "constant"}
-        cycles = cycles_of(body.outputs[:carries], body.parameters[constants : constants + carries])
+        made = _made(body)
+        cycles = _turns(body, constants, carries)
         for k in range(carries):
             output, first = body.outputs[k], operands[constants + k]
             if any(k in cycle for cycle in cycles):
@@ -436,6 +436,18 @@ class Assembly:
 _REGIONS: Final[Mapping[str, Callable[[Assembly, Node, Sequence[int], Sequence[int]], None]]] = {
     "cond": Assembly.cond, "while_loop": Assembly.while_loop, "scan": Assembly.scan
 }  # fmt: skip
+
+
+def _made(body: Graph) -> set[Value]:
+    """The outputs of a body that its steps compute."""
+    return {v for v in body.outputs if v not in body.parameters and v.node.op.name != "constant"}
+
+
+def _turns(body: Graph, constants: int, carries: int) -> list[list[int]]:
+    """The carries of a scan that change places. What is stacked too is written to the stack, and is there for the next step."""
+    stacked = _made(body).intersection(body.outputs[carries:])
+    cycles = cycles_of(body.outputs[:carries], body.parameters[constants : constants + carries])
+    return [cycle for cycle in cycles if not any(body.outputs[k] in stacked for k in cycle)]
 
 
 def _most_branches() -> int:
