@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 
@@ -43,6 +43,10 @@ class Flag:
 
     memory: Memory
     fail: Callable[[int, int, int, int], NoReturn]
+
+
+#: So many runs at most may have something to report that nobody has looked at.
+MOST_FLAGS: Final = 256
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,9 @@ class Machine:
         with self.lock:
             if flag not in self._pending:
                 self._pending.append(flag)
+            many = len(self._pending) >= MOST_FLAGS
+        if many:
+            self._wait([], ())
 
     def is_watched(self, flag: Flag) -> bool:
         """Whether nobody has looked at ``flag`` since :meth:`watch`."""

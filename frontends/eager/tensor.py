@@ -526,5 +526,8 @@ def gradients_of(
                 f"input {position} (shape {ins[position].shape}) does not influence the outputs",
                 hint="pass allow_unused=True to get None for it",
             )
-        results.append(None if gradient is None else from_gradient(gradient))
+        made = None if gradient is None else from_gradient(gradient)
+        if made is not None and type(made) is not type(ins[position]):
+            made = made.to(ins[position].device)
+        results.append(made)
     return tuple(results)
