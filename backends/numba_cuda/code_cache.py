@@ -55,10 +55,10 @@ def load_code(key: str) -> tuple[str, bytes, Usage] | None:
         return None
     try:
         numbers = {name: int(entry.fields[name]) for name in ("ptx", "registers", "spills", "stack", "shared")}
+        length = numbers.pop("ptx")
+        return entry.payload[:length].decode(), entry.payload[length:], Usage(**numbers)
     except (KeyError, ValueError):
         return None
-    length = numbers.pop("ptx")
-    return entry.payload[:length].decode(), entry.payload[length:], Usage(**numbers)
 
 
 def store_code(key: str, source: DeviceSource, architecture: str, ptx: str, cubin: bytes, usage: Usage) -> None:

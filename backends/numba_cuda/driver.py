@@ -163,7 +163,10 @@ class NvidiaDriver:
         self._kept: list[Any] = []  # modules, and the code whose functions are kept by their identity
 
     def _ask(self, name: str, *arguments: Any) -> tuple[Any, ...]:
-        error, *results = getattr(self.api, name)(*arguments)
+        try:
+            error, *results = getattr(self.api, name)(*arguments)
+        except RuntimeError as missing:  # what the bindings say of a function that an old driver lacks
+            raise DeviceError(f"the NVIDIA driver has no {name}", hint="update the driver", location=UNKNOWN) from missing
         if int(error) != 0:
             self._refuse(name, error)
         return tuple(results)

@@ -17,14 +17,25 @@ _INSTALL: Final = "pip install 'graphc[cuda]'"
 _MAJOR: Final = 75  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
 _MINOR: Final = 76
 _OLDEST: Final = (7, 5)  # what the toolkit of CUDA 13 compiles for
+#: Generations of GPUs that there is code for: the major numbers of compute capabilities.
+GENERATIONS: Final = (7, 8, 9, 10, 12)
+#: Why cuInit fails, by its code, and what mends it.
+_REFUSALS: Final = {
+    34: ("the library found is the toolkit's stand-in for the driver", "take the toolkit's stubs out of LD_LIBRARY_PATH"),
+    100: ("it finds no GPU", "look at nvidia-smi, and at CUDA_VISIBLE_DEVICES"),
+    803: ("the driver was updated, and its older part still runs", "restart the machine"),
+    804: ("the driver's compatibility package is for other GPUs", "remove the package cuda-compat, or update the driver"),
+    999: ("its part in the kernel does not answer", "look at nvidia-smi; after an update or sleep, restart the machine"),
+}
 
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU as the driver sees it."""
+    """A GPU as the driver sees it; ``memory`` in bytes, 0 where that is not known."""
 
     name: str
     capability: tuple[int, int]
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,9 +54,10 @@ def cuda_report() -> dict[str, Any]:
     return {
         "driver": None if driver is None else ".".join(map(str, driver.version)),
         "devices": [
-            {"name": device.name, "capability": ".".join(map(str, device.capability))}
+            {"name": device.name, "capability": ".".join(map(str, device.capability)), "memory": device.memory}
             for device in (driver.devices if driver is not None else ())
         ],
+        "toolkit": None if packages["nvidia-nvjitlink"] is None else _short(packages["nvidia-nvjitlink"]),
         "packages": packages,
         "summary": summary,
         "hint": hint,
@@ -90,7 +102,9 @@ def ask_driver(library: Any) -> Driver:
         library.cuDeviceGetName(name, len(name), handle)
         library.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, handle)
         library.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, handle)
-        devices.append(Device(name.value.decode(errors="replace"), (major.value, minor.value)))
+        memory = ctypes.c_size_t(0)
+        library.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
+        devices.append(Device(name.value.decode(errors="replace"), (major.value, minor.value), memory.value))
     return Driver(version, tuple(devices))
 
 
@@ -105,7 +119,9 @@ def diagnose(driver: Driver | None, packages: Mapping[str, str | None]) -> tuple
         return f"{compiles}; there is no NVIDIA driver, so they run in the simulator only", None
     cuda = ".".join(map(str, driver.version))
     if driver.error:
-        return f"the NVIDIA driver (CUDA {cuda}) cannot be used: cuInit gave {driver.error}", "look at nvidia-smi"
+        why, mend = _REFUSALS.get(driver.error, ("", "look at nvidia-smi"))
+        reason = f"{why} (cuInit gave {driver.error})" if why else f"cuInit gave {driver.error}"
+        return f"the NVIDIA driver (CUDA {cuda}) cannot be used: {reason}", mend
     names = ", ".join(f"{d.name} (sm_{d.capability[0]}{d.capability[1]})" for d in driver.devices) or "no GPU"
     found = f"driver of CUDA {cuda}, {names}"
     if missing:
@@ -118,7 +134,21 @@ def diagnose(driver: Driver | None, packages: Mapping[str, str | None]) -> tuple
     old = [d.name for d in driver.devices if d.capability < _OLDEST]
     if old:
         return f"{found}; {', '.join(old)}: older than sm_75, which is the oldest that graphc compiles for", None
+    new = [d.name for d in driver.devices if d.capability[0] not in GENERATIONS]
+    if new:
+        known = ", ".join(f"{major}.x" for major in GENERATIONS)
+        return f"{found}; {', '.join(new)}: graphc has code for compute capabilities {known} only", "pip install -U graphc"
     return f"{found}; {compiles}", None
+
+
+def device_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A row for each GPU, and one for what compiles for them."""
+    rows = [
+        (f"cuda:{number}", f"{d['name']}, compute capability {d['capability']}, {d['memory'] / 2**30:.1f} GiB")
+        for number, d in enumerate(report["devices"])
+    ]
+    versions = [f"{name} {version}" for name, version in report["packages"].items() if version is not None]
+    return [*rows, ("toolkit", ", ".join(versions) or "not installed")]
 
 
 def _short(version: str | None) -> str:

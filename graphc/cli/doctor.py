@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.cli.cache import summary
-from graphc.cli.cuda_report import cuda_report
+from graphc.cli.cuda_report import cuda_report, device_rows
 from graphc.cli.render import add_output_options, to_json_text, write_result
 from graphc.compile import compile_graph
 from graphc.errors import GraphcError
@@ -90,6 +90,7 @@ def as_text(report: Mapping[str, Any]) -> str:
     rows.append(("cache", report["cache"]["summary"]))
     rows.append(("targets", ", ".join(report["targets"])))
     rows.append(("cuda", cuda["summary"] + (f"\n  fix: {cuda['hint']}" if cuda["hint"] else "")))
+    rows += device_rows(cuda)
     rows.append(("check", check["summary"]))
     width = max(len(name) for name, _ in rows)
     return "".join(f"{name.ljust(width)}  {text}\n" for name, text in rows)

@@ -1,6 +1,10 @@
 """CUDA's code on disk: what is found again, and what makes it another kernel."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,8 +68,56 @@ def test_an_entry_of_another_kind_is_a_miss() -> None:
     disk = disk_cache()
     assert disk is not None
     name = key(source("result[p] = x[p] * x[p]"))
-    disk.store(name, Entry({"name": "moves"}, b"nothing"))
-    assert load_code(name) is None
+    fields = dict.fromkeys(("registers", "spills", "stack", "shared"), "0")
+    for entry in (Entry({"name": "moves"}, b"nothing"), Entry({**fields, "ptx": "1"}, b"\xff\xff")):
+        disk.store(name, entry)
+        assert load_code(name) is None
+
+
+def test_a_damaged_file_is_a_miss_and_is_replaced() -> None:
+    disk = disk_cache()
+    assert disk is not None
+    one = source("result[p] = x[p] * 3")
+    store_code(key(one), one, "sm_90", "ptx", b"cubin", USAGE)
+    file = disk.path(key(one))
+    whole = file.read_bytes()
+    for damaged in (whole[:-1], whole[:50], b"", whole.replace(b"cubin", b"cubim")):
+        file.write_bytes(damaged)
+        assert load_code(key(one)) is None
+        store_code(key(one), one, "sm_90", "ptx", b"cubin", USAGE)
+        assert load_code(key(one)) == ("ptx", b"cubin", USAGE)
+
+
+RACE = """
+import sys
+from graphc.compile import compile_graph
+from graphc.ir.parser import parse
+text = "graph @f(%x: f32[n]) -> (f32[n]) {\\n  %0: f32[n] = mul(%x, %x)\\n  %1: f32[n] = sub(%0, %x)\\n  return %1\\n}"
+sys.stdin.readline()
+(kernel,) = compile_graph(parse(text), "cuda:" + sys.argv[1]).kernels()
+print(kernel.code.cubin.hex())
+"""
+
+
+@pytest.mark.ptx
+def test_processes_that_compile_the_same_kernel_at_once_agree(tmp_path: Path) -> None:
+    """Two for one architecture and one for another, none of which need be here; then all of it is on disk."""
+    environment = {**os.environ, "GRAPHC_CACHE_DIR": str(tmp_path)}
+
+    def start(architecture: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", RACE, architecture]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+    processes = [start(architecture) for architecture in ("sm_80", "sm_80", "sm_75")]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    first, second, other = (process.communicate(timeout=200)[0].strip() for process in processes)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert first == second != other and bytes.fromhex(first).startswith(b"\x7fELF")
+    names = [file for file in tmp_path.rglob("*") if file.is_file() and b"sm_" in file.read_bytes()[:4096]]
+    assert len(names) == 2
 
 
 @pytest.mark.ptx

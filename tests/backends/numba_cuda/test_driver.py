@@ -59,6 +59,16 @@ def test_an_error_of_an_earlier_kernel_says_how_to_find_it() -> None:
     assert "GRAPHC_CUDA_BLOCKING=1" in str(caught.value.hint)
 
 
+def test_a_function_that_the_driver_lacks() -> None:
+    def lacks(*arguments: Any) -> Any:
+        raise RuntimeError("function cuGraphCreate is not found")
+
+    driver = FakeDriver()
+    driver.fake._GraphCreate = lacks  # type: ignore[method-assign]
+    with pytest.raises(DeviceError, match="the NVIDIA driver has no cuGraphCreate"):
+        driver.make_graph([])
+
+
 def test_no_room_is_told_apart() -> None:
     driver = FakeDriver(FakeApi(total=1 << 20))
     with pytest.raises(OutOfDeviceMemory):
