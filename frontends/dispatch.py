@@ -84,11 +84,15 @@ class Context(Protocol):
 class _State(threading.local):
     def __init__(self) -> None:
         self.contexts: list[Context] = []
+        self.places: list[Context] = []  # who executes what has no operands, where that is not on the CPU
         self.symbolic: weakref.ref[Context] | None = None  # the context of the latest symbolic operand
 
 
 _state = _State()
 _eager: list[Context] = []
+_on_devices: list[Context] = []
+_places_set = 0  # how often a place is set, in any thread: while it is 0, nobody asks for it
+_place_everywhere: Context | None = None
 #: Who must see each op, in any thread: graphs under construction, recorders, whoever forces compiled kernels. While it is
 #: empty, front ends may take short cuts past :func:`bind`.
 observers: list[object] = []
@@ -100,8 +104,74 @@ def set_eager(context: Context) -> None:
 
 
 def eager_context() -> Context:
-    """The context that executes at once."""
+    """The context that executes at once, on the CPU."""
     return _eager[0]
+
+
+def add_eager(context: Context) -> None:
+    """Called by the eager front end for each device: another context that executes at once."""
+    _on_devices.append(context)
+
+
+def executes(context: Context) -> bool:
+    """Whether ``context`` executes at once, so that its arrays have values now."""
+    return context is _eager[0] or context in _on_devices
+
+
+def host_array(array: Array) -> Any:
+    """The elements of an array that has a value now, in the host's memory."""
+    eager: Any = array
+    return eager._host_array()
+
+
+def place() -> Context:
+    """The context that executes what has no operands on a device: the CPU's, unless another one was set."""
+    if not _places_set:
+        return _eager[0]
+    places = _state.places
+    return places[-1] if places else _place_everywhere or _eager[0]
+
+
+def is_placed() -> bool:
+    """Whether another place than the CPU was set, in any thread."""
+    return _places_set > 0
+
+
+def push_place(context: Context) -> None:
+    """From now on, in this thread, what has no operands is executed by ``context``; until :func:`pop_place`."""
+    global _places_set  # noqa: PLW0603
+    _state.places.append(context)
+    with _counting:
+        _places_set += 1
+
+
+def pop_place() -> None:
+    """Undo the latest :func:`push_place` of this thread."""
+    global _places_set  # noqa: PLW0603
+    _state.places.pop()
+    with _counting:
+        _places_set -= 1
+
+
+@contextmanager
+def placing(context: Context) -> Iterator[None]:
+    """Within the block, in this thread, what has no operands is executed by ``context``."""
+    push_place(context)
+    try:
+        yield
+    finally:
+        pop_place()
+
+
+def set_place(context: Context) -> None:
+    """From now on, in every thread, what has no operands is executed by ``context``."""
+    global _places_set, _place_everywhere  # noqa: PLW0603
+    with _counting:
+        was, _place_everywhere = _place_everywhere, None if context is _eager[0] else context
+        _places_set += (_place_everywhere is not None) - (was is not None)
+
+
+_counting = threading.Lock()
 
 
 def active_trace() -> Context | None:
@@ -139,12 +209,18 @@ def context_of(operands: Sequence[Any]) -> Context:
     if contexts:
         return contexts[-1]
     eager = _eager[0]
+    on_device: Context | None = None
     for operand in operands:
         if isinstance(operand, Array) and operand.context is not eager:
+            if operand.context in _on_devices:
+                on_device = on_device or operand.context
+                continue
             operand.context.check_usable(operand)
             _state.symbolic = weakref.ref(operand.context)
             return operand.context
-    return eager
+    if on_device is not None:
+        return on_device
+    return eager if not _places_set or any(isinstance(operand, Array) for operand in operands) else place()
 
 
 def context_of_sizes(sizes: Iterable[Any]) -> Context:
@@ -182,6 +258,12 @@ def bind_all(op: str, *operands: Any, **attributes: Any) -> tuple[Array, ...]:
     context = _context_for(operands, attributes)
     lifted = [context.lift(x) for x in operands]
     return context.bind(get_primitive(op), lifted, attributes)
+
+
+def bind_near(x: Any, op: str, **attributes: Any) -> Array:
+    """Apply a primitive without operands where ``x`` is: to the same graph, or on the same device."""
+    context = context_of((x,)) if isinstance(x, Array) else _context_for((), attributes)
+    return context.bind(get_primitive(op), (), attributes)[0]
 
 
 def bind_view(op: str, x: Any, **attributes: Any) -> Array:

@@ -14,11 +14,12 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype
-from graphc.errors import ConcretizationError, GradientError, InPlaceError, LeakedTracerError
+from graphc.errors import ConcretizationError, GradientError, InPlaceError, LeakedTracerError, TraceError
 from graphc.frontends.array.core import is_scalar, scalar_dtype, show_shape
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.grad_mode import mode
+from graphc.frontends.placement import CPU, device
 from graphc.frontends.reshaping import reshapes_in_place
 from graphc.frontends.sizes import Size, Sizes, plain_size
 from graphc.frontends.storage import VIEW_OPS, Chain, Storage, ViewStep, apply_chain, write_through
@@ -30,6 +31,7 @@ from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location, is_internal_code
 from graphc.passes.differentiate import backpropagate, gradient_builder
 from graphc.passes.push_forward import push_forward
+from graphc.runtime.devices import canonical_name
 
 _UNKNOWN = object()
 #: What needs a truth value, in messages.
@@ -90,9 +92,23 @@ class Tracer(ArrayMethods):
         return Size(sizes, size)
 
     @property
-    def device(self) -> str:
-        """Where the graph will run: ``"cpu"``."""
-        return "cpu"
+    def device(self) -> device:
+        """Where the graph will run, where that is known: a static graph's Session decides."""
+        return CPU if self.context.device is None else device(self.context.device)
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the graph will run on a GPU."""
+        return self.device.type == "cuda"
+
+    def _moved(self, name: Any) -> Any:
+        wanted, here = canonical_name(name), self.context.device
+        if here is not None and wanted != here:
+            raise TraceError(
+                f"an array of type {self.type} was to be moved to {wanted} within a traced function that runs on {here}",
+                hint="a traced function runs on the device of its arguments: move them before the call",
+            )
+        return self
 
     @property
     def value(self) -> Value:
@@ -241,6 +257,7 @@ class GraphContext:
     """Builds one graph from array operations."""
 
     array_class: ClassVar[type[Tracer]] = Tracer  # what its arrays are
+    device: str | None = None  # where it will run, if that is known while it is built
     sizes: Sizes | None  # those that may differ from run to run, where there are some
 
     def __init__(self, name: str) -> None:

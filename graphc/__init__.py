@@ -22,7 +22,7 @@ _STATIC: Final = (
 )  # fmt: skip
 
 # Public names that are modules themselves.
-_MODULES: Final = frozenset({"errors", "dtypes", "random", "optim", "testing"})
+_MODULES: Final = frozenset({"cuda", "errors", "dtypes", "random", "optim", "testing"})
 
 # Public name -> the module that defines it (or that it is).
 _EXPORTS: Final[dict[str, str]] = {
@@ -68,6 +68,8 @@ _EXPORTS: Final[dict[str, str]] = {
     **dict.fromkeys(_STATIC, "graphc.frontends.static"),
     # shared
     "random": "graphc.frontends.random",
+    "cuda": "graphc.frontends.cuda",
+    **dict.fromkeys(("device", "set_default_device", "get_default_device"), "graphc.frontends.placement"),
     "optim": "graphc.frontends.optim",
     # the compiler
     "compile_graph": "graphc.compile",
@@ -85,6 +87,7 @@ _EXPORTS: Final[dict[str, str]] = {
 if TYPE_CHECKING:
     from graphc import dtypes as dtypes
     from graphc import errors as errors
+    from graphc.frontends import cuda as cuda
     from graphc.frontends import optim as optim
     from graphc.frontends import random as random
     from graphc import testing as testing
@@ -117,8 +120,8 @@ if TYPE_CHECKING:
         zeros_like as zeros_like,
     )
     from graphc.frontends.array.datatypes import (
-        astype as astype, can_cast as can_cast, finfo as finfo, from_dlpack as from_dlpack, from_numpy as from_numpy, iinfo
-        as iinfo, isdtype as isdtype, result_type as result_type,
+        astype as astype, can_cast as can_cast, finfo as finfo, iinfo as iinfo, isdtype as isdtype, result_type as
+        result_type,
     )
     from graphc.frontends.array.einstein import einsum as einsum
     from graphc.frontends.array.elementwise import (
@@ -139,6 +142,7 @@ if TYPE_CHECKING:
         sign as sign, signbit as signbit, sin as sin, sinh as sinh, sqrt as sqrt, square as square, subtract as subtract,
         tan as tan, tanh as tanh, true_divide as true_divide, trunc as trunc, where as where, xlogy as xlogy,
     )
+    from graphc.frontends.array.exchange import from_dlpack as from_dlpack, from_numpy as from_numpy
     from graphc.frontends.array.indexing import (
         put_along_axis as put_along_axis, take as take, take_along_axis as take_along_axis,
     )
@@ -201,6 +205,9 @@ if TYPE_CHECKING:
         set_grad_enabled,
     )
     from graphc.frontends.pytree import register_pytree as register_pytree, tree_map as tree_map
+    from graphc.frontends.placement import (
+        device as device, get_default_device as get_default_device, set_default_device as set_default_device,
+    )
     from graphc.frontends.spec import spec as spec
     from graphc.frontends.static import (
         Graph as Graph, Session as Session, Variable as Variable, assign as assign, assign_add as assign_add, assign_sub as

@@ -29,7 +29,8 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
     ├── CheckError (AssertionError)        a run-time check that failed
     ├── NumericsError (FloatingPointError) a NaN or infinity that check_numerics found
     ├── FileError (OSError)                a file that is not there or cannot be read
-    ├── DeviceError (RuntimeError)         a device that is not there, or tensors on different devices
+    ├── DeviceError (RuntimeError)         a device that is not there, or memory that is not where it is asked for
+    │   ├── MixedDeviceError               one op on tensors that are on different devices
     │   └── OutOfMemoryError (MemoryError) a device has no room for an array or a program
     └── BackendError (RuntimeError)        a backend that cannot compile or run
 """
@@ -241,6 +242,12 @@ class OutOfMemoryError(DeviceError, MemoryError):
     """A device has no room for an array, or for what a program needs to run."""
 
     code: ClassVar[str] = "GC711"
+
+
+class MixedDeviceError(DeviceError):
+    """One op on tensors that are on different devices."""
+
+    code: ClassVar[str] = "GC715"
 
 
 class BackendError(GraphcError, RuntimeError):

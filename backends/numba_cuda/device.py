@@ -70,6 +70,9 @@ class CudaDevice:
     def stream(self) -> int:
         return self.machine.stream
 
+    def wait_for(self, stream: int) -> None:
+        self.machine.wait_for(stream)
+
     def synchronize(self) -> None:
         self.machine.synchronize()
 

@@ -105,6 +105,9 @@ class Driver(Protocol):
     def synchronize(self) -> None:
         """Wait until everything is done."""
 
+    def wait_for(self, stream: int) -> None:
+        """Wait until all work on another stream of the process is done."""
+
     def load(self, kernel: DeviceKernel) -> Any:
         """What is launched for ``kernel``; the same for the same code."""
 
@@ -240,6 +243,9 @@ class NvidiaDriver:
     def synchronize(self) -> None:
         self.enter()
         self._ask("cuStreamSynchronize", self._stream)
+
+    def wait_for(self, stream: int) -> None:
+        self._ask("cuStreamSynchronize", stream)
 
     def load(self, kernel: DeviceKernel) -> Any:
         key = id(kernel.code)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 
@@ -43,6 +43,10 @@ class Flag:
 
     memory: Memory
     fail: Callable[[int, int, int, int], NoReturn]
+
+
+#: So many runs at most may have something to report that nobody has looked at.
+MOST_FLAGS: Final = 256
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,10 @@ class Machine:
         if self._pending:
             self._wait([], ())
 
+    def wait_for(self, stream: int) -> None:
+        """Wait until the work on another library's stream is done."""
+        self.driver.wait_for(stream)
+
     def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
         """Run ``kernel`` once: ``numbers`` are its sizes, its extent and, where it checks, the number of its instruction."""
         places = tuple([Place(base) for base in range(1, len(buffers) + 1)])
@@ -162,6 +170,9 @@ class Machine:
         with self.lock:
             if flag not in self._pending:
                 self._pending.append(flag)
+            many = len(self._pending) >= MOST_FLAGS
+        if many:
+            self._wait([], ())
 
     def is_watched(self, flag: Flag) -> bool:
         """Whether nobody has looked at ``flag`` since :meth:`watch`."""
@@ -219,7 +230,8 @@ def usable_driver() -> Any:
         error, version = driver.cuDriverGetVersion()
     except RuntimeError:  # its library is not there
         error, version = 1, 0
-    check_driver(0 if int(error) else version, nvjitlink.version()[0])
+    found = 0 if int(error) else version
+    check_driver(found, nvjitlink.version()[0] if found else 0)
     return driver
 
 

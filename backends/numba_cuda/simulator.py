@@ -74,6 +74,9 @@ class SimulatedDriver:
     def synchronize(self) -> None:
         pass
 
+    def wait_for(self, stream: int) -> None:
+        pass
+
     def load(self, kernel: DeviceKernel) -> Any:
         return kernel.function
 

@@ -11,7 +11,7 @@ from graphc.frontends.array.core import ArrayLike, astype, broadcast_shapes, con
 from graphc.frontends.array.elementwise import add, divide, equal, less_equal, multiply, sqrt, where
 from graphc.frontends.array.linalg import matmul
 from graphc.frontends.array.movement import expand_dims, matrix_transpose, repeat
-from graphc.frontends.dispatch import Array, bind, bind_all, context_of
+from graphc.frontends.dispatch import Array, bind, bind_all, bind_near, context_of
 from graphc.ir.dims import Dim, DimExpr, product, same_size
 
 SKIPPED_FROM = 96
@@ -103,7 +103,7 @@ def scaled_dot_product_attention(
         return bind_all("attention", _scaled(q, q.shape[-1], scale), k, v, causal=is_causal)[0]
     scores = _scaled(matmul(q, matrix_transpose(k)), q.shape[-1], scale)
     if is_causal:
-        scores = where(_causal(scores.shape[-2:]), scores, float("-inf"))
+        scores = where(_causal(scores, scores.shape[-2:]), scores, float("-inf"))
     if attn_mask is not None:
         mask = lift(attn_mask, scores)
         if broadcast_shapes(context_of((scores, mask)), mask.shape, scores.shape) != scores.shape:
@@ -159,7 +159,7 @@ def _shared_heads(q: Array, x: Array) -> Array:
     return x if wanted == heads else repeat(x, wanted // heads, axis=-3)
 
 
-def _causal(shape: tuple[Dim, ...]) -> Array:
-    rows = bind("iota", dtype=int64, shape=shape, axis=0)
-    columns = bind("iota", dtype=int64, shape=shape, axis=1)
+def _causal(like: Array, shape: tuple[Dim, ...]) -> Array:
+    rows = bind_near(like, "iota", dtype=int64, shape=shape, axis=0)
+    columns = bind_near(like, "iota", dtype=int64, shape=shape, axis=1)
     return less_equal(columns, rows)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from graphc.dtypes import DType, as_dtype, default_float, default_int, int64
-from graphc.errors import ArgumentError, DeviceError, ShapeError
+from graphc.errors import ArgumentError, ShapeError
 from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, is_scalar, lift, scalar_dtype
 from graphc.frontends.array.elementwise import add, less_equal, multiply, where
+from graphc.frontends.array.exchange import from_cuda_array, is_foreign
 from graphc.frontends.array.movement import as_shape, stack
-from graphc.frontends.dispatch import Array, bind, context_of, context_of_sizes
+from graphc.frontends.dispatch import Array, bind, bind_near, context_of, context_of_sizes, executes
+from graphc.frontends.placement import device_like, on
 from graphc.frontends.sizes import known_sizes, plain_size
 from graphc.ir.dims import DimExpr, dim_max
-
-
-def check_device(device: Any) -> None:
-    """Raise DeviceError unless ``device`` is None or "cpu", the one device of this version."""
-    if device is not None and str(device) != "cpu":
-        raise DeviceError(f"there is no device {device!r} here", hint='use device="cpu"')
 
 
 def contains_array(data: Any) -> bool:
@@ -35,7 +31,9 @@ def asarray(data: Any, *, dtype: Any = None, device: Any = None, copy: bool | No
 
     Python floats become float32, ints int64, bools bool; NumPy arrays keep their dtype. Raises ShapeError for ragged lists.
     """
-    check_device(device)
+    if device is not None:
+        with on(device):
+            return _placed(asarray(data, dtype=dtype, copy=copy), device)
     wanted = None if dtype is None else as_dtype(dtype)
     data = plain_size(data)
     if isinstance(data, DimExpr):
@@ -45,10 +43,15 @@ def asarray(data: Any, *, dtype: Any = None, device: Any = None, copy: bool | No
     elif isinstance(data, (list, tuple, bool, int, float)) and not isinstance(data, np.generic):
         array = context_of(()).literal(*_from_python(data, wanted))
     else:
-        array = lift(data)
+        array = from_cuda_array(data) if is_foreign(data) else lift(data)
         if copy:
             array = context_of((array,)).copy(array)
     return array if wanted is None else astype(array, wanted)
+
+
+def _placed(array: Array, device: Any) -> Array:
+    """``array`` on ``device``; in a graph, which runs where its inputs are, itself."""
+    return cast("Array", cast("Any", array).to(device)) if executes(array.context) else array
 
 
 def _from_python(data: Any, wanted: DType | None) -> tuple[np.ndarray, DType]:
@@ -84,7 +87,9 @@ def full(
     shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Array:
     """An array of ``shape`` filled with a scalar; its dtype follows the scalar unless given."""
-    check_device(device)
+    if device is not None:
+        with on(device):
+            return full(shape, fill_value, dtype=dtype, requires_grad=requires_grad)
     sizes = as_shape(shape)
     if is_scalar(fill_value):
         wanted = scalar_dtype(fill_value) if dtype is None else as_dtype(dtype)
@@ -112,30 +117,32 @@ def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
     return zeros(*shape, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def full_like(x: ArrayLike, fill_value: Any, *, dtype: Any = None) -> Array:
-    """Filled, with the shape of ``x`` and its dtype unless given."""
+def full_like(x: ArrayLike, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Array:
+    """Filled, with the shape of ``x``, and its dtype and device unless given."""
     array = lift(x)
-    return full(array.shape, fill_value, dtype=dtype or array.dtype)
+    return full(array.shape, fill_value, dtype=dtype or array.dtype, device=device or device_like(array))
 
 
-def zeros_like(x: ArrayLike, *, dtype: Any = None) -> Array:
-    """Zeros of the shape and dtype of ``x``."""
-    return full_like(x, 0, dtype=dtype)
+def zeros_like(x: ArrayLike, *, dtype: Any = None, device: Any = None) -> Array:
+    """Zeros of the shape, dtype and device of ``x``."""
+    return full_like(x, 0, dtype=dtype, device=device)
 
 
-def ones_like(x: ArrayLike, *, dtype: Any = None) -> Array:
-    """Ones of the shape and dtype of ``x``."""
-    return full_like(x, 1, dtype=dtype)
+def ones_like(x: ArrayLike, *, dtype: Any = None, device: Any = None) -> Array:
+    """Ones of the shape, dtype and device of ``x``."""
+    return full_like(x, 1, dtype=dtype, device=device)
 
 
-def empty_like(x: ArrayLike, *, dtype: Any = None) -> Array:
-    """Zeros of the shape and dtype of ``x``, to be written."""
-    return zeros_like(x, dtype=dtype)
+def empty_like(x: ArrayLike, *, dtype: Any = None, device: Any = None) -> Array:
+    """Zeros of the shape, dtype and device of ``x``, to be written."""
+    return zeros_like(x, dtype=dtype, device=device)
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Array:
     """start, start + step, … below ``stop``; ``arange(n)`` counts from 0. Integers give int64, floats float32."""
-    check_device(device)
+    if device is not None:
+        with on(device):
+            return arange(start, stop, step, dtype=dtype)
     if stop is None:
         start, stop = 0, start
     start, stop, step = plain_size(start), plain_size(stop), plain_size(step)
@@ -168,14 +175,22 @@ def _symbolic_range(start: Any, stop: Any, step: Any, dtype: DType) -> Array:
     return scaled if start == 0 else add(scaled, start)
 
 
-def linspace(start: float, stop: float, num: int, *, dtype: Any = None, endpoint: bool = True) -> Array:
+def linspace(
+    start: float, stop: float, num: int, *, dtype: Any = None, device: Any = None, endpoint: bool = True
+) -> Array:
     """``num`` evenly spaced numbers from ``start`` to ``stop`` (included by default)."""
+    if device is not None:
+        with on(device):
+            return linspace(start, stop, num, dtype=dtype, endpoint=endpoint)
     wanted = default_float if dtype is None else as_dtype(dtype)
     return context_of(()).literal(np.linspace(float(start), float(stop), int(num), endpoint=endpoint), wanted)
 
 
-def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None) -> Array:
+def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None) -> Array:
     """Ones on the ``k``-th diagonal, zeros elsewhere."""
+    if device is not None:
+        with on(device):
+            return eye(rows, columns, k=k, dtype=dtype)
     wanted = default_float if dtype is None else as_dtype(dtype)
     shape = (plain_size(rows), plain_size(rows if columns is None else columns))
     if not any(isinstance(size, DimExpr) for size in shape):
@@ -205,8 +220,7 @@ def _triangle(x: ArrayLike, k: int, keep_lower: bool) -> Array:
     if len(array.shape) < 2:
         raise ShapeError(f"tril and triu need at least two dimensions, not {len(array.shape)}")
     shape = array.shape[-2:]
-    rows = bind("iota", dtype=int64, shape=shape, axis=0)
-    columns = bind("iota", dtype=int64, shape=shape, axis=1)
+    rows, columns = (bind_near(array, "iota", dtype=int64, shape=shape, axis=axis) for axis in (0, 1))
     keep = less_equal(columns, add(rows, k)) if keep_lower else less_equal(add(rows, k), columns)
     return where(keep, array, 0)
 
@@ -227,7 +241,7 @@ def diag(x: ArrayLike, k: int = 0) -> Array:
     if len(array.shape) == 1:
         size = array.shape[0].__index__() + abs(k)
         rows = np.arange(array.shape[0].__index__()) + max(-k, 0)
-        matrix = zeros((size, size), dtype=array.dtype)
+        matrix = zeros((size, size), dtype=array.dtype, device=device_like(array))
         context = context_of((array,))
         positions = (context.literal(rows, int64), context.literal(rows + k, int64))
         return bind("scatter_set", matrix, array, *positions, axes=(0, 1))
@@ -261,7 +275,7 @@ def one_hot(x: ArrayLike, num_classes: int, *, dtype: Any = None) -> Array:
     if not array.dtype.is_integer:
         raise ArgumentError(f"one_hot takes integers, not {array.dtype.name}")
     num_classes = plain_size(num_classes)
-    classes = bind("iota", dtype=array.dtype, shape=(*array.shape, num_classes), axis=len(array.shape))
+    classes = bind_near(array, "iota", dtype=array.dtype, shape=(*array.shape, num_classes), axis=len(array.shape))
     wide = bind("broadcast_in_dim", array, shape=(*array.shape, num_classes), dims=tuple(range(len(array.shape))))
     return astype(bind("eq", wide, classes), default_float if dtype is None else as_dtype(dtype))
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from graphc.dtypes import DType, as_dtype, promote
 from graphc.errors import ArgumentError, DTypeError
 from graphc.frontends.array import core
 from graphc.frontends.array.core import ArrayLike, common_dtype, integer_range, lift
-from graphc.frontends.array.creation import check_device
 from graphc.frontends.array.elementwise import largest_finite
 from graphc.frontends.dispatch import Array, context_of
 
@@ -106,17 +103,3 @@ def iinfo(type: Any) -> IntInfo:
         raise DTypeError(f"iinfo: {dtype.name} is not an integer dtype", hint="use finfo for floats")
     low, high = integer_range(dtype)
     return IntInfo(dtype.bits, high, low, dtype)
-
-
-def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> Array:
-    """An array over the memory of ``x``, any object of the DLPack protocol (a CPU tensor of another library)."""
-    check_device(device)
-    array = lift(np.from_dlpack(x))
-    return context_of((array,)).copy(array) if copy else array
-
-
-def from_numpy(array: np.ndarray) -> Array:
-    """An array over the memory of an ndarray: writes to one are seen in the other."""
-    if not isinstance(array, np.ndarray):
-        raise ArgumentError(f"from_numpy takes an ndarray, not {type(array).__name__}", hint="use asarray()")
-    return lift(array)

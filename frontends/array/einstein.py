@@ -10,7 +10,7 @@ from graphc.dtypes import bool_, int64
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.frontends.array.core import ArrayLike, converted, show_shape
 from graphc.frontends.array.movement import permute_dims, reshape
-from graphc.frontends.dispatch import Array, Context, bind, context_of
+from graphc.frontends.dispatch import Array, Context, bind, bind_near, context_of
 from graphc.ir.dims import Dim, DimExpr, evaluate_dim, symbols_of
 
 _NOMINAL = 64  # stands for a symbolic size when the costs of contractions are compared
@@ -144,7 +144,7 @@ def _diagonal(term: _Term) -> _Term:
         axes = tuple(i for i, other in enumerate(labels) if other == label)
         found: list[Dim] = [array.shape[a] for a in axes if array.shape[a] != 1]
         size = found[0] if found else 1
-        along = bind("iota", dtype=int64, shape=(size,), axis=0)
+        along = bind_near(array, "iota", dtype=int64, shape=(size,), axis=0)
         start = bind("broadcast_in_dim", context_of((array,)).literal(0, int64), shape=(size,), dims=())
         array = bind("gather", array, *(start if array.shape[a] == 1 else along for a in axes), axes=axes)
         labels = (label, *(other for other in labels if other != label))

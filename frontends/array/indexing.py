@@ -29,7 +29,7 @@ from graphc.frontends.array.core import (
 )  # fmt: skip
 from graphc.frontends.array.elementwise import add, less, where
 from graphc.frontends.array.movement import permute_dims, reshape
-from graphc.frontends.dispatch import Array, bind, bind_view, context_of, eager_context
+from graphc.frontends.dispatch import Array, bind, bind_near, bind_view, context_of, executes, host_array
 from graphc.frontends.sizes import Size, plain_size
 from graphc.ir.dims import Dim, DimExpr, example_size, larger_size, same_sizes, smaller_size
 
@@ -252,13 +252,12 @@ def _normalized_index(view: Array, axis: int, item: Any) -> Array:
 def _mask_positions(view: Array, axis: int, item: Any) -> list[Array]:
     mask = lift(item, view)
     mask = _fitted_mask(view, axis, mask)
-    if mask.context is not eager_context():
+    if not executes(mask.context):
         raise ShapeError(
             "selecting by a boolean mask gives a size that depends on the mask's values, which a graph cannot know",
             hint="bound it: x[gc.nonzero(mask, size=100)]; or use gc.where(mask, x, 0), or x[mask] = scalar",
         )
-    context = eager_context()
-    return [context.lift(i) for i in np.nonzero(mask._array)]  # type: ignore[attr-defined]
+    return [mask.context.lift(i) for i in np.nonzero(host_array(mask))]
 
 
 def _fitted_mask(view: Array, axis: int, mask: Array) -> Array:
@@ -466,7 +465,7 @@ def _along(array: Array, index: Array, place: int) -> list[Array]:
         if axis == place:
             keys.append(broadcast_to_shape(_normalized_index(array, place, index), shape))
         else:
-            keys.append(bind("iota", dtype=int64, shape=shape, axis=axis))
+            keys.append(bind_near(index, "iota", dtype=int64, shape=shape, axis=axis))
     return keys
 
 

@@ -23,7 +23,7 @@ from graphc.frontends.array.movement import concat, reshape, slice_axis
 from graphc.frontends.array.reduction import max as max_over
 from graphc.frontends.array.reduction import min as min_over
 from graphc.frontends.array.reduction import norm
-from graphc.frontends.dispatch import Array, bind, context_of
+from graphc.frontends.dispatch import Array, bind, bind_near, context_of
 from graphc.ir.dims import same_size
 
 
@@ -157,7 +157,7 @@ def matrix_power(x: ArrayLike, n: int) -> Array:
         raise ArgumentError(f"matrix_power: n must not be negative, but is {n}")
     if n == 0:
         size = array.shape[-2:]
-        rows, columns = (bind("iota", dtype=int64, shape=size, axis=i) for i in range(2))
+        rows, columns = (bind_near(array, "iota", dtype=int64, shape=size, axis=i) for i in range(2))
         identity = bind("convert_element_type", equal(rows, columns), dtype=array.dtype)
         return broadcast_to_shape(identity, array.shape)
     result: Array | None = None

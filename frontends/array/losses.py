@@ -42,7 +42,7 @@ from graphc.frontends.array.movement import moveaxis, reshape
 from graphc.frontends.array.reduction import mean as mean_over
 from graphc.frontends.array.reduction import size_as_number
 from graphc.frontends.array.reduction import sum as sum_over
-from graphc.frontends.dispatch import Array, bind, context_of
+from graphc.frontends.dispatch import Array, bind, bind_near, context_of
 from graphc.ir.dims import Dim, same_size, same_sizes
 
 
@@ -192,7 +192,7 @@ def _classes(x: Array, target: Array, what: str) -> Array:
 def _picked(x: Array, classes: Array, axis: int) -> Array:
     """The element of ``x`` at ``classes`` along ``axis``; a class out of range raises."""
     last = moveaxis(x, axis, -1)
-    positions = [bind("iota", dtype=int64, shape=classes.shape, axis=a) for a in range(len(classes.shape))]
+    positions = [bind_near(classes, "iota", dtype=int64, shape=classes.shape, axis=a) for a in range(len(classes.shape))]
     return bind("gather", last, *positions, classes, axes=tuple(range(len(last.shape))))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -317,12 +318,35 @@ class ArrayMethods(Array):
         """The elements converted: floats to integers saturate, NaN gives 0."""
         return astype(self, as_dtype(dtype))
 
-    def to(self, target: Any) -> Array:
-        """``x.to(dtype)`` converts; ``x.to("cpu")`` gives x, which is there already."""
-        if isinstance(target, str) and target not in _DTYPE_NAMES:
-            creation.check_device(target)
-            return self
-        return self.astype(target)
+    def to(self, *targets: Any, device: Any = None, dtype: Any = None, copy: Bool = False) -> Any:
+        """The array on another device, or of another dtype: ``x.to("cuda")``, ``x.to(gc.float64)``, ``x.to("cpu", gc.int32)``,
+        ``x.to(other)`` for both as ``other`` has them. The array itself where it is so already, unless ``copy``.
+
+        Gradients flow through. Raises DeviceError for a device that is not there.
+        """
+        for target in targets:
+            if isinstance(target, Array):
+                device, dtype = getattr(target, "device", None), target.dtype
+            elif isinstance(target, str) and target not in _DTYPE_NAMES:
+                device = target
+            elif target is not None:
+                dtype = target
+        result = self if device is None else self._moved(device)
+        if dtype is not None:
+            result = result.astype(dtype)
+        return result.copy() if copy and result is self else result
+
+    def cuda(self, index: Int = 0) -> Any:
+        """The array on a GPU: ``x.to("cuda")``."""
+        return self._moved(f"cuda:{index}")
+
+    def cpu(self) -> Any:
+        """The array in the host's memory: ``x.to("cpu")``."""
+        return self._moved("cpu")
+
+    @abstractmethod
+    def _moved(self, name: Any) -> Any:
+        """The array on the device ``name``."""
 
     def float(self) -> Array:
         """Converted to float32."""
@@ -358,10 +382,6 @@ class ArrayMethods(Array):
 
     def contiguous(self) -> Array:
         """PyTorch's name; arrays may have any layout here, so this is the array itself."""
-        return self
-
-    def cpu(self) -> Array:
-        """The array itself: it is on the CPU."""
         return self
 
     # Shapes

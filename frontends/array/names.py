@@ -16,7 +16,7 @@ _BY_MODULE: Final[dict[str, str]] = {
         "arange asarray copy diag diagonal empty empty_like eye full full_like linspace meshgrid one_hot ones "
         "ones_like trace tril triu zeros zeros_like"
     ),
-    "datatypes": "astype can_cast finfo from_dlpack from_numpy iinfo isdtype result_type",
+    "datatypes": "astype can_cast finfo iinfo isdtype result_type",
     "einstein": "einsum",
     "elementwise": (
         "abs absolute acos acosh add arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 "
@@ -27,6 +27,7 @@ _BY_MODULE: Final[dict[str, str]] = {
         "multiply nan_to_num negative not_equal positive pow power real reciprocal remainder right_shift round "
         "rsqrt sigmoid sign signbit sin sinh sqrt square subtract tan tanh true_divide trunc where xlogy"
     ),
+    "exchange": "from_dlpack from_numpy",
     "indexing": "put_along_axis take take_along_axis",
     "linalg": "cross dot inner kron matmul matrix_norm matrix_power outer tensordot vecdot vector_norm",
     "losses": (

@@ -22,7 +22,7 @@ from graphc.frontends.array.elementwise import (
 from graphc.frontends.array.movement import as_shape, ravel
 from graphc.frontends.array.reduction import cumulative_sum
 from graphc.frontends.array.reduction import sum as sum_over
-from graphc.frontends.dispatch import Array, bind, context_of, eager_context
+from graphc.frontends.dispatch import Array, bind, bind_near, context_of, executes, host_array
 from graphc.ir.dims import Dim, DimExpr, product
 
 
@@ -41,12 +41,12 @@ def nonzero(x: ArrayLike, *, size: Any = None, fill_value: int | Sequence[int] =
         raise ShapeError("nonzero() of a scalar: it has no dimensions to give positions in", hint="reshape it to (1,)")
     if size is not None:
         return _first_positions(array, size, fill_value)
-    if array.context is not eager_context():
+    if not executes(array.context):
         raise ShapeError(
             "nonzero() gives a size that depends on values, which a graph cannot know",
             hint="give it: gc.nonzero(x, size=100, fill_value=0); or use gc.where(condition, x, y)",
         )
-    return tuple(eager_context().lift(i) for i in np.nonzero(array._array))  # type: ignore[attr-defined]
+    return tuple(array.context.lift(i) for i in np.nonzero(host_array(array)))
 
 
 def _first_positions(array: Array, size: Any, fill_value: int | Sequence[int]) -> tuple[Array, ...]:
@@ -65,11 +65,11 @@ def _first_positions(array: Array, size: Any, fill_value: int | Sequence[int]) -
     # Element i goes to the place that its rank among the nonzero ones gives, all others to one place more, which is cut off.
     last = _number(wanted)
     place = where(logical_and(mask, less(subtract(rank, 1), last)), subtract(rank, 1), last)
-    positions = bind("iota", dtype=int64, shape=mask.shape, axis=0)
+    positions = bind_near(mask, "iota", dtype=int64, shape=mask.shape, axis=0)
     room = broadcast_to_shape(context.literal(0, int64), (wanted + 1,))
     found = bind("scatter_set", context.copy(room), positions, place, axes=(0,))
     found = bind("slice", found, starts=(0,), limits=(wanted,), strides=(1,))
-    present = less(bind("iota", dtype=int64, shape=(wanted,), axis=0), sum_over(astype(mask, int64)))
+    present = less(bind_near(mask, "iota", dtype=int64, shape=(wanted,), axis=0), sum_over(astype(mask, int64)))
     result: list[Array] = []
     for axis, fill in enumerate(fills):
         stride = _number(product(array.shape[axis + 1 :]))

@@ -30,7 +30,7 @@ from graphc.frontends.array.elementwise import (
 from graphc.frontends.array.indexing import take, take_along_axis
 from graphc.frontends.array.movement import expand_dims, moveaxis, ravel, slice_axis
 from graphc.frontends.array.reduction import sum as sum_over
-from graphc.frontends.dispatch import Array, bind, bind_all, context_of, eager_context
+from graphc.frontends.dispatch import Array, bind, bind_all, context_of, executes, host_array
 from graphc.ir.dims import DimExpr
 
 
@@ -179,17 +179,17 @@ def unique_all(x: ArrayLike) -> UniqueAll:
     Each NaN is distinct, as the array API asks. Eager only: a graph cannot know how many there are.
     """
     array = lift(x)
-    if array.context is not eager_context():
+    if not executes(array.context):
         raise ShapeError(
             "unique() gives a size that depends on values, which a graph cannot know",
             hint="sort() and compare neighbours, or call it outside of the traced function",
         )
-    data: Any = array._array  # type: ignore[attr-defined]
+    data: Any = host_array(array)
     data = data.astype(np.float32) if array.dtype is bfloat16 else data
     _, first, inverse, counts = np.unique(
         data, return_index=True, return_inverse=True, return_counts=True, equal_nan=False
     )
-    context = eager_context()
+    context = array.context
     positions = context.lift(first.astype(np.int64))
     values = take(array, positions)
     lifted = [context.lift(v.astype(np.int64)) for v in (inverse.reshape(data.shape), counts)]

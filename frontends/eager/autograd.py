@@ -17,6 +17,7 @@ import numpy as np
 
 from graphc.compile import compile_graph
 from graphc.errors import GradientError, InPlaceError
+from graphc.frontends.eager.device_kernels import add_arrays, compile_for, run_graph
 from graphc.frontends.eager.execute import policy
 from graphc.frontends.eager.prepared import PreparedOp
 from graphc.frontends.eager.recording import (
@@ -38,6 +39,7 @@ from graphc.locations import UNKNOWN, current_location
 from graphc.ops.core import evaluate_graph, inspected
 from graphc.passes.differentiate import backpropagate, gradient_builder
 from graphc.passes.push_forward import push_forward
+from graphc.runtime.device_buffer import DeviceBuffer, device_of
 
 _COMPILE_AT_RUN = 3  # a structure seen this often is worth compiling
 _COMPILE_ABOVE = 1 << 14  # elements read; a program that touches more is compiled at once,
@@ -70,10 +72,16 @@ class Plan:
         self.flows = tuple(flows)
         self.runs = 0
         self._executable: Any = None
+        self._on_devices: dict[str, Any] = {}
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         self.runs += 1
         run = inspected(self.graph)
+        device = device_of(arrays)
+        if device is not None:
+            if run is None and (run := self._on_devices.get(device.name)) is None:
+                run = self._on_devices[device.name] = compile_for(device, self.graph)
+            return run_graph(device, run, arrays)
         if run is not None:
             return run(*arrays)
         if self._executable is None:
@@ -117,8 +125,10 @@ def save_residuals(
         record.saved_results = tuple([(i, results[i].saved()) for i in of_results])
 
 
-def _repeated(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _repeated(array: Any, shape: tuple[int, ...]) -> Any:
     """``np.broadcast_to``, which takes longer than a small array's arithmetic."""
+    if type(array) is DeviceBuffer:
+        return array.view("broadcast_in_dim", {"shape": shape, "dims": tuple(range(len(shape) - array.ndim, len(shape)))})
     if array.dtype.kind == "V" or not array.flags.c_contiguous:  # bfloat16 is not in the buffer protocol
         return np.broadcast_to(array, shape)
     added = len(shape) - array.ndim
@@ -193,7 +203,7 @@ def _staged(
 
 def add_gradients(a: Gradient, b: Gradient) -> Gradient:
     """The sum of two gradients, recorded if both are."""
-    array = a.array + b.array
+    array = add_arrays(a.array, b.array)
     if a.reference is None or b.reference is None:
         return Gradient(array, None)
     record = Record(

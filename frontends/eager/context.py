@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from graphc.dtypes import DType
 from graphc.errors import GradientError, GraphcError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype
 from graphc.frontends.call_pattern import NOT_ALIKE, CallPattern
-from graphc.frontends.dispatch import Array, set_eager
+from graphc.frontends.dispatch import Array, Context, add_eager, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed
 from graphc.frontends.eager.execute import as_numpy, execute
@@ -29,7 +30,7 @@ from graphc.frontends.eager.recording import (
     recorders,
 )
 from graphc.frontends.eager.repeated import Run, repeated_call
-from graphc.frontends.eager.tensor import Tensor
+from graphc.frontends.eager.tensor import Tensor, over
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.storage import VIEW_OPS, Storage, ViewStep, write_through
 from graphc.ir.dims import Dim
@@ -37,6 +38,8 @@ from graphc.ir.graph import Graph
 from graphc.ir.primitive import Primitive, get_primitive
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
+from graphc.runtime.device_buffer import DeviceBuffer
+from graphc.runtime.devices import find_device
 from graphc.runtime.executable import Executable
 
 _CALL = get_primitive("call")
@@ -46,11 +49,23 @@ _CHANGES_FORM = frozenset(("convert_element_type", "reshape", "broadcast_in_dim"
 class EagerContext:
     """Executes ops on :class:`Tensor`."""
 
+    name = target = "cpu"
+    on_devices: ClassVar[dict[str, Context]] = {}
+
+    def on_device(self, name: str) -> Context:
+        """The context that executes on the device ``name``. Raises DeviceError where it is not there."""
+        found = self.on_devices.get(name)
+        if found is None:
+            module: Any = import_module("graphc.frontends.eager.on_device")
+            found = self.on_devices.setdefault(name, module.DeviceContext(find_device(name)))
+            add_eager(found)
+        return found
+
     def lift(self, value: Any) -> Tensor:
         if isinstance(value, Tensor):
             return value
         if isinstance(value, Array):
-            raise _leaked(value)
+            raise leaked(value)
         if is_scalar(value):
             return self.literal(value, scalar_dtype(value), weak=True)
         return Tensor.wrap(as_numpy(value))
@@ -137,11 +152,15 @@ class EagerContext:
         array = op.evaluate(source, **prepared.attributes)
         if op.name == "reshape" and array is not source and array.size and not np.may_share_memory(array, source):
             return self._copy_as(x, prepared, array)  # a reshape that no strides can express
+        return self._seen(x, prepared, array)
+
+    def _seen(self, x: Any, prepared: PreparedOp, array: Any) -> Tensor:
+        """The view of ``x`` whose memory ``array`` is."""
         storage = x.storage()
-        result = Tensor.wrap(array, prepared.types[0])
+        result = over(array, prepared.types[0])
         result.weak = x.weak
         result._storage = storage
-        result._chain = (*x._chain, ViewStep.of(op.name, prepared.attributes, x.type))
+        result._chain = (*x._chain, ViewStep.of(prepared.op.name, prepared.attributes, x.type))
         result._seen = -1  # derived from the base's reference when it is read
         if storage.value is None:
             result._seen = storage.written
@@ -153,13 +172,24 @@ class EagerContext:
         return result
 
     def _copy_as(self, x: Tensor, prepared: PreparedOp, array: Any) -> Tensor:
-        result = Tensor.wrap(array, prepared.types[0])
+        result = over(array, prepared.types[0])
         result.weak = x.weak
         self.record(prepared, (x,), (result,))
         return result
 
+    def receive(self, x: Tensor) -> Tensor:
+        """A copy of ``x``, which is on another device, on this one; gradients flow through it."""
+        return self._received(x, Tensor.wrap(x._host_array(), x.type))
+
+    def _received(self, x: Tensor, result: Tensor) -> Tensor:
+        result.weak = x.weak
+        result._origin = current_location()
+        if self._is_tracked((x,)):
+            self.record(prepare(get_primitive("reshape"), (x.type,), {"shape": x.shape}), (x,), (result,))
+        return result
+
     def copy(self, x: Any) -> Tensor:
-        result = Tensor.wrap(x._array.copy(), x.type)
+        result = over(x._array.copy(), x.type)
         if self._is_tracked((x,)):
             self.record(prepare(get_primitive("reshape"), (x.type,), {"shape": x.shape}), (x,), (result,))
         return result
@@ -173,7 +203,7 @@ class EagerContext:
         if new is not None and new.requires_grad:
             _keep_overwritten(new, storage)
         if x._array is not value._array:  # a compiled program may have written there already
-            np.copyto(x._array, value._array)
+            self.assign(x._array, value._array)
         storage.version.count += 1
         graded = mode.enabled and not detached
         flows = graded and ((base is not None and base.requires_grad) or (new is not None and new.requires_grad))
@@ -190,6 +220,18 @@ class EagerContext:
                 written = Reference(leaf, 0)
             storage.value = written
             storage.written += 1
+
+    def assign(self, target: Any, value: Any) -> None:
+        """Give the array ``target`` the contents of ``value``."""
+        np.copyto(target, value)
+
+    def is_read_only(self, x: Any) -> bool:
+        """Whether the memory of ``x`` may not be written."""
+        return not x._array.flags.writeable
+
+    def repeats(self, x: Any) -> bool:
+        """Whether several elements of ``x`` are one in memory. A broadcast that only added unit axes repeats none."""
+        return any(stride == 0 and size > 1 for stride, size in zip(x._array.strides, x._array.shape, strict=True))
 
     def replace(self, x: Any, value: Any) -> None:
         """:meth:`write`, of a tensor that nobody will use: where nobody but ``x`` holds its memory, ``x`` takes that of
@@ -209,6 +251,10 @@ class EagerContext:
                 f"the donated argument {name} requires gradients, so that backward() may need its value",
                 hint="donate a detach()ed tensor, or call the function under `with gc.no_grad():`",
             )
+
+    def run(self, executable: Any, arrays: Sequence[Any]) -> Any:
+        """The outputs of a compiled graph, or of a function on NumPy arrays, as arrays that :func:`over` takes."""
+        return executable(*arrays)
 
     def donation(self, x: Any) -> Any:
         """What to run a program on that may overwrite the donated argument ``x``: ``x``, or a copy where somebody else sees
@@ -245,10 +291,10 @@ class EagerContext:
         references = [None if t is None else t.reference() for t in tensors]
         needed = [r is not None and r.requires_grad for r in references]
         needs = mode.enabled and any(needed) and any(flows)
-        originals = {i: np.array(arrays[i]) for i in kept} if needs else {}
+        originals = {i: _copied(arrays[i]) for i in kept} if needs else {}
         if in_place is not None and not needs and not recorders.active and _may_overwrite(arrays, in_place.written):
             run = in_place
-        results = [Tensor.wrap(r) for r in run(*arrays)]
+        results = [over(r) for r in run(*arrays)]
         if needs or recorders.active:
             self._record_call(graph, sources, references, results, flows, needs, originals, unread)
         return results
@@ -304,7 +350,7 @@ class EagerContext:
                 reference = tensor.recorded(location)
             inputs.append(tensor.type if reference is None else reference)
             if position in originals:
-                saved.append((position, Tensor.wrap(originals[position]).saved()))
+                saved.append((position, over(originals[position]).saved()))
             else:
                 saved.append((position, Saved(tensor._array, UNWRITTEN, 0) if position in unread else tensor.saved()))
         types = tuple([t.type for t in results])
@@ -319,12 +365,12 @@ class EagerContext:
                 tensor._reference = Reference(Leaf(tensor.type, tensor, False, location, origin=made), 0)
 
     def _check_writable(self, x: Tensor) -> None:
-        if x._chain and any(step.op == "broadcast_in_dim" for step in x._chain) and not _is_permutation_free(x):
+        if x._chain and any(step.op == "broadcast_in_dim" for step in x._chain) and self.repeats(x):
             raise InPlaceError(
                 "this tensor is a broadcast view, in which several elements share memory: it cannot be written in place",
                 hint="take a copy() first, or write to the tensor it was broadcast from",
             )
-        if not x._array.flags.writeable:
+        if self.is_read_only(x):
             raise InPlaceError(
                 "this tensor shares the memory of a read-only array, so it cannot be written in place",
                 hint="take a copy() first",
@@ -372,12 +418,11 @@ def _keep_overwritten(new: Reference, storage: Storage) -> None:
         source = first.source
 
 
-def _is_permutation_free(x: Tensor) -> bool:
-    """Whether no element of ``x`` is repeated, though a broadcast is in its chain (one that only added unit axes)."""
-    return all(stride != 0 or size <= 1 for stride, size in zip(x._array.strides, x._array.shape, strict=True))
+def _copied(array: Any) -> Any:
+    return array.copy() if isinstance(array, DeviceBuffer) else np.array(array)
 
 
-def _leaked(value: Array) -> LeakedTracerError:
+def leaked(value: Array) -> LeakedTracerError:
     return LeakedTracerError(
         f"a symbolic array of type {value.type} was used outside of the graph that it belongs to",
         hint="return it from the traced function (or fetch it with Session.run) instead of keeping it",

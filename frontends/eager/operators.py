@@ -42,6 +42,9 @@ _BINARY: Final = {
 _REFLECTED: Final = {"radd": "add", "rsub": "sub", "rmul": "mul", "rtruediv": "div"}
 _UNARY: Final = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 
+#: The methods that are replaced here; tensors on a device have the general ones.
+QUICK: Final = (*[f"__{name}__" for table in (_BINARY, _REFLECTED, _UNARY) for name in table], "__matmul__")
+
 # Ufuncs run here. Two threads, or a call within a call, cannot; whoever comes second goes the general way.
 _run: Final = quiet_context().run
 

@@ -19,6 +19,8 @@ T = TypeVar("T", bound="type[Any]")
 
 #: Method → its primitive, and what computes it. Their dtypes are reduced as they are, without a wider one in between.
 _METHODS: Final = {"sum": ("reduce_sum", np.add), "max": ("reduce_max", np.maximum), "min": ("reduce_min", np.minimum)}
+#: The methods that are replaced here.
+QUICK: Final = (*_METHODS, "mean")
 _DTYPES: Final = frozenset(d.numpy for d in (float32, float64, int64))
 _FLOATS: Final = frozenset(d.numpy for d in (float32, float64))
 _ALL_AXES: Final = tuple([tuple(range(ndim)) for ndim in range(33)])

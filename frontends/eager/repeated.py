@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc.frontends.call_pattern import NOT_ALIKE, CallPattern, Constant
-from graphc.frontends.dispatch import observers
+from graphc.frontends.dispatch import is_placed, observers
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import mode
 
@@ -67,6 +67,8 @@ def repeated_call(run: Run, runs: Mapping[tuple[Any, ...], Run], pattern: CallPa
                 arrays.append(as_array(value, wanted.dtype))
             else:
                 return NOT_ALIKE
+        if not owners and is_placed():  # where it runs is not said by the arguments
+            return NOT_ALIKE
         if len(owners) > 1 and (owners[0] is owners[1] if len(owners) == 2 else len(set(map(id, owners))) < len(owners)):
             return NOT_ALIKE  # two are one object, or views of one memory
         for getter, captured, requires_grad in captures:

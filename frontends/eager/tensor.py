@@ -16,12 +16,14 @@ import numpy as np
 from graphc.dtypes import DType, bfloat16, bool_, dtype_of, float32, int64
 from graphc.errors import DTypeError, GradientError, ShapeError
 from graphc.frontends.array.methods import ArrayMethods
-from graphc.frontends.dispatch import Context, active_trace, eager_context
+from graphc.frontends.dispatch import Context, active_trace
 from graphc.frontends.eager.autograd import Gradient, add_gradients, compute_gradients
+from graphc.frontends.eager.device_kernels import add_arrays
 from graphc.frontends.eager.memory import Donated
 from graphc.frontends.eager.operators import quick_operators
 from graphc.frontends.eager.recording import Leaf, Record, Reference, Saved, emit_reference, recorders
 from graphc.frontends.eager.reductions import quick_reductions
+from graphc.frontends.placement import CPU, context_on, device
 from graphc.frontends.storage import Chain, Storage, apply_chain
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location
@@ -39,7 +41,7 @@ class Tensor(ArrayMethods):
     """
 
     __slots__ = (
-        "__weakref__", "_array", "_chain", "_grad", "_hooks", "_reference", "_seen", "_storage", "_type", "weak",
+        "__weakref__", "_array", "_chain", "_grad", "_hooks", "_origin", "_reference", "_seen", "_storage", "_type", "weak",
     )  # fmt: skip
     __array_priority__ = 1000
     context: ClassVar[Context]  # type: ignore[misc]
@@ -52,6 +54,7 @@ class Tensor(ArrayMethods):
     _grad: Tensor | None
     _hooks: dict[int, Callable[[Tensor], Tensor | None]] | None
     _type: TensorType | None
+    _origin: Location  # only where it costs little to know
     weak: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,9 +90,22 @@ class Tensor(ArrayMethods):
         return shape
 
     @property
-    def device(self) -> str:
-        """Where the memory is: ``"cpu"``."""
-        return "cpu"
+    def device(self) -> device:
+        """Where the memory is: ``"cpu"`` or ``"cuda:0"``, as a :class:`gc.device`."""
+        return CPU
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the memory is on a GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def origin(self) -> Location | None:
+        """The line that made this tensor, where that is known: not for results of ops on the CPU that nobody recorded."""
+        known: Location | None = getattr(self, "_origin", None)
+        if known is None and (reference := self.reference()) is not None:
+            known = reference.source.location
+        return known
 
     # Its recording
 
@@ -222,6 +238,8 @@ class Tensor(ArrayMethods):
             if tensor is None:
                 continue
             gradient_tensor = from_gradient(value)
+            if type(gradient_tensor) is not type(tensor):  # what was copied from one device to another
+                gradient_tensor = gradient_tensor.to(tensor.device)
             if tensor._hooks and isinstance(reference.source, Leaf):
                 for function in list(tensor._hooks.values()):
                     replaced = function(gradient_tensor)
@@ -247,7 +265,7 @@ class Tensor(ArrayMethods):
                     hint="reduce it first, for example loss.mean().backward(), or pass gradient=",
                 )
             return Gradient(np.ones(self.shape, self._array.dtype), None)
-        tensor = eager_context().lift(gradient)
+        tensor = self.context.lift(gradient)
         if tensor.shape != self.shape or tensor.dtype is not self.dtype:
             raise GradientError(
                 f"the gradient is {tensor.type}, but this tensor is {self.type}", hint="they must have the same type"
@@ -262,7 +280,7 @@ class Tensor(ArrayMethods):
             total = add_gradients(self._grad._as_gradient(), gradient._as_gradient())
             self._grad = from_gradient(total)
         else:
-            self._grad = from_gradient(Gradient(self._grad._array + gradient._array, None))
+            self._grad = from_gradient(Gradient(add_arrays(self._grad._array, gradient._array), None))
 
     def _as_gradient(self) -> Gradient:
         return Gradient(self._array, self.recorded(current_location()))
@@ -291,11 +309,32 @@ class Tensor(ArrayMethods):
         """A view of the same memory through which no gradient flows."""
         return self.context.stop_gradient(self)  # type: ignore[return-value]
 
+    # Devices
+
+    def _moved(self, name: Any) -> Any:
+        trace: Any = active_trace()
+        if trace is not None:
+            return trace.lift(self)._moved(name)
+        context: Any = context_on(name)
+        return self if context is self.context else context.receive(self)
+
+    def copy_(self, other: Any) -> Any:
+        """Take the elements of ``other``, broadcast and converted; they may be on another device."""
+        if isinstance(other, Tensor) and other.context is not self.context:
+            other = other.to(self.device)
+        return super().copy_(other)
+
     # Leaving graphc
 
     def numpy(self) -> np.ndarray:
-        """The array itself, sharing memory. Raises GradientError for a tensor that requires_grad: detach it first."""
+        """The array itself, sharing memory. Raises GradientError for a tensor that requires_grad: detach it first; and
+        DeviceError for one on a device, whose memory NumPy cannot read: ``x.cpu().numpy()``."""
         self._check_export("numpy()")
+        array: np.ndarray = self._array
+        return array
+
+    def _host_array(self) -> np.ndarray:
+        """The contents in the host's memory: the array itself, or a copy of it."""
         array: np.ndarray = self._array
         return array
 
@@ -315,11 +354,13 @@ class Tensor(ArrayMethods):
         trace = active_trace()
         if trace is not None and hasattr(trace, "concretize"):
             trace.concretize(self, "item()")
-        return self._array.item() if self.dtype is not bfloat16 else float(self._array.reshape(()))
+        array = self._host_array()
+        return array.item() if self.dtype is not bfloat16 else float(array.reshape(()))
 
     def tolist(self) -> Any:
         """Nested lists of Python scalars."""
-        return self._array.astype(np.float32).tolist() if self.dtype is bfloat16 else self._array.tolist()
+        array = self._host_array()
+        return array.astype(np.float32).tolist() if self.dtype is bfloat16 else array.tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         self._check_export("np.asarray()")
@@ -331,7 +372,12 @@ class Tensor(ArrayMethods):
 
     def __dlpack__(self, **options: Any) -> Any:
         self._check_export("DLPack export")
+        options.pop("stream", None)  # which the host's memory has none of
         return self._array.__dlpack__(**options)
+
+    def shares_memory(self, other: Tensor) -> bool:
+        """Whether the two tensors, both on one device, may have elements in common."""
+        return bool(np.may_share_memory(self._array, other._array))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         device: tuple[int, int] = self._array.__dlpack_device__()
@@ -359,7 +405,7 @@ class Tensor(ArrayMethods):
         return self.copy()  # type: ignore[return-value]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        copied = Tensor.wrap(self._array.copy())
+        copied = type(self).wrap(self._array.copy())
         if self.requires_grad:
             if not self.is_leaf:
                 raise GradientError("only leaf tensors can be deep-copied", hint="detach() it first")
@@ -376,13 +422,16 @@ class Tensor(ArrayMethods):
     def __repr__(self) -> str:
         if isinstance(self._array, Donated):
             return f"tensor({self._array})"
+        array = self._host_array()
         text = np.array2string(
-            self._array.astype(np.float32) if self.dtype is bfloat16 else self._array,
+            array.astype(np.float32) if self.dtype is bfloat16 else array,
             separator=", ", prefix="tensor(", threshold=1000,
         )  # fmt: skip
         extras = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype.name}"
         if not self._array.size and self._array.shape != (0,):
             extras = f", shape={self.shape}, dtype={self.dtype.name}"
+        if self.device != "cpu":
+            extras += f", device={str(self.device)!r}"
         if self.requires_grad:
             reference = self.reference()
             source = None if reference is None else reference.source
@@ -398,9 +447,18 @@ def _unpickle(array: Any, dtype: str, requires_grad: bool) -> Tensor:
     return tensor.requires_grad_() if requires_grad else tensor
 
 
+#: What tensors over other arrays than ndarrays are: filled by whoever defines them.
+CLASSES: dict[type, type[Tensor]] = {}
+
+
+def over(array: Any, type_: TensorType | None = None) -> Tensor:
+    """:meth:`Tensor.wrap` for an array in the host's memory or on a device."""
+    return (Tensor if type(array) is np.ndarray else CLASSES.get(type(array), Tensor)).wrap(array, type_)
+
+
 def from_gradient(gradient: Gradient) -> Tensor:
     """A gradient as a tensor."""
-    tensor = Tensor.wrap(gradient.array)
+    tensor = over(gradient.array)
     tensor._reference = gradient.reference
     return tensor
 
@@ -468,5 +526,8 @@ def gradients_of(
                 f"input {position} (shape {ins[position].shape}) does not influence the outputs",
                 hint="pass allow_unused=True to get None for it",
             )
-        results.append(None if gradient is None else from_gradient(gradient))
+        made = None if gradient is None else from_gradient(gradient)
+        if made is not None and type(made) is not type(ins[position]):
+            made = made.to(ins[position].device)
+        results.append(made)
     return tuple(results)

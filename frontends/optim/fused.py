@@ -39,6 +39,8 @@ class FusedStep:
         if observers or not updates or any(getattr(u.grad, "_storage", self) is not None for u in updates):
             return False
         eager: Any = eager_context()
+        if any(u.param.context is not eager for u in updates):
+            return False
         plain = {name: value for name, value in options.items() if name not in _OWN}
         params = [u.param for u in updates]
         known = list(map(id, params)) == list(map(id, self._params))

@@ -21,6 +21,7 @@ from graphc.frontends.grad_mode import enable_grad, no_grad
 from graphc.frontends.optim.fused import Update
 from graphc.frontends.optim.group import ParameterGroup, check_rate
 from graphc.frontends.optim.static_updates import gradients_of, update_operation
+from graphc.frontends.placement import device_like
 from graphc.frontends.pytree import flatten, paths, unflatten
 from graphc.frontends.static.tensor import StaticTensor
 
@@ -110,7 +111,7 @@ class Optimizer(ABC):
         self.param_groups.append(added)
         for param in params:
             self.state[id(param)] = {
-                name: eager_context().lift(np.full(param.shape if name != "step" else (), value, _numpy(name, param)))
+                name: context_of((param,)).lift(np.full(param.shape if name != "step" else (), value, _numpy(name, param)))
                 for name, value in self.slots(added).items()
             }
 
@@ -122,7 +123,7 @@ class Optimizer(ABC):
                     param.grad = None
                 elif param.grad is not None:
                     with no_grad():
-                        param.grad = full(param.grad.shape, 0, dtype=param.grad.dtype)
+                        param.grad = full(param.grad.shape, 0, dtype=param.grad.dtype, device=device_like(param.grad))
 
     def step(self, closure: Callable[[], Any] | None = None, *, lr: Any = None) -> Any:
         """Update each parameter that has a gradient, in place. Returns what ``closure`` gave.
@@ -176,7 +177,10 @@ class Optimizer(ABC):
         leaves, _ = flatten(params)
         return tuple(
             {
-                name: full(() if name == "step" else lift(leaf).shape, value, dtype=slot_dtype(name, lift(leaf)))
+                name: full(
+                    () if name == "step" else lift(leaf).shape, value, dtype=slot_dtype(name, lift(leaf)),
+                    device=device_like(lift(leaf)),
+                )
                 for name, value in self.slots(self.defaults).items()
             }
             for leaf in leaves

@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from graphc.errors import ArgumentError
 from graphc.frontends.array.core import ArrayLike, astype
 from graphc.frontends.array.elementwise import add, bitwise_xor
 from graphc.frontends.array.movement import as_shape, stack
-from graphc.frontends.dispatch import Array, active_trace, bind, context_of
+from graphc.frontends.dispatch import Array, active_trace, bind, context_of, eager_context, executes
 from graphc.ir.dims import DimExpr, product
 from graphc.ir.primitive import get_primitive
 
@@ -34,8 +34,10 @@ os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _memory(value: Any) -> Array:
-    """A uint64 scalar in memory of its own, of the context in charge."""
-    context = context_of((value,))
+    """A uint64 scalar in memory of its own, of the graph under construction or on the CPU, whatever device draws are for."""
+    if isinstance(value, Array) and executes(value.context):
+        value = cast("Any", value).detach().item()
+    context = context_of((value,)) if isinstance(value, Array) else active_trace() or eager_context()
     array = value if isinstance(value, Array) else context.literal(value, uint64)
     return context.copy(context.lift(array))
 
@@ -86,6 +88,8 @@ class Stream:
         sizes = as_shape(shape)
         with _lock:
             context = context_of((*near, self._key, self._counter))
+            if executes(context):
+                return self._drawn(context_of(near), sizes, dtype)
             key, counter = context.lift(self._key), context.lift(self._counter)
             if dtype is uint32:
                 key = bitwise_xor(key, _NARROW)
@@ -95,6 +99,17 @@ class Stream:
                 (size,) = context.bind(get_primitive("dimension"), (), {"dim": count})
                 count = astype(size, uint64)
             context.write(counter, add(counter, count))
+        return drawn
+
+    def _drawn(self, context: Any, sizes: Any, dtype: DType) -> Array:
+        """:meth:`bits` at once, on the device of ``context``; the state stays where it is."""
+        key = bitwise_xor(self._key, _NARROW) if dtype is uint32 else self._key
+        count: Any = product(sizes)
+        drawn: Array
+        (drawn,) = context.bind(
+            get_primitive("random_bits"), [context.lift(key), context.lift(self._counter)], {"shape": sizes, "dtype": dtype}
+        )
+        self._counter.context.write(self._counter, add(self._counter, count))
         return drawn
 
     def manual_seed(self, seed: int | Array) -> Any:

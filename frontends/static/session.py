@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from graphc.compile import compile_graph
-from graphc.errors import FeedError, StaticGraphError, UninitializedVariableError
-from graphc.frontends.dispatch import Array, eager_context, suspended
+from graphc.errors import FeedError, MixedDeviceError, StaticGraphError, UninitializedVariableError
+from graphc.frontends.dispatch import Array, suspended
 from graphc.frontends.grad_mode import no_grad
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
 from graphc.frontends.static.feeding import check_sizes, convert_feed
@@ -22,6 +22,8 @@ from graphc.frontends.static.tensor import Element, Operation, defaults
 from graphc.frontends.symbolic import Captured, Tracer
 from graphc.ir.graph import Node, Value
 from graphc.ops.core import inspected
+from graphc.runtime.device_buffer import device_of
+from graphc.runtime.devices import as_host
 
 _MAX_PLANS = 256  # compiled parts of one graph that are kept
 _MAX_SHAPES = 256
@@ -43,6 +45,7 @@ class _Plan:
     def __init__(self, graph: Graph, fetches: Sequence[Element], feeds: Sequence[Value], target: str) -> None:
         self.lowered: Lowered = lower(graph, fetches, feeds)
         self.executable = compile_graph(self.lowered.ir, target)
+        self.stays = hasattr(self.executable, "on_device")
         self.feeds = [(value, graph.name_of(value)) for value in self.lowered.feeds]
         self.fetched = [not isinstance(f, Operation) for f in fetches]
         self.checked: set[tuple[tuple[int, ...], ...]] = set()
@@ -62,14 +65,15 @@ class Session:
     Several Sessions of one graph are independent. :meth:`run` may be called from several threads at once: each run sees the
     Variables as they were when it began, and runs that change them wait for each other.
 
-    ``target``: where to run, "cpu" or "reference" (NumPy, op by op). As a context manager it is the default Session, its graph
-    the default graph for ``placeholder`` and the like, and it is closed at the end.
+    ``target``: where to run, "cpu", "cuda" (Variables then stay on the GPU from run to run) or "reference" (NumPy, op by op).
+    As a context manager it is the default Session, its graph the default graph for ``placeholder`` and the like, and it is
+    closed at the end.
     """
 
     def __init__(self, graph: Graph | None = None, *, target: str = "cpu") -> None:
         self.graph = get_default_graph() if graph is None else graph
         self.target = target
-        self._state: dict[Node, np.ndarray] = {}
+        self._state: dict[Node, Any] = {}  # arrays, on the device where the target has one
         self._closed = False
         self._updating = threading.RLock()
 
@@ -175,7 +179,7 @@ class Session:
                 )
             values.append(value)
         values += [_contents(c) for c in lowered.captured]
-        results = (inspected(lowered.ir) or plan.executable)(*values)
+        results = self._computed(plan, values)
         count = sum(plan.fetched)
         updates = iter(results[count:])
         changed = {v.parameter.node: next(updates) for v in lowered.assigned}
@@ -183,8 +187,25 @@ class Session:
             self._state = {**self._state, **changed}
         for captured in lowered.written:
             _replace_contents(captured, next(updates))
-        fetched = iter(results[:count])
+        fetched = iter(as_host(results[:count]))
         return [_as_result(next(fetched)) if has_value else None for has_value in plan.fetched]
+
+    def _computed(self, plan: _Plan, values: Sequence[Any]) -> list[Any]:
+        """The outputs; with the target cuda, buffers of the device, so that what becomes of Variables stays there."""
+        lowered = plan.lowered
+        run = inspected(lowered.ir)
+        if run is not None:
+            return run(*as_host(values))
+        if plan.stays:
+            results: list[Any] = plan.executable.on_device(*values)  # type: ignore[attr-defined]
+            return results
+        device = device_of(values)
+        if device is not None:
+            raise MixedDeviceError(
+                f"a Session with the target {self.target} reads a tensor that is on {device.name}",
+                hint="make the Session with target=\"cuda\", or copy the tensor to the CPU: x.cpu()",
+            )
+        return plan.executable(*values)
 
     def _plan(self, elements: tuple[Element, ...], feeds: Mapping[Value, Any]) -> _Plan:
         graph = self.graph
@@ -226,13 +247,14 @@ def _contents(captured: Captured) -> Any:
 def _replace_contents(captured: Captured, value: np.ndarray) -> None:
     source = captured.source
     if not isinstance(source, Array):
-        np.copyto(source, value)
+        np.copyto(source, *as_host([value]))
         return
     with suspended(), no_grad():
-        eager = eager_context()
         target: Any = source
         if captured.is_base:
             storage = target.storage()
             target = type(source).wrap(storage.base_array)  # type: ignore[attr-defined]
             target._storage, target._seen = storage, -1
-        eager.write(target, eager.lift(value))
+        context: Any = target.context
+        new = value if target.is_cuda else as_host([value])[0]
+        context.write(target, context.lift(new))

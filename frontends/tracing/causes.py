@@ -81,6 +81,13 @@ def differences(old: Signature, new: Signature, old_labels: Sequence[str], label
                 "call it always, or never, within `with gc.no_grad():`",
             )
         )  # fmt: skip
+    if old.device != new.device:
+        causes.append(
+            Cause(
+                "device", "default device", "device", old.device or "cpu", new.device or "cpu",
+                "call it with one default device, or pass tensors, which say where to run",
+            )
+        )  # fmt: skip
     if old.shapes is not None and new.shapes is not None and len(old.shapes) == len(new.shapes):
         for label, before, now in zip(labels, old.shapes, new.shapes, strict=True):
             if before is not None and now is not None and len(before) == len(now):
@@ -145,7 +152,7 @@ def _leaf(label: str, old: Any, new: Any) -> list[Cause]:
                 else "values of this type are part of the graph; pass an array or a number if it may vary at run time",
             )
         ]  # fmt: skip
-    if not (isinstance(old, tuple) and isinstance(new, tuple) and len(old) == len(new) == 4):
+    if not (isinstance(old, tuple) and isinstance(new, tuple) and len(old) == len(new) == 5):
         return [Cause("class", label, "class", _class(old), _class(new), "pass values of one class each time")]
     causes: list[Cause] = []
     if old[0] is not new[0]:
@@ -164,6 +171,9 @@ def _leaf(label: str, old: Any, new: Any) -> list[Cause]:
         causes.append(
             Cause("requires_grad", label, "requires_grad", str(old[3]), str(new[3]), f"detach it: {label}.detach()")
         )
+    if old[4] != new[4]:
+        advice = f'move it before the call: {label}.to("{old[4]}")'
+        causes.append(Cause("device", label, "device", str(old[4]), str(new[4]), advice))
     return causes
 
 

@@ -19,6 +19,7 @@ from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.debug.verification import Verification, verify_levels
 from graphc.frontends.debug.walk import Walk
 from graphc.frontends.dispatch import active_trace, context_of, tracing
+from graphc.frontends.mixed import common_device
 from graphc.frontends.pytree import flatten, unflatten
 from graphc.frontends.settings import VARIABLES, encoded
 from graphc.frontends.symbolic import GraphContext, Tracer
@@ -39,7 +40,7 @@ from graphc.frontends.tracing.families import Family
 from graphc.frontends.tracing.history import History
 from graphc.frontends.tracing.lowered import Lowered
 from graphc.frontends.tracing.program import TracedProgram
-from graphc.frontends.tracing.signature import Signature, Static, signature
+from graphc.frontends.tracing.signature import Signature, Static, default_device, signature
 from graphc.ir.dims import consulting
 from graphc.ir.graph import Graph
 
@@ -260,6 +261,7 @@ class JitFunction(Generic[P, R]):
 
     def _trace(self, tree: Any, leaves: list[Any], varying: Varying, *, whole: bool = False) -> TracedProgram:
         context = TraceContext(self.name, varying)
+        context.device = common_device(self.name, leaves) or default_device(leaves) or None
         converter = context.converter = new_converter() if self._converts else None
         context.leaves = leaves
         plain = [leaf.value if isinstance(leaf, StaticArgument) else leaf for leaf in leaves]

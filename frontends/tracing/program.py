@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
@@ -13,8 +14,10 @@ from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
 from graphc.errors import GraphcError, TraceError
 from graphc.frontends.call_pattern import CallPattern, Captured, Constant, Number
-from graphc.frontends.dispatch import Array, bind_view, eager_context
+from graphc.frontends.dispatch import Array, bind_view, eager_context, host_array
 from graphc.frontends.grad_mode import set_grad_enabled
+from graphc.frontends.mixed import common_device
+from graphc.frontends.placement import context_on
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
 from graphc.frontends.storage import Chain
 from graphc.frontends.symbolic import Tracer
@@ -130,9 +133,11 @@ class TracedProgram:
         self._name_captured_sizes()
         self._required = {p: getattr(self._inputs[p].source, "requires_grad", False) for p in self._captured}
         self._met = _find_captured_arguments(context.captured_arguments, function, leaves)
-        self._sharing = self._shared_memory(
-            [leaves[e.index] if e.source is None else e.source for e in self._inputs if e.kind != "gradient"]
-        )
+        met = [leaves[e.index] if e.source is None else e.source for e in self._inputs if e.kind != "gradient"]
+        self._sharing = self._shared_memory(met)
+        known = common_device(self.graph.name, met)
+        #: Where it runs: where the tensors are that it reads, by default where new ones would be made.
+        self.device = known or context.device or "cpu"
         self._donated = dict(donated)
         self._donated_inputs = [
             position
@@ -185,7 +190,8 @@ class TracedProgram:
                 hint="arguments must be arrays, not specs, and captured tensors stay in their variables",
             )
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
-        return [np.array(a._array if isinstance(a, Array) else a) for a in arguments]  # type: ignore[attr-defined]
+        return [np.array(host_array(a) if isinstance(a, Array) else a) for a in arguments]
+
     def _fits(self, shapes: tuple[Any, ...]) -> bool:
         bindings = bind_sizes(self._shapes, shapes)
         if bindings is None or violated_guard(self.symbols.guards, bindings) is not None:
@@ -294,7 +300,9 @@ class TracedProgram:
 
     def run(self, sources: Sequence[Any]) -> Any:
         """Run the graph on ``sources`` (from :meth:`match`), write back what it changed, and build the result."""
-        eager: Any = eager_context()
+        eager: Any = context_on(self.device)
+        if self.device != "cpu":
+            common_device(self.graph.name, sources)
         if self._written:
             check_overlap([sources[position] for position, _, _ in self._written], sources)
         arguments = [_argument(s, e) for s, e in zip(sources, self._inputs, strict=True)]
@@ -303,13 +311,17 @@ class TracedProgram:
         run = inspected(self.graph)
         in_place = None
         if run is None:
-            in_place = self._in_place_executable() if self._written or self._donated_inputs else None
+            if self.device == "cpu" and (self._written or self._donated_inputs):
+                in_place = self._in_place_executable()
             run = self.executable() if in_place is None else self._run
+        if self.device != "cpu":
+            run = partial(_run_on, eager, run)
         results = eager.call(self.graph, run, arguments, self._kept, self._unread, self._flows, in_place)
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:
-            sources[position]._grad = None if gradient is None else _without_history(results[gradient])
+            source, made = sources[position], None if gradient is None else _without_history(results[gradient])
+            source._grad = made if made is None or made.context is source.context else source.context.receive(made)
         sizes: Mapping[str, int] | None = None
         if self.symbols.examples and any(output.chain for output in self._outputs):
             sizes = bind_sizes(self._shapes, [sources[position].shape for position in self._sized])
@@ -319,7 +331,7 @@ class TracedProgram:
         """What runs calls like the one with the arguments ``tree`` of ``leaves``, which :meth:`run` ran; None where a call
         has to do more than to run the graph on its arguments."""
         if not self._has_repeated:
-            pattern = self._pattern(tree, leaves)
+            pattern = self._pattern(tree, leaves) if self.device == "cpu" else None
             run = self.executable().again() if pattern is not None and isinstance(self.executable(), Executable) else None
             runs = self.executable().known_runs if run is not None else None
             self._repeated = None if run is None else cast("Any", eager_context()).repeated_call(run, runs, pattern)
@@ -345,7 +357,7 @@ class TracedProgram:
             entry = next(inputs, None)
             if entry is None or entry.kind != "argument" or entry.index != position:
                 return None
-            if isinstance(leaf, np.ndarray) or (isinstance(leaf, Array) and describe_leaf(leaf)[2:] == (False, False)):
+            if isinstance(leaf, np.ndarray) or (isinstance(leaf, Array) and describe_leaf(leaf)[2:4] == (False, False)):
                 arguments.append(None)
             elif type(leaf) in (int, float):
                 arguments.append(Number(type(leaf), entry.tracer.parameter_dtype.numpy, values.get(position)))
@@ -382,7 +394,8 @@ class TracedProgram:
                 if self._executable is None:
                     known = self._in_place
                     with logging_into(self.log):
-                        self._executable = compile_graph(self.graph) if known is None else known.permitted(NOTHING)
+                        target = self.device.partition(":")[0]
+                        self._executable = compile_graph(self.graph, target) if known is None else known.permitted(NOTHING)
         return self._executable
 
     def _run(self, *arrays: Any) -> Any:
@@ -402,9 +415,11 @@ class TracedProgram:
     def _write_back(self, target: Any, value: Any, flows: bool) -> None:
         if isinstance(target, Array):
             with set_grad_enabled(flows):
-                cast("Any", eager_context()).replace(target, value)
+                context: Any = target.context
+                moved = value if value.context is context else context.receive(value)
+                context.replace(target, moved)
         elif target is not value._array:
-            np.copyto(target, value._array)
+            np.copyto(target, value._host_array())
 
     def _result(
         self, output: _Output, sources: Sequence[Any], results: Sequence[Any], sizes: Mapping[str, int] | None = None
@@ -424,6 +439,10 @@ class TracedProgram:
                 attributes = concrete_attributes(get_primitive(step.op), attributes, sizes)
             view = bind_view(step.op, view, **attributes)
         return view
+
+
+def _run_on(context: Any, run: Any, *arrays: Any) -> Any:
+    return context.run(run, arrays)
 
 
 def _updates_that_flow(context: TraceContext, differentiable: Sequence[Value]) -> set[int]:
@@ -504,6 +523,7 @@ def _interchangeable(source: Any, entry: Input) -> bool:
             and (entry.kind == "captured" or source.type == traced.type)
             and source.requires_grad == entry.tracer._requires_grad  # type: ignore[attr-defined]
             and (entry.kind == "captured" or source._chain == traced._chain)  # type: ignore[attr-defined]
+            and source.device == traced.device  # type: ignore[attr-defined]
         )
     return (
         isinstance(source, np.ndarray)
@@ -517,7 +537,9 @@ _GRADIENT_ADVICE = "the first step of a training loop finds no gradients: that c
 def _captured_cause(source: Any, entry: Input, name: str) -> Cause:
     old, new = _type_of(entry.source), _type_of(source)
     field = "type"
-    if old == new:
+    if old == new and getattr(entry.source, "device", "") != getattr(source, "device", ""):
+        field, old, new = "device", str(entry.source.device), str(source.device)
+    elif old == new:
         field, old, new = "requires_grad", str(entry.source.requires_grad), str(source.requires_grad)
     return Cause("captured", name, field, old, new, "pass it as an argument, or bind the name to arrays of one type")
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from graphc.dtypes import as_dtype
 from graphc.frontends.array.core import is_scalar
-from graphc.frontends.dispatch import Array
+from graphc.frontends.dispatch import Array, is_placed, place
 from graphc.frontends.grad_mode import mode
+from graphc.frontends.placement import CPU
 from graphc.frontends.pytree import TreeDef
 from graphc.frontends.spec import Spec
 
@@ -73,16 +74,16 @@ def is_dynamic(leaf: Any) -> bool:
 
 def describe_leaf(leaf: Any) -> Any:
     """The part of a signature that one leaf contributes: a :class:`Static`, the class of a Python number, or for an array its
-    dtype, rank, and whether it is weak and requires a gradient. Sizes are not part of it."""
+    dtype, rank, whether it is weak and requires a gradient, and its device. Sizes are not part of it."""
     if isinstance(leaf, Static):
         return leaf
     if isinstance(leaf, Array):
         type_ = leaf.type
-        return (type_.dtype, len(type_.shape), leaf.weak, leaf.requires_grad)  # type: ignore[attr-defined]
+        return (type_.dtype, len(type_.shape), leaf.weak, leaf.requires_grad, leaf.device)  # type: ignore[attr-defined]
     if isinstance(leaf, Spec):
         return (leaf.type, leaf.weak, leaf.requires_grad)
     if isinstance(leaf, (np.ndarray, np.generic)):
-        return (as_dtype(leaf.dtype), leaf.ndim, False, False)
+        return (as_dtype(leaf.dtype), leaf.ndim, False, False, CPU)
     if is_scalar(leaf) and not isinstance(leaf, bool):
         return type(leaf)
     return Static(leaf)
@@ -91,7 +92,8 @@ def describe_leaf(leaf: Any) -> Any:
 class Signature(NamedTuple):
     """What calls have in common that may share a program: ``tree``, the structure of the arguments; ``parts``, what
     :func:`describe_leaf` says of each leaf; ``groups`` of leaves that share memory, and ``views``, how they do and their
-    shapes, where one is a view; the gradient mode; ``shapes``, where they are fixed."""
+    shapes, where one is a view; the gradient mode; ``shapes``, where they are fixed; ``device``, the default one where no
+    argument says where to run."""
 
     tree: TreeDef
     parts: tuple[Any, ...]
@@ -99,6 +101,7 @@ class Signature(NamedTuple):
     views: tuple[tuple[int, Any, Any], ...]
     grad_enabled: bool
     shapes: tuple[Any, ...] | None
+    device: str = ""
 
 
 def signature(tree: TreeDef, leaves: Sequence[Any], *, fixed_shapes: bool = False) -> Signature:
@@ -115,7 +118,16 @@ def signature(tree: TreeDef, leaves: Sequence[Any], *, fixed_shapes: bool = Fals
         views,
         mode.enabled,
         leaf_shapes(leaves) if fixed_shapes else None,
+        default_device(leaves),
     )
+
+
+def default_device(leaves: Sequence[Any]) -> str:
+    """The default device, where it matters: where it is not the CPU, and no argument is a tensor."""
+    if not is_placed() or any(isinstance(leaf, Array) for leaf in leaves):
+        return ""
+    name: str = place().name  # type: ignore[attr-defined]
+    return "" if name == "cpu" else name
 
 
 def leaf_shapes(leaves: Sequence[Any]) -> tuple[Any, ...]:

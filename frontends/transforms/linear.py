@@ -7,14 +7,13 @@ of the results. ``grad``, ``vjp``, ``jvp``, ``jacobian`` and the like are all ma
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple, cast
 
 from graphc.dtypes import default_float
 from graphc.errors import ArgumentError, GradientError
 from graphc.frontends.array.core import astype, is_scalar, lift
-from graphc.frontends.dispatch import Array, Context, active_trace, context_of, eager_context
+from graphc.frontends.array.creation import zeros_like
+from graphc.frontends.dispatch import Array, Context, active_trace, context_of
 from graphc.frontends.eager.autograd import Gradient, compute_gradients, compute_tangents, linear_program
 from graphc.frontends.eager.recording import Leaf, Reference, ordered_sources, recorders
 from graphc.frontends.eager.tensor import Tensor, from_gradient
@@ -60,7 +59,7 @@ def _fresh(value: Any, what: str, context: Context, leaves: list[Leaf]) -> Any:
         return tracer
     assert isinstance(array, Tensor)
     if not array.requires_grad:
-        fresh = Tensor.wrap(array._array).requires_grad_()
+        fresh = type(array).wrap(array._array).requires_grad_()
         assert fresh._reference is not None
         leaf = fresh._reference.source
         assert isinstance(leaf, Leaf)
@@ -68,7 +67,7 @@ def _fresh(value: Any, what: str, context: Context, leaves: list[Leaf]) -> Any:
         if recorders.active:  # the recording goes on through the leaf
             leaf.origin = array.recorded(leaf.location)
         array = fresh
-    return eager_context().copy(array)
+    return array.context.copy(array)
 
 
 def prepare(what: str, args: Sequence[Any], argnums: Argnums) -> tuple[list[Any], Inputs]:
@@ -142,7 +141,8 @@ class Linear:
             return self._push_in_graph(self.inputs.context, pairs)
         seeds = []
         for position, tangent in pairs:
-            given = self._given(eager_context(), tangent, self.inputs.copies[position].type, "tangent")
+            copy = self.inputs.copies[position]
+            given = self._given(copy.context, tangent, copy.type, "tangent")
             assert isinstance(given, Tensor)
             seeds.append((self.inputs.starts[position], Gradient(given._array, given.reference())))
         references = [_recorded(output) for output in self.outputs]
@@ -282,8 +282,10 @@ def _recorded(output: Array) -> Reference | None:
 
 def _tensor(gradient: Gradient | None, like: Any, with_history: bool) -> Tensor:
     if gradient is None:
-        return Tensor.wrap(np.zeros_like(like._array))
+        return cast("Tensor", zeros_like(like.detach()))
     tensor = from_gradient(gradient)
+    if type(tensor) is not type(like):  # what was copied from one device to another
+        tensor = tensor.to(like.device)
     return tensor if with_history else tensor.detach()
 
 

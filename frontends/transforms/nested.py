@@ -143,7 +143,9 @@ def _shares_memory(outer: Context, one: Any, other: Any) -> bool:
     a, b = outer.lift(one), outer.lift(other)
     if isinstance(a, Tracer):
         return a._storage is b._storage
-    return bool(np.may_share_memory(a._array, b._array))
+    if type(a) is not type(b):
+        return False
+    return bool(a.shares_memory(b))
 
 
 def replay(graph: Graph, operands: Sequence[Array], context: Context) -> list[Array]:

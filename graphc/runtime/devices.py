@@ -46,6 +46,9 @@ class Device(Protocol):
     def stream(self) -> int:
         """The stream that work is queued on, as ``__cuda_array_interface__`` names it."""
 
+    def wait_for(self, stream: int) -> None:
+        """Wait for the work on another library's stream, by the number that the CUDA array interface has for it."""
+
     def synchronize(self) -> None:
         """Wait until all work is done, and raise what failed in it."""
 

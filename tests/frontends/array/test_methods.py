@@ -100,8 +100,11 @@ def test_conversion() -> None:
     assert x.to("cpu") is x
     assert x.to("int8").dtype.name == x.astype(np.int8).dtype.name == "int8"
     assert x.contiguous() is x.cpu() is x
-    with pytest.raises(DeviceError, match="no device 'cuda:7'"):
-        x.to("cuda:7")
+    assert x.to(asarray(np.zeros(1, np.int16))).dtype.name == "int16"
+    assert x.to("cpu", "int8").dtype.name == "int8"
+    assert x.to(x, copy=True) is not x
+    with pytest.raises(DeviceError, match="no device 'gpu'"):
+        x.to("gpu")
 
 
 def test_copies_do_not_share() -> None:

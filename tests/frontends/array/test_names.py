@@ -16,8 +16,9 @@ from graphc.frontends.array.names import PUBLIC
 INTERNAL = {
     "activations": {"masked_softmax"},
     "convolution": {"batched", "per_axis"},
-    "creation": {"check_device", "contains_array"},
+    "creation": {"contains_array"},
     "elementwise": {"largest_finite"},
+    "exchange": {"from_cuda_array", "is_foreign"},
     "indexing": {"getitem", "setitem", "update"},
     "movement": {"as_shape", "bind_take", "slice_axis"},
     "reduction": {"degrees_of_freedom", "reduce_over", "root_of_sum", "size_as_number"},
