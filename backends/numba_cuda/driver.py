@@ -245,6 +245,7 @@ class NvidiaDriver:
         self._ask("cuStreamSynchronize", self._stream)
 
     def wait_for(self, stream: int) -> None:
+        self.enter()
         self._ask("cuStreamSynchronize", stream)
 
     def load(self, kernel: DeviceKernel) -> Any:

@@ -111,6 +111,16 @@ def test_what_failed_is_raised_by_whatever_waits_next_and_once() -> None:
         np.testing.assert_array_equal(device.download(other, (2,), int), [0, 1])
 
 
+def test_many_runs_that_nobody_waits_for_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "MOST_FLAGS", 3)
+    device, api = machine()
+    flags = [device.flag(fail) for _ in range(4)]
+    for flag in flags:
+        device.watch(flag)
+    assert [device.is_watched(flag) for flag in flags] == [False, False, False, True]
+    assert "cuEventSynchronize" in api.log
+
+
 def test_words_for_failures_begin_as_zeros() -> None:
     device, _ = machine()
     device.watch(device.flag(fail))
