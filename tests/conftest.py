@@ -20,6 +20,7 @@ Golden = Callable[[str | Path, str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files with what the tests got")
+    parser.addoption("--device", default="cpu", help="where the tests of the front ends make arrays: cpu or cuda")
 
 
 def pytest_configure(config: pytest.Config) -> None:

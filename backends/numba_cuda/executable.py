@@ -11,6 +11,7 @@ import numpy as np
 from graphc.errors import DeviceError, DTypeError
 from graphc.ir.graph import Graph
 from graphc.ir.types import Bindings
+from graphc.locations import Location
 from graphc.runtime.device_buffer import DeviceBuffer
 from graphc.runtime.executable import Executable, Stages
 from graphc.runtime.frame import AnyFrame
@@ -48,12 +49,15 @@ class CudaExecutable(Executable):
         """This executable: the device's memory is its own, so nothing of a caller's is written to."""
         return self
 
-    def on_device(self, *arrays: Any) -> list[DeviceBuffer]:
-        """A call whose outputs stay on the device, whatever the inputs are."""
+    def on_device(self, *arrays: Any, location: Location | None = None) -> list[DeviceBuffer]:
+        """A call whose outputs stay on the device, whatever the inputs are.
+
+        What fails in it is raised by whatever waits for it, with ``location``, by default the line that the graph has.
+        """
         inputs = self._check(arrays)
         frame = self._frame(inputs, tuple([array.shape for array in inputs]))
         assert isinstance(frame, CudaFrame)
-        return frame.run(inputs, stays=True)
+        return frame.run(inputs, stays=True, location=location)
 
     def _checked(self, position: int, given: Any) -> Any:
         if type(given) is not DeviceBuffer:

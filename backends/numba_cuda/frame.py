@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, NoReturn
 
 import numpy as np
 
-from graphc.errors import CheckError
+from graphc.errors import CheckError, GraphcError
 from graphc.ir.operands import operands_of_node
 from graphc.ir.types import Bindings
-from graphc.locations import UNKNOWN
+from graphc.locations import UNKNOWN, Location
 from graphc.ops.indexing import out_of_bounds
 from graphc.runtime.device_buffer import DeviceBuffer
 from graphc.runtime.frame import Run
@@ -91,21 +92,26 @@ class CudaFrame:
             return array.is_contiguous
         return array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
 
-    def run(self, inputs: Sequence[Any], *, stays: bool) -> list[Any]:
+    def run(self, inputs: Sequence[Any], *, stays: bool, location: Location | None = None) -> list[Any]:
         """The outputs for inputs that fit: NumPy arrays, or buffers where they are to stay on the device.
 
-        What fails in kernels is raised here only where outputs are copied to the host, else by the next thing that waits.
+        What fails in kernels is raised here only where outputs are copied to the host, else by the next thing that waits;
+        with ``location``, where that is given, instead of the graph's.
         """
         memory, arena = self._given(inputs), self._arena()
-        flag = self._flag_of_run(stays) if self.schedule.may_fail else None
+        flag = self._flag_of_run(stays, location) if self.schedule.may_fail else None
         self._launch(self._addresses(memory, arena, flag), flag)
         if flag is not None and stays:
             self.machine.watch(flag)
+            if self.machine.is_blocking:
+                self.machine.synchronize()
         del arena
         return self._left(memory) if stays else self._outputs(inputs, memory, flag)
 
-    def _flag_of_run(self, stays: bool) -> Flag:
+    def _flag_of_run(self, stays: bool, location: Location | None) -> Flag:
         """A flag for this run; where nobody waits for that, the one of the runs before that nobody has waited for either."""
+        if location is not None:
+            return self.machine.flag(partial(self._fail_at, location))
         if not stays:
             return self.machine.flag(self._fail)
         if self._flag is None or not self.machine.is_watched(self._flag):
@@ -120,7 +126,7 @@ class CudaFrame:
         machine, program = self.machine, self.program
         memory: dict[int, Any] = {}
         for slot, array in zip(program.parameters, inputs, strict=True):
-            memory[slot] = device(0).contents(array) if type(array) is DeviceBuffer else machine.upload(array)
+            memory[slot] = device(0).contents(array) if type(array) is DeviceBuffer else machine.upload(array, self._planned)
         for slot in self.storage.results:
             memory[slot] = machine.allocate(self.bytes[slot], self._planned)
         return memory
@@ -228,6 +234,13 @@ class CudaFrame:
             outputs.append(DeviceBuffer(device(0), held, self.dtypes[slot], Layout.contiguous(self.shapes[slot])))
             given.add(root)
         return outputs
+
+    def _fail_at(self, location: Location, number: int, index: int, axis: int, size: int) -> NoReturn:
+        try:
+            self._fail(number, index, axis, size)
+        except GraphcError as error:
+            error.location = location
+            raise
 
     def _fail(self, number: int, index: int, axis: int, size: int) -> NoReturn:
         step = self.schedule.shared.failing[number - 1]

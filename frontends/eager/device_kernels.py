@@ -45,7 +45,7 @@ def run_op(device: Device, prepared: PreparedOp, arrays: Sequence[Any]) -> list[
     if prepared.op.name in _ON_HOST or inspection.inspector is not None:
         return _run_on_host(device, prepared, arrays)
     try:
-        return list(_executable(device, prepared, arrays).on_device(*arrays))
+        return list(_executable(device, prepared, arrays).on_device(*arrays, location=current_location()))
     except GraphcError as error:
         error.location = current_location()  # the executable's is that of the call it was made for
         raise

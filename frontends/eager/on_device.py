@@ -197,7 +197,7 @@ class DeviceContext(EagerContext):
         return self._seen(x, prepared, array)
 
     def assign(self, target: Any, value: Any) -> None:
-        self.on.copy(value, target)
+        self.on.copy(value.copy() if value.memory is target.memory else value, target)
 
     def is_read_only(self, x: Any) -> bool:
         return False
@@ -222,7 +222,9 @@ def _mixed(context: DeviceContext, other: Tensor) -> MixedDeviceError:
     frame: Any = sys._getframe(1)
     while frame is not None and is_internal_code(frame.f_code):  # what the user called is the outermost of these
         called = frame.f_code.co_name
-        name = name if called in ("operator", "method", "function", "wrapper") else called
+        if called == "function":  # of a family: its name is what the maker of the family was given
+            called = str(frame.f_locals.get("name") or frame.f_locals.get("primitive") or called)
+        name = name if called in ("operator", "method", "wrapper") else called
         for value in frame.f_locals.values():
             for each in value if isinstance(value, (tuple, list)) else (value,):
                 if partner is None and isinstance(each, DeviceTensor) and type(each._array) is DeviceBuffer:

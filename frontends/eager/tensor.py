@@ -561,7 +561,10 @@ def gradients_of(
                 hint="pass allow_unused=True to get None for it",
                 cause=GradientError.UNCONNECTED,
             )
-        results.append(None if gradient is None else from_gradient(gradient))
+        made = None if gradient is None else from_gradient(gradient)
+        if made is not None and type(made) is not type(ins[position]):
+            made = made.to(ins[position].device)
+        results.append(made)
     return tuple(results)
 
 

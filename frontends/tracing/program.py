@@ -333,8 +333,8 @@ class TracedProgram:
         for position, output, flows in self._written:
             self._write_back(arguments[position], results[output], flows)
         for position, gradient in self._gradients:
-            made = None if gradient is None else _without_history(results[gradient])
-            sources[position]._grad = None if made is None else made.to(sources[position].device)
+            source, made = sources[position], None if gradient is None else _without_history(results[gradient])
+            source._grad = made if made is None or made.context is source.context else source.context.receive(made)
         sizes: Mapping[str, int] | None = None
         if self.symbols.examples and any(output.chain for output in self._outputs):
             sizes = bind_sizes(self._shapes, [sources[position].shape for position in self._sized])

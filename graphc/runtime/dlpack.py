@@ -6,6 +6,7 @@ The layout is that of dlpack.h, version 0.8 (https://dmlc.github.io/dlpack).
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,24 +48,18 @@ class _Managed(ctypes.Structure):
 _Deleter = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Managed))
 _Managed._fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter))
 
-_Destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _new = ctypes.pythonapi.PyCapsule_New
-_new.restype, _new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, _Destructor)
+_new.restype, _new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
 _is_valid = ctypes.pythonapi.PyCapsule_IsValid
 _is_valid.restype, _is_valid.argtypes = ctypes.c_int, (ctypes.py_object, ctypes.c_char_p)
 _rename = ctypes.pythonapi.PyCapsule_SetName
 _rename.restype, _rename.argtypes = ctypes.c_int, (ctypes.py_object, ctypes.c_char_p)
-# The same functions for a capsule that is being collected, which must not be counted again.
-_dying_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_IsValid", ctypes.pythonapi))
-_dying_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
-    ("PyCapsule_GetPointer", ctypes.pythonapi)
-)
-
+_HELD_HERE: Final = 4  # references to a capsule in _forget_unused: the table's, the list's, the loop's, the argument's
 _NAME: Final = b"dltensor"
 _USED: Final = b"used_dltensor"
-_exported: dict[int, tuple[Any, ...]] = {}  # by the address of the struct: what it refers to
+_exported: dict[int, tuple[Any, ...]] = {}  # by the address of the struct: the capsule, and what the struct refers to
 
 
 def device_of(buffer: DeviceBuffer) -> tuple[int, int]:
@@ -83,9 +78,11 @@ def to_capsule(buffer: DeviceBuffer) -> Any:
     address, bits = buffer.address if buffer.size else None, 8 * buffer.dtype.itemsize
     managed.tensor = _Tensor(address, _Device(*device_of(buffer)), buffer.ndim, _Type(code, bits, 1), shape, strides, 0)
     managed.deleter = _forget
+    _forget_unused()
     key = ctypes.addressof(managed)
-    _exported[key] = (managed, shape, strides, buffer)
-    return _new(key, _NAME, _collected)
+    capsule = _new(key, _NAME, None)
+    _exported[key] = (capsule, managed, shape, strides, buffer)
+    return capsule
 
 
 @_Deleter  # type: ignore[untyped-decorator]
@@ -93,11 +90,12 @@ def _forget(managed: Any) -> None:
     _exported.pop(ctypes.addressof(managed.contents), None)
 
 
-@_Destructor  # type: ignore[untyped-decorator]
-def _collected(capsule: int) -> None:
-    """The capsule died: where nobody took what is in it, neither will anybody."""
-    if _dying_is_valid(capsule, _NAME):
-        _exported.pop(_dying_pointer(capsule, _NAME), None)
+def _forget_unused() -> None:
+    """Let go of what is in capsules that nobody took and nobody holds. (A destructor of the capsule's could not be Python: it
+    may run while an exception is on its way.)"""
+    for key, (capsule, *_) in list(_exported.items()):
+        if _is_valid(capsule, _NAME) and sys.getrefcount(capsule) <= _HELD_HERE:
+            _exported.pop(key, None)
 
 
 @dataclass

@@ -33,6 +33,7 @@ def test_asarray(data: Any, want: Any) -> None:
     assert_same(gnp.asarray(data, dtype=float64), np.asarray(want, np.float64))
 
 
+@pytest.mark.cpu
 def test_asarray_shares_memory_unless_asked_to_copy_and_stacks_arrays() -> None:
     base = np.arange(3.0)
     assert np.shares_memory(gnp.asarray(base).numpy(), base)

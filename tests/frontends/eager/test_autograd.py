@@ -441,6 +441,7 @@ def test_in_place_product_of_an_element() -> None:
     assert x.grad.tolist() == [3.0, 8.0]
 
 
+@pytest.mark.cpu
 def test_a_long_chain_on_few_elements_is_not_compiled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
     monkeypatch.setattr(autograd, "compile_graph", lambda graph: compiled.append(graph) or compile_graph(graph))

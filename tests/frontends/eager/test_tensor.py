@@ -47,6 +47,7 @@ def test_data_that_is_no_number_is_refused(data: Any) -> None:
         gc.tensor(data)
 
 
+@pytest.mark.cpu
 def test_array_protocol() -> None:
     x = gc.tensor(MATRIX)
     np.testing.assert_array_equal(np.asarray(x), MATRIX)
@@ -69,6 +70,7 @@ def test_array_protocol_of_a_tensor_with_gradients_raises() -> None:
     np.testing.assert_array_equal(x.detach().numpy(), MATRIX)
 
 
+@pytest.mark.cpu
 def test_dlpack_both_ways() -> None:
     x = gc.tensor(MATRIX)
     there = np.from_dlpack(x)
@@ -97,15 +99,18 @@ def test_dlpack_both_ways() -> None:
         (lambda: gc.zeros((2, 0)), "tensor([], shape=(2, 0), dtype=float32)"),
     ],
 )
+@pytest.mark.cpu
 def test_repr(make: Any, text: str) -> None:
     assert repr(make()) == text
 
 
+@pytest.mark.cpu
 def test_repr_of_a_matrix_aligns_and_of_much_is_short() -> None:
     assert repr(gc.tensor(MATRIX)) == "tensor([[0., 1., 2.],\n        [3., 4., 5.]])"
     assert len(repr(gc.zeros((1000, 1000)))) < 1000
 
 
+@pytest.mark.cpu
 def test_format() -> None:
     assert f"{gc.tensor(3.14159):.2f}" == "3.14"
     assert f"{gc.tensor([1.0])}" == "tensor([1.])"
