@@ -14,7 +14,7 @@ from graphc.frontends.array.elementwise import add, less_equal, multiply, where
 from graphc.frontends.array.exchange import from_cuda_array, is_foreign
 from graphc.frontends.array.movement import as_shape, stack
 from graphc.frontends.dispatch import Array, bind, bind_near, context_of, context_of_sizes, executes
-from graphc.frontends.placement import device_like, on
+from graphc.frontends.placement import device_like, noted, on
 from graphc.frontends.sizes import known_sizes, plain_size
 from graphc.ir.dims import DimExpr, dim_max
 
@@ -96,7 +96,7 @@ def full(
         scalar = context_of_sizes(sizes).literal(fill_value, wanted)
     else:
         scalar = context_of_sizes(sizes).lift(asarray(fill_value, dtype=dtype))
-    result: Any = context_of((scalar,)).copy(broadcast_to_shape(scalar, sizes))
+    result: Any = noted(context_of((scalar,)).copy(broadcast_to_shape(scalar, sizes)))
     return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
 
 
@@ -161,8 +161,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
     if integral and wanted.is_integer:
         counting = bind("iota", dtype=wanted, shape=(count,), axis=0)
         scaled = counting if values[2] == 1 else multiply(counting, values[2])
-        return scaled if values[0] == 0 else add(scaled, values[0])
-    return context_of(()).literal(values[0] + values[2] * np.arange(count), wanted)
+        return noted(scaled if values[0] == 0 else add(scaled, values[0]))
+    return noted(context_of(()).literal(values[0] + values[2] * np.arange(count), wanted))
 
 
 def _symbolic_range(start: Any, stop: Any, step: Any, dtype: DType) -> Array:
@@ -183,7 +183,7 @@ def linspace(
         with on(device):
             return linspace(start, stop, num, dtype=dtype, endpoint=endpoint)
     wanted = default_float if dtype is None else as_dtype(dtype)
-    return context_of(()).literal(np.linspace(float(start), float(stop), int(num), endpoint=endpoint), wanted)
+    return noted(context_of(()).literal(np.linspace(float(start), float(stop), int(num), endpoint=endpoint), wanted))
 
 
 def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None) -> Array:
@@ -194,7 +194,7 @@ def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None,
     wanted = default_float if dtype is None else as_dtype(dtype)
     shape = (plain_size(rows), plain_size(rows if columns is None else columns))
     if not any(isinstance(size, DimExpr) for size in shape):
-        return context_of(()).literal(np.eye(rows, columns, k=k), wanted)
+        return noted(context_of(()).literal(np.eye(rows, columns, k=k), wanted))
     row, column = (bind("iota", dtype=int64, shape=shape, axis=axis) for axis in (0, 1))
     return astype(bind("eq", add(row, k), column), wanted)
 
