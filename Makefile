@@ -9,6 +9,9 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 # One worker a core already: more BLAS threads would wait for each other.
 PYTEST := OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest --quiet --numprocesses auto --dist worksteal
 
+# The tests of the front ends that the simulator runs within minutes.
+ON_DEVICE := $(addprefix tests/frontends/,DEVICE_FILES)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full test-cuda-sim test-cuda-ptx test-cuda-full lint format types docs bench clean
 
@@ -48,6 +51,7 @@ $(VENV)/.installed-cuda: $(VENV)/.installed
 # numba-cuda is in its simulator or compiles, for a whole process: so these are two runs.
 test-cuda-sim: $(VENV)/.installed-cuda  ## the CUDA kernels in numba-cuda's simulator; no GPU is needed
 	NUMBA_ENABLE_CUDASIM=1 $(PYTEST) -m 'simulator and not slow' tests/backends/numba_cuda $(ARGS)
+	NUMBA_ENABLE_CUDASIM=1 $(PYTEST) -m 'not slow and not cpu' --device cuda $(ON_DEVICE) $(ARGS)
 
 test-cuda-ptx: $(VENV)/.installed-cuda  ## the CUDA kernels as machine code for three architectures; no GPU is needed
 	$(PYTEST) -m 'not simulator and not slow' tests/backends/numba_cuda tests/cli/test_dump_cuda.py $(ARGS)

@@ -12,7 +12,9 @@ from graphc.frontends.dispatch import Array
 def describe(tensor: Any) -> str:
     """A tensor with its device and the line that made it."""
     origin = tensor.origin
-    made = f"made at {origin}" if origin is not None and origin.line else "made by an op on the CPU that was not recorded"
+    made = "made by an op on the CPU (GRAPHC_TENSOR_ORIGINS=1 keeps its line)"
+    if origin is not None and origin.line:
+        made = f"made at {origin}"
     return f"{tensor.type} on {tensor.device}, {made}"
 
 

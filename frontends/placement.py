@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 from graphc.frontends.dispatch import (
     Array,
     Context,
     active_trace,
     eager_context,
+    executes,
     is_placed,
     place,
     placing,
@@ -17,7 +18,10 @@ from graphc.frontends.dispatch import (
     push_place,
     set_place,
 )
+from graphc.locations import current_location
 from graphc.runtime.devices import canonical_name
+
+A = TypeVar("A", bound=Array)
 
 
 class device(str):
@@ -78,6 +82,14 @@ def check_device(name: Any) -> None:
     """Raise DeviceError unless ``name`` is None or a known device."""
     if name is not None:
         canonical_name(name)
+
+
+def noted(array: A) -> A:
+    """``array``, which a function of the user's line has just made: errors about it name that line."""
+    if executes(array.context):
+        made: Any = array
+        made._origin = current_location()
+    return array
 
 
 def device_like(array: Array) -> str | None:

@@ -25,7 +25,7 @@ from graphc.frontends.array.elementwise import add, less_equal, multiply, where
 from graphc.frontends.array.exchange import from_cuda_array, is_foreign
 from graphc.frontends.array.movement import as_shape, stack
 from graphc.frontends.dispatch import Array, bind, bind_near, context_of, context_of_sizes, executes
-from graphc.frontends.placement import device_like, on
+from graphc.frontends.placement import device_like, noted, on
 from graphc.frontends.sizes import known_sizes, plain_size
 from graphc.ir.dims import DimExpr, dim_max
 
@@ -108,7 +108,7 @@ def full(
                 f"full: a value of shape {show_shape(scalar.shape)} does not broadcast to {show_shape(sizes)}",
                 cause=ShapeError.BROADCAST,
             )
-    result: Any = context_of((scalar,)).copy(broadcast_to_shape(scalar, sizes))
+    result: Any = noted(context_of((scalar,)).copy(broadcast_to_shape(scalar, sizes)))
     return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
 
 
@@ -176,8 +176,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None, de
     if integral and wanted.is_integer:
         counting = bind("iota", dtype=wanted, shape=(count,), axis=0)
         scaled = counting if values[2] == 1 else multiply(counting, values[2])
-        return scaled if values[0] == 0 else add(scaled, values[0])
-    return context_of(()).literal(values[0] + values[2] * np.arange(count), wanted)
+        return noted(scaled if values[0] == 0 else add(scaled, values[0]))
+    return noted(context_of(()).literal(values[0] + values[2] * np.arange(count), wanted))
 
 
 def _symbolic_range(start: Any, stop: Any, step: Any, dtype: DType) -> Array:
@@ -202,7 +202,7 @@ def linspace(
     wanted = default_float if dtype is None else as_dtype(dtype)
     first, last = (float(as_number(end, "linspace: start and stop")) for end in (start, stop))
     count = as_int(num, "linspace: num", 0)
-    return context_of(()).literal(np.linspace(first, last, count, endpoint=bool(endpoint)), wanted)
+    return noted(context_of(()).literal(np.linspace(first, last, count, endpoint=bool(endpoint)), wanted))
 
 
 def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None, device: Any = None) -> Array:
@@ -215,7 +215,7 @@ def eye(rows: int, columns: int | None = None, *, k: int = 0, dtype: Any = None,
     shape = as_shape((rows, rows if columns is None else columns))
     height, width = shape
     if isinstance(height, int) and isinstance(width, int):
-        return context_of(()).literal(np.eye(height, width, k=k), wanted)
+        return noted(context_of(()).literal(np.eye(height, width, k=k), wanted))
     row, column = (bind("iota", dtype=int64, shape=shape, axis=axis) for axis in (0, 1))
     return astype(bind("eq", add(row, k), column), wanted)
 

@@ -9,7 +9,7 @@ import numpy as np
 from graphc.dtypes import as_dtype
 from graphc.errors import ArgumentError
 from graphc.frontends.dispatch import Array, active_trace, context_of, eager_context
-from graphc.frontends.placement import context_on, on
+from graphc.frontends.placement import context_on, noted, on
 from graphc.runtime import dlpack
 from graphc.runtime.layout import Layout
 
@@ -22,7 +22,7 @@ def from_numpy(array: np.ndarray, *, device: Any = None) -> Array:
     """
     if not isinstance(array, np.ndarray):
         raise ArgumentError(f"from_numpy takes an ndarray, not {type(array).__name__}", hint="use asarray()")
-    lifted: Any = (active_trace() or eager_context()).lift(array)
+    lifted: Any = noted((active_trace() or eager_context()).lift(array))
     return _moved(lifted, device)
 
 

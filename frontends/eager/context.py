@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from graphc.dtypes import DType
 from graphc.errors import GradientError, GraphcError, InPlaceError, LeakedTracerError
 from graphc.frontends.array.core import is_scalar, scalar_dtype, too_large
 from graphc.frontends.call_pattern import NOT_ALIKE, CallPattern
-from graphc.frontends.dispatch import Array, Context, add_eager, set_eager
+from graphc.frontends.dispatch import Array, Context, add_eager, observers, set_eager
 from graphc.frontends.eager.autograd import save_residuals
 from graphc.frontends.eager.composed import MOST_ELEMENTS, Composed, Program
 from graphc.frontends.eager.execute import as_numpy, execute
@@ -120,6 +121,10 @@ class EagerContext:
         if operands and all(t.weak for t in operands) and op.name != "convert_element_type":
             for tensor in tensors:
                 tensor.weak = True
+        if observers and ORIGINS in observers:
+            location = current_location()
+            for tensor in tensors:
+                tensor._origin = location
         return tensors
 
     def _is_tracked(self, operands: Sequence[Any]) -> bool:
@@ -466,6 +471,10 @@ def leaked(value: Array) -> LeakedTracerError:
     )
 
 
+#: Among the observers where GRAPHC_TENSOR_ORIGINS=1: then results of ops on the CPU keep their lines, too.
+ORIGINS = object()
+if os.environ.get("GRAPHC_TENSOR_ORIGINS") == "1":
+    observers.append(ORIGINS)
 EAGER = EagerContext()
 set_eager(EAGER)
 Tensor.context = EAGER

@@ -11,6 +11,7 @@ from typing import Any
 
 from graphc.errors import ArgumentError
 from graphc.frontends.dispatch import Array, active_trace, suspended
+from graphc.frontends.placement import noted
 from graphc.frontends.random import continuous, discrete
 from graphc.frontends.random.stream import Stream
 
@@ -95,7 +96,8 @@ def _function(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def function(*args: Any, generator: Generator | None = None, **kwargs: Any) -> Any:
-        return method(default_generator() if generator is None else generator, *args, **kwargs)
+        drawn = method(default_generator() if generator is None else generator, *args, **kwargs)
+        return noted(drawn) if isinstance(drawn, Array) else drawn
 
     signature = inspect.signature(method)
     parameters = [*list(signature.parameters.values())[1:]]

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from graphc.backends.numba_cuda.adapter import link
+from graphc.backends.numba_cuda.geometry import DEVICE
 from graphc.backends.numba_cuda.kernels import DeviceKernel
+from graphc.backends.numba_cuda.occupancy import architecture
+from graphc.backends.numba_cuda.strided_copy import copy_kernel
 from graphc.compile import compile_graph
 from graphc.ir.graph import Graph
 from tests.backends.numba_cuda.programs import ARCHITECTURES, programs, steps
@@ -25,18 +28,27 @@ _checked: set[str] = set()
 def check_kernels(graph: Graph) -> None:
     """PTX for the oldest architecture, which all newer ones take, and machine code for each."""
     compiled: Any = compile_graph(graph, f"cuda:{ARCHITECTURES[0]}")
-    kernels: list[DeviceKernel] = compiled.kernels()
-    for kernel in kernels:
-        if kernel.source.source in _checked:
-            continue
-        ptx = kernel.code.ptx
-        assert f".entry {kernel.name}(" in ptx
-        for architecture in ARCHITECTURES:
-            cubin, usage = link(ptx, architecture)
-            assert cubin.startswith(b"\x7fELF")
-            assert (usage.spills, usage.stack) == (0, 0), f"{kernel.name} on {architecture}: {usage}"
-            assert 0 < usage.registers * kernel.source.threads <= 65536
-        _checked.add(kernel.source.source)
+    for kernel in compiled.kernels():
+        check_kernel(kernel)
+
+
+def check_kernel(kernel: DeviceKernel) -> None:
+    if kernel.source.source in _checked:
+        return
+    ptx = kernel.code.ptx
+    assert f".entry {kernel.name}(" in ptx
+    for name in ARCHITECTURES:
+        cubin, usage = link(ptx, name)
+        assert cubin.startswith(b"\x7fELF")
+        assert (usage.spills, usage.stack) == (0, 0), f"{kernel.name} on {name}: {usage}"
+        assert 0 < usage.registers * kernel.source.threads <= 65536
+    _checked.add(kernel.source.source)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 5])
+@pytest.mark.parametrize("itemsize", [1, 2, 4, 8])
+def test_the_kernels_that_copy_views(itemsize: int, ndim: int) -> None:
+    check_kernel(copy_kernel(itemsize, ndim, DEVICE, architecture(ARCHITECTURES[0])))
 
 
 @pytest.mark.parametrize("record", list(RECORDS.values()), ids=str)
@@ -59,9 +71,6 @@ def test_the_kernels_of_training_steps(name: str) -> None:
 
 
 def test_each_architecture_has_ptx_of_its_own() -> None:
-    from_one = {
-        architecture: compile_graph(programs()["gelu"], f"cuda:{architecture}").stages()["ptx"]
-        for architecture in ARCHITECTURES
-    }
-    for architecture, ptx in from_one.items():
-        assert f".target {architecture}" in ptx
+    from_one = {name: compile_graph(programs()["gelu"], f"cuda:{name}").stages()["ptx"] for name in ARCHITECTURES}
+    for name, ptx in from_one.items():
+        assert f".target {name}" in ptx

@@ -1,5 +1,6 @@
 """Devices by name, and what of them a machine without GPU shows: names, moves to where a tensor is, errors."""
 
+import os
 import subprocess
 import sys
 
@@ -51,6 +52,12 @@ def test_the_line_that_made_a_tensor() -> None:
     product = w * made
     assert product.origin is not None
     assert product.origin.source_line.strip() == "product = w * made"
+
+
+def test_lines_of_all_results_are_kept_where_that_is_asked_for() -> None:
+    code = "import graphc as gc\nx = gc.ones(2)\ny = x + 1\nassert y.origin.line == 3, y.origin"
+    environment = {**os.environ, "GRAPHC_TENSOR_ORIGINS": "1"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("function", [gc.zeros, gc.ones, gc.empty])
