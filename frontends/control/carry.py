@@ -18,7 +18,7 @@ from graphc.frontends.control.leaves import (
 from graphc.frontends.control.region import Region, RegionContext, Surroundings
 from graphc.frontends.dispatch import Array
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracer import Tracer
 from graphc.ir.dims import same_sizes
 from graphc.ir.types import TensorType
 

@@ -13,7 +13,8 @@ from graphc.frontends.control.region import Surroundings, union_of_captures
 from graphc.frontends.dispatch import Array, context_of
 from graphc.frontends.grad_mode import mode
 from graphc.frontends.pytree import flatten, unflatten
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.ir.primitive import get_primitive, primitives
 from graphc.ops.recompute import EVERYTHING
 

@@ -15,7 +15,8 @@ from graphc.frontends.control.leaves import check_static, check_structure, commo
 from graphc.frontends.control.region import Region, Surroundings, union_of_captures
 from graphc.frontends.dispatch import Array, context_of
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.ir.dims import same_sizes
 from graphc.ir.primitive import get_primitive
 

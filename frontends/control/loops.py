@@ -19,7 +19,8 @@ from graphc.frontends.control.region import Region, RegionContext, Surroundings,
 from graphc.frontends.control.scan import scan
 from graphc.frontends.dispatch import Array, bind_all, context_of
 from graphc.frontends.pytree import flatten
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
 

@@ -15,7 +15,8 @@ import numpy as np
 from graphc.errors import GradientError
 from graphc.frontends.array.core import astype, is_scalar, lift_in
 from graphc.frontends.dispatch import Array, tracing
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value, topological_order
 from graphc.ir.types import TensorType

@@ -18,7 +18,8 @@ from graphc.frontends.control.region import Region, RegionContext, Surroundings,
 from graphc.frontends.dispatch import Array, context_of
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
 from graphc.frontends.sizes import plain_size
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.ir.dims import Dim, DimExpr, same_size
 from graphc.ir.primitive import get_primitive
 

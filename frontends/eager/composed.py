@@ -20,7 +20,8 @@ from graphc.frontends.eager.execute import SLOW_IN_NUMPY, THRESHOLD, execute, ke
 from graphc.frontends.eager.tensor import Tensor
 from graphc.frontends.grad_mode import set_grad_enabled
 from graphc.frontends.storage import VIEW_OPS
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.ir.dims import product
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ops.elementwise import Elementwise

@@ -11,7 +11,7 @@ from graphc.dtypes import DType, as_dtype
 from graphc.errors import DTypeError, FeedError
 from graphc.frontends.array.core import integer_range, show_shape
 from graphc.frontends.dispatch import Array
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracer import Tracer
 from graphc.ir.dims import DimExpr, evaluate_dim, symbols_of
 from graphc.ir.graph import Guard, Node, Value
 from graphc.ops.core import RELATIONS

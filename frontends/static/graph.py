@@ -21,7 +21,8 @@ from graphc.frontends.static.lowering import Assignment, lower
 from graphc.frontends.static.naming import Names
 from graphc.frontends.static.tensor import Element, Operation, Placeholder, StaticTensor, defaults
 from graphc.frontends.storage import Storage
-from graphc.frontends.symbolic import CONDITION, GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import CONDITION, Tracer
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph as IRGraph

@@ -19,7 +19,8 @@ from graphc.frontends.static.feeding import check_sizes, convert_feed
 from graphc.frontends.static.graph import Graph, get_default_graph
 from graphc.frontends.static.lowering import Lowered, lower
 from graphc.frontends.static.tensor import Element, Operation, defaults
-from graphc.frontends.symbolic import Captured, Tracer
+from graphc.frontends.symbolic import Captured
+from graphc.frontends.tracer import Tracer
 from graphc.ir.graph import Node, Value
 from graphc.ops.core import inspected
 from graphc.runtime.device_buffer import device_of

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphc.errors import StaticGraphError
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracer import Tracer
 from graphc.ir.graph import Value
 from graphc.locations import current_location
 

@@ -17,7 +17,7 @@ from graphc.frontends.dispatch import Array, tracing
 from graphc.frontends.static.graph import Graph, get_default_graph
 from graphc.frontends.static.lowering import Assignment
 from graphc.frontends.static.tensor import Operation, StaticTensor
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracer import Tracer
 from graphc.ir.dims import DimExpr
 from graphc.ir.graph import Value
 from graphc.locations import current_location

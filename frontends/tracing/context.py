@@ -13,7 +13,8 @@ from graphc.frontends.array.core import is_scalar
 from graphc.frontends.dispatch import Array
 from graphc.frontends.sizes import Size, Sizes, plain_size, plain_sizes
 from graphc.frontends.spec import Spec
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.frontends.tracing.signature import is_dynamic, shared_memory
 from graphc.ir.dims import Dim, DimExpr
 from graphc.ir.graph import Graph, Value

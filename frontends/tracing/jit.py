@@ -23,7 +23,8 @@ from graphc.frontends.dispatch import active_trace, context_of, tracing
 from graphc.frontends.mixed import common_device
 from graphc.frontends.pytree import flatten, unflatten
 from graphc.frontends.settings import VARIABLES, encoded
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.frontends.tracing.arguments import (
     check_donated,
     donated_leaves,

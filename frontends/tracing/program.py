@@ -22,7 +22,7 @@ from graphc.frontends.mixed import common_device
 from graphc.frontends.placement import context_on
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
 from graphc.frontends.storage import Chain
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracer import Tracer
 from graphc.frontends.tracing.captures import find_captured_arguments, find_captures
 from graphc.frontends.tracing.causes import Cause, guard_cause, size_cause
 from graphc.frontends.tracing.context import Input, TraceContext

@@ -13,7 +13,7 @@ from graphc.errors import ArgumentError, AxisError, ConcretizationError, InPlace
 from graphc.frontends.array.core import is_scalar, show_shape
 from graphc.frontends.dispatch import Array, Context, active_trace, context_of, tracing
 from graphc.frontends.pytree import TreeDef, flatten, paths, unflatten
-from graphc.frontends.symbolic import CONDITION, Tracer
+from graphc.frontends.tracer import CONDITION, Tracer
 from graphc.frontends.transforms.naming import argument_paths, function_name
 from graphc.frontends.transforms.nested import NestedContext, Outside, replay
 from graphc.ir.dims import Dim

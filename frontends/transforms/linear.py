@@ -19,7 +19,8 @@ from graphc.frontends.eager.autograd import Gradient, compute_gradients, compute
 from graphc.frontends.eager.recording import Leaf, Reference, ordered_sources, recorders
 from graphc.frontends.eager.tensor import Tensor, from_gradient
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.frontends.transforms.nested import NestedContext, at_location, replay
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Node, Value, topological_order

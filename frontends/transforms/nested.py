@@ -16,7 +16,8 @@ from graphc.dtypes import as_dtype
 from graphc.errors import GradientError, GraphcError, InPlaceError
 from graphc.frontends.dispatch import Array, Context, active_trace, context_of
 from graphc.frontends.storage import VIEW_OPS, Storage
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import TensorType
 from graphc.locations import Location, current_location

@@ -15,7 +15,7 @@ from graphc.frontends.control.cond import cond
 from graphc.frontends.control.leaves import is_array
 from graphc.frontends.dispatch import Array
 from graphc.frontends.pytree import TreeDef, flatten, unflatten
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracer import Tracer
 from graphc.frontends.tracing.convert.jumps import RETURN_VALUE, RETURNED
 from graphc.frontends.tracing.convert.predicate import predicate
 from graphc.frontends.tracing.convert.state import Left, State, Undefined, check_alike, leaf_type, raise_undefined

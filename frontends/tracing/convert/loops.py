@@ -14,7 +14,7 @@ from graphc.frontends.control.loops import while_loop
 from graphc.frontends.control.scan import scan
 from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.pytree import flatten
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracer import Tracer
 from graphc.frontends.tracing.convert.branches import Fill, if_
 from graphc.frontends.tracing.convert.jumps import RETURN_VALUE
 from graphc.frontends.tracing.convert.predicate import predicate

@@ -8,7 +8,8 @@ from graphc.errors import ControlFlowError
 from graphc.frontends.array.elementwise import not_equal
 from graphc.frontends.array.movement import reshape
 from graphc.frontends.dispatch import Array, active_trace
-from graphc.frontends.symbolic import GraphContext, Tracer
+from graphc.frontends.symbolic import GraphContext
+from graphc.frontends.tracer import Tracer
 
 
 def context_for(value: Any) -> Any:

@@ -15,7 +15,7 @@ from graphc.frontends.array.reduction import max as max_over
 from graphc.frontends.array.reduction import min as min_over
 from graphc.frontends.dispatch import Array, eager_context
 from graphc.frontends.sizes import Size
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracer import Tracer
 from graphc.frontends.tracing.convert.branches import choose
 from graphc.frontends.tracing.convert.conditions import and_, not_, or_
 from graphc.frontends.tracing.convert.predicate import context_for, predicate

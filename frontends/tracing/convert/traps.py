@@ -29,7 +29,7 @@ import numpy as np
 from graphc.errors import Cause, SideEffectError
 from graphc.frontends.dispatch import Array, active_trace
 from graphc.frontends.pytree import flatten
-from graphc.frontends.symbolic import Tracer
+from graphc.frontends.tracer import Tracer
 from graphc.locations import Location, current_location
 
 _GROWS: Final[dict[type, tuple[str, ...]]] = {
