@@ -1,7 +1,7 @@
 """All that depends on numba-cuda and NVIDIA's wheels: compile a function to PTX and a cubin, look into it, run it.
 
-Nothing here needs a GPU or a driver but :class:`Device`. numba-cuda makes PTX (through libnvvm), nvJitLink makes a cubin of it,
-and nvdisasm shows that; all three are wheels from PyPI (``pip install 'graphc[cuda]'``). Under ``NUMBA_ENABLE_CUDASIM=1``
+Nothing here needs a GPU or a driver. numba-cuda makes PTX (through libnvvm), nvJitLink makes a cubin of it, and nvdisasm shows
+that; all three are wheels from PyPI (``pip install 'graphc[cuda]'``). Under ``NUMBA_ENABLE_CUDASIM=1``
 numba-cuda runs kernels in the interpreter, one thread of Python for each thread of the device.
 """
 

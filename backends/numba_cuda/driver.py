@@ -100,7 +100,7 @@ class Driver(Protocol):
         """Wait until ``event`` is done."""
 
     def discard(self, event: Any) -> None:
-        """Give an event back."""
+        """Give an event back that is done."""
 
     def synchronize(self) -> None:
         """Wait until everything is done."""
@@ -159,6 +159,8 @@ class NvidiaDriver:
         self.enter()
         (self._stream,) = self._ask("cuStreamCreate", 0)
         self.stream = int(self._stream)
+        self._event_flags = int(api.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+        self._events: list[Any] = []  # that are recorded again
         self._functions: dict[int, Any] = {}
         self._kept: list[Any] = []  # modules, and the code whose functions are kept by their identity
 
@@ -219,30 +221,31 @@ class NvidiaDriver:
         self._ask("cuMemsetD8Async", address, 0, nbytes, self._stream)
 
     def record(self) -> Any:
-        (event,) = self._ask("cuEventCreate", int(self.api.CUevent_flags.CU_EVENT_DISABLE_TIMING))
+        try:
+            event = self._events.pop()
+        except IndexError:
+            (event,) = self._ask("cuEventCreate", self._event_flags)
         self._ask("cuEventRecord", event, self._stream)
         return event
 
     def is_done(self, event: Any) -> bool:
-        self.enter()
         error, *_ = self.api.cuEventQuery(event)
         if int(error) != 0 and error.name != "CUDA_ERROR_NOT_READY":
             self._refuse("cuEventQuery", error)
         return int(error) == 0
 
     def wait(self, event: Any) -> None:
-        self.enter()
         self._ask("cuEventSynchronize", event)
 
     def discard(self, event: Any) -> None:
-        self.enter()
-        self._ask("cuEventDestroy", event)
+        self._events.append(event)
 
     def synchronize(self) -> None:
         self.enter()
         self._ask("cuStreamSynchronize", self._stream)
 
     def wait_for(self, stream: int) -> None:
+        self.enter()
         self._ask("cuStreamSynchronize", stream)
 
     def load(self, kernel: DeviceKernel) -> Any:

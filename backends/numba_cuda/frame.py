@@ -124,7 +124,7 @@ class CudaFrame:
         machine, program = self.machine, self.program
         memory: dict[int, Any] = {}
         for slot, array in zip(program.parameters, inputs, strict=True):
-            memory[slot] = device(0).contents(array) if type(array) is DeviceBuffer else machine.upload(array)
+            memory[slot] = device(0).contents(array) if type(array) is DeviceBuffer else machine.upload(array, self._planned)
         for slot in self.storage.results:
             memory[slot] = machine.allocate(self.bytes[slot], self._planned)
         return memory

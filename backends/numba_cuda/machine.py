@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -47,6 +48,8 @@ class Flag:
 
 #: So many runs at most may have something to report that nobody has looked at.
 MOST_FLAGS: Final = 256
+#: The arguments of so many single launches are kept for the next like them.
+MOST_PREPARED: Final = 256
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Machine:
         self.staging = Staging(driver)
         self.is_blocking = switch(BLOCKING)
         self._pending: list[Flag] = []
+        self._prepared: OrderedDict[Any, Arguments] = OrderedDict()  # of single launches
 
     @property
     def architecture(self) -> Architecture | None:
@@ -90,9 +94,9 @@ class Machine:
         """Memory with any contents. Raises OutOfMemoryError, which says what it was ``planned`` for."""
         return Memory(self.allocator, self.allocator.allocate(nbytes, planned), nbytes)
 
-    def upload(self, array: np.ndarray) -> Memory:
-        """Memory with the contents of ``array``, which may be changed at once."""
-        memory = self.allocate(array.nbytes)
+    def upload(self, array: np.ndarray, planned: str = "") -> Memory:
+        """Memory with the contents of ``array``, which may be changed at once; ``planned`` as for :meth:`allocate`."""
+        memory = self.allocate(array.nbytes, planned)
         with self.lock:
             self.driver.enter()
             self.staging.upload(memory.address, np.ascontiguousarray(array))
@@ -129,14 +133,22 @@ class Machine:
 
     def launch(self, kernel: DeviceKernel, buffers: Sequence[Any], numbers: Sequence[int], status: Any) -> None:
         """Run ``kernel`` once: ``numbers`` are its sizes, its extent and, where it checks, the number of its instruction."""
-        places = tuple([Place(base) for base in range(1, len(buffers) + 1)])
-        sizes, count = tuple([buffer.nbytes for buffer in buffers]), len(kernel.sizes) + 1
-        launch = Launch(kernel, places, sizes, tuple(numbers[:count]), numbers[-1])
+        key = (kernel, tuple([buffer.nbytes for buffer in buffers]), tuple(numbers))
         with self.lock:
             self.driver.enter()
-            arguments = Arguments(self.driver, self.geometry, [launch], 0)
+            arguments = self._prepared.get(key)
+            if arguments is None:
+                arguments = self._prepared[key] = self._prepare(*key)
+                if len(self._prepared) > MOST_PREPARED:
+                    self._prepared.popitem(last=False)
             arguments.place((0 if status is None else status.address, *[buffer.address for buffer in buffers]))
             self.run(arguments.part(0))
+
+    def _prepare(self, kernel: DeviceKernel, sizes: tuple[int, ...], numbers: tuple[int, ...]) -> Arguments:
+        """The arguments of one launch, with a base for the words of failures and one for each buffer."""
+        places, count = tuple([Place(base) for base in range(1, len(sizes) + 1)]), len(kernel.sizes) + 1
+        launch = Launch(kernel, places, sizes, numbers[:count], numbers[-1])
+        return Arguments(self.driver, self.geometry, [launch], 0)
 
     def run(self, part: Call | DeviceCopy, launch: Any = None) -> None:
         """Do what is prepared, with the lock held and the device entered. ``launch``: what it is, for an error."""

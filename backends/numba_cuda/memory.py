@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from graphc.errors import OutOfMemoryError
-from graphc.locations import UNKNOWN
 
 from .driver import OutOfDeviceMemory
 
@@ -293,7 +292,7 @@ class CachingAllocator:
             "are kept between those"
         )
         hint = "smaller batches, fewer tensors kept, or gc.checkpoint around parts of the model"
-        return OutOfMemoryError(message, hint=hint, location=UNKNOWN)
+        return OutOfMemoryError(message, hint=hint)
 
 
 def rounded(nbytes: int) -> int:

@@ -12,7 +12,7 @@ from graphc.errors import DeviceError
 from graphc.locations import UNKNOWN
 
 from .adapter import simulate
-from .driver import Call, DeviceCopy
+from .driver import Call, DeviceCopy, OutOfDeviceMemory
 from .kernels import DeviceKernel
 from .memory import ALIGNMENT
 from .occupancy import Architecture
@@ -38,7 +38,10 @@ class SimulatedDriver:
         return 0, used
 
     def allocate(self, nbytes: int) -> int:
-        array = np.empty(nbytes + ALIGNMENT, np.uint8)
+        try:
+            array = np.empty(nbytes + ALIGNMENT, np.uint8)
+        except (MemoryError, ValueError) as error:  # the latter for more than there could be
+            raise OutOfDeviceMemory from error
         address = int(array.ctypes.data) + -int(array.ctypes.data) % ALIGNMENT
         self._memory[address] = array
         return address

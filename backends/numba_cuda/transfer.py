@@ -17,7 +17,6 @@ from typing import Any, Final
 import numpy as np
 
 from graphc.errors import OutOfMemoryError
-from graphc.locations import UNKNOWN
 
 from .driver import Driver, OutOfDeviceMemory
 
@@ -106,7 +105,7 @@ class Staging:
                 except OutOfDeviceMemory:
                     if not self._busy and not any(self._free.values()):
                         what = f"the host has no room for {size:,} bytes that {self._driver.name} copies to and from"
-                        raise OutOfMemoryError(what, location=UNKNOWN) from None
+                        raise OutOfMemoryError(what) from None
                 else:
                     self.pinned += size
                     return size, address

@@ -195,9 +195,6 @@ class FakeApi:
     def _EventSynchronize(self, event: SimpleNamespace) -> None:
         self.go_on(event.at)
 
-    def _EventDestroy(self, event: SimpleNamespace) -> None:
-        event.at = None
-
     # Kernels
 
     def _LaunchKernel(self, kernel: DeviceKernel, blocks: int, *rest: Any) -> None:

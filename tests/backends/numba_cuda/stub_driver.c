@@ -140,7 +140,7 @@ static const struct { const char *name; void *function; } table[] = {
     {"cuMemFreeHost", host_release}, {"cuMemcpyHtoDAsync", to_device}, {"cuMemcpyDtoHAsync", to_host},
     {"cuMemcpyDtoDAsync", on_device}, {"cuMemsetD8Async", set_bytes}, {"cuEventCreate", event_create},
     {"cuEventRecord", event_record}, {"cuEventQuery", event_check}, {"cuEventSynchronize", event_check},
-    {"cuEventDestroy", event_check}, {"cuModuleLoadData", load}, {"cuModuleGetFunction", find}, {"cuLaunchKernel", launch},
+    {"cuModuleLoadData", load}, {"cuModuleGetFunction", find}, {"cuLaunchKernel", launch},
     {"cuGraphCreate", graph_create}, {"cuGraphAddKernelNode", add_kernel}, {"cuGraphAddMemcpyNode", add_copy},
     {"cuGraphInstantiate", instantiate}, {"cuGraphInstantiateWithFlags", instantiate},
     {"cuGraphExecKernelNodeSetParams", set_kernel}, {"cuGraphExecMemcpyNodeSetParams", set_copy},

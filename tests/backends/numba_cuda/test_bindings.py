@@ -40,6 +40,7 @@ np.testing.assert_array_equal(device.upload(x).numpy(), x)
 lookup = compile_graph(gc.jit(lambda x, i: x[i], name="g").graph(gc.spec("f32[n]"), gc.spec("i64[m]")), "cuda")
 lookup(device.upload(x), device.upload(np.array([1])))
 device.synchronize()
+device.wait_for(device.stream)
 try:
     device.empty((1 << 27,), "f4")
 except OutOfMemoryError as error:

@@ -230,8 +230,9 @@ def test_why_there_is_no_graph(api: FakeApi) -> None:
 def test_a_device_that_is_full_says_what_the_program_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, FakeApi(total=4 << 20))
     program = compiled(lambda x: (x @ x) + 1.0, "f32[n, n]")
-    with pytest.raises(OutOfMemoryError, match=r"has no room for 4,194,304 bytes for f, which plans for [\d,]+: 4,194,304 of"):
+    with pytest.raises(OutOfMemoryError, match=r"has no room for 4,194,304 bytes for f, which plans for [\d,]+: ") as caught:
         program(np.zeros((1024, 1024), "float32"))
+    assert "4,194,304 of parameters" in str(caught.value) and "program(np.zeros((1024, 1024)" in str(caught.value)
 
 
 def test_blocking_names_the_kernel_and_the_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,21 @@ def test_a_launch_passes_addresses_and_numbers() -> None:
     assert launched.words == [x.address, result.address, 7, 1000]
 
 
+def test_launches_like_one_before_have_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "MOST_PREPARED", 2)
+    device, api = machine()
+    one, buffers = kernel(), [device.allocate(4000) for _ in range(3)]
+    for number in range(6):
+        x, result = buffers[number % 3], buffers[(number + 1) % 3]
+        device.launch(one, [x, result], [7, 1000 + number // 2, 1], None)
+    device.synchronize()
+    addresses = [buffer.address for buffer in buffers]
+    assert [each.words for each in api.launched] == [
+        [addresses[n % 3], addresses[(n + 1) % 3], 7, 1000 + n // 2] for n in range(6)
+    ]
+    assert len(device._prepared) == 2
+
+
 def test_an_array_is_passed_as_numba_passes_it() -> None:
     device, api = machine()
     x, result = device.allocate(4), device.allocate(80)
@@ -111,6 +126,16 @@ def test_what_failed_is_raised_by_whatever_waits_next_and_once() -> None:
         np.testing.assert_array_equal(device.download(other, (2,), int), [0, 1])
 
 
+def test_many_runs_that_nobody_waits_for_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "MOST_FLAGS", 3)
+    device, api = machine()
+    flags = [device.flag(fail) for _ in range(4)]
+    for flag in flags:
+        device.watch(flag)
+    assert [device.is_watched(flag) for flag in flags] == [False, False, False, True]
+    assert "cuEventSynchronize" in api.log
+
+
 def test_words_for_failures_begin_as_zeros() -> None:
     device, _ = machine()
     device.watch(device.flag(fail))
@@ -148,6 +173,12 @@ def test_no_room_says_what_it_was_for() -> None:
     device, _ = machine(FakeApi(total=1 << 21))
     with pytest.raises(OutOfMemoryError, match="a GPU made for tests has no room for 4,194,304 bytes for f"):
         device.allocate(4 << 20, " for f")
+
+
+@pytest.mark.parametrize("nbytes", [1 << 55, 1 << 63])
+def test_the_simulator_runs_out_of_memory_too(nbytes: int) -> None:
+    with pytest.raises(OutOfMemoryError, match="numba-cuda's simulator has no room for"):
+        Machine(SimulatedDriver(), SIMULATOR).allocate(nbytes)
 
 
 def test_threads_use_one_machine() -> None:
