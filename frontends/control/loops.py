@@ -17,6 +17,7 @@ from graphc.frontends.control.cond import finish
 from graphc.frontends.control.region import Region, RegionContext, Surroundings, union_of_captures
 from graphc.frontends.control.scan import scan
 from graphc.frontends.dispatch import Array, bind_all, context_of
+from graphc.frontends.placement import device_like
 from graphc.frontends.pytree import flatten
 from graphc.frontends.symbolic import GraphContext, Tracer
 from graphc.ir.primitive import get_primitive
@@ -126,7 +127,8 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any
     """
     low, high = _bound(lower), _bound(upper)
     if low is not None and high is not None:
-        indices = arange(low, max(low, high), dtype=int64)
+        on_device = [leaf for leaf in flatten(init)[0] if isinstance(leaf, Array) and not isinstance(leaf, Tracer)]
+        indices = arange(low, max(low, high), dtype=int64, device=device_like(on_device[0]) if on_device else None)
         return scan(lambda carry, i: (body(i, carry), None), init, indices)[0]
     leaves, _ = flatten(init)
     context: Any = context_of([lower, upper, *[leaf for leaf in leaves if isinstance(leaf, Array)]])
