@@ -24,7 +24,7 @@ from graphc.frontends.array.core import (
 from graphc.frontends.array.elementwise import add, less_equal, multiply, where
 from graphc.frontends.array.exchange import from_cuda_array, is_foreign
 from graphc.frontends.array.movement import as_shape, stack
-from graphc.frontends.dispatch import Array, bind, bind_near, context_of, context_of_sizes, executes
+from graphc.frontends.dispatch import Array, bind, bind_near, context_of, context_of_sizes, eager_context, executes, observers
 from graphc.frontends.placement import device_like, noted, on
 from graphc.frontends.sizes import known_sizes, plain_size
 from graphc.ir.dims import DimExpr, dim_max
@@ -99,7 +99,11 @@ def full(
     sizes = as_shape(shape)
     if is_scalar(fill_value):
         wanted = scalar_dtype(fill_value) if dtype is None else as_dtype(dtype)
-        scalar = context_of_sizes(sizes).literal(fill_value, wanted)
+        context = context_of_sizes(sizes)
+        if context is eager_context() and not observers and min(sizes, default=0) >= 0:
+            filled = noted(cast("Any", context).filled(sizes, fill_value, wanted))
+            return filled.requires_grad_() if requires_grad else filled  # type: ignore[no-any-return]
+        scalar = context.literal(fill_value, wanted)
     else:
         scalar = context_of_sizes(sizes).lift(asarray(fill_value, dtype=dtype))
         context = context_of((scalar,))

@@ -18,6 +18,7 @@ from graphc.frontends.control.cond import finish
 from graphc.frontends.control.region import Region, RegionContext, Surroundings, union_of_captures
 from graphc.frontends.control.scan import scan
 from graphc.frontends.dispatch import Array, bind_all, context_of
+from graphc.frontends.placement import device_like
 from graphc.frontends.pytree import flatten
 from graphc.frontends.symbolic import GraphContext
 from graphc.frontends.tracer import Tracer
@@ -133,7 +134,8 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any
     check_function(body, "fori_loop: body")
     low, high = _bound(lower), _bound(upper)
     if low is not None and high is not None:
-        indices = arange(low, max(low, high), dtype=int64)
+        on_device = [leaf for leaf in flatten(init)[0] if isinstance(leaf, Array) and not isinstance(leaf, Tracer)]
+        indices = arange(low, max(low, high), dtype=int64, device=device_like(on_device[0]) if on_device else None)
         return scan(lambda carry, i: (body(i, carry), None), init, indices)[0]
     leaves, _ = flatten(init)
     context: Any = context_of([lower, upper, *[leaf for leaf in leaves if isinstance(leaf, Array)]])

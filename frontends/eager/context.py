@@ -105,6 +105,10 @@ class EagerContext:
             tensor._reference = Reference(Leaf(tensor.type, None, False, current_location(), tensor._array), 0)
         return tensor
 
+    def filled(self, shape: Any, value: Any, dtype: DType) -> Tensor:
+        """A new tensor of ``shape`` with ``value`` everywhere."""
+        return Tensor.wrap(np.full(shape, self.literal(value, dtype)._array, dtype.numpy))
+
     def bind(self, op: Primitive, operands: Sequence[Any], attributes: dict[str, Any]) -> tuple[Tensor, ...]:
         if op.name in VIEW_OPS:
             return (self.view(operands[0], op, attributes),)

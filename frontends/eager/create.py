@@ -27,7 +27,8 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
             return tensor(data, dtype=dtype, requires_grad=requires_grad)
     array: Any = asarray(data, dtype=dtype, copy=True)
     if active_trace() is None and isinstance(array, Tensor):
-        array = type(array).wrap(array._array)
+        if array._reference is not None or array._storage is not None:
+            array = type(array).wrap(array._array)
         array._origin = current_location()
     array.weak = False
     return array.requires_grad_() if requires_grad else array

@@ -14,6 +14,7 @@ from graphc.frontends.pytree import flatten
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.primitive import get_primitive
 from graphc.locations import current_location
+from graphc.runtime.devices import as_host
 
 
 class Recorder:
@@ -71,7 +72,7 @@ class Recorder:
         known = nodes.get(id(leaf))
         if known is not None:
             return known
-        array = np.array(leaf.array)
+        (array,) = [np.array(found) for found in as_host([leaf.array])]
         array.setflags(write=False)
         constant = get_primitive("constant")
         return Value(Node(constant, (), {"value": array}, leaf.types, leaf.location), 0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
 from graphc.errors import ArgumentError
-from graphc.frontends.dispatch import Array, active_trace, suspended
-from graphc.frontends.placement import noted
+from graphc.frontends.dispatch import Array, Context, active_trace, executes, place, placing, suspended
+from graphc.frontends.placement import context_on, noted
 from graphc.frontends.random import continuous, discrete
 from graphc.frontends.random.stream import Stream
 
@@ -91,19 +92,31 @@ def set_state(state: Any) -> None:
     default_generator().set_state(state)
 
 
+def _place_of(args: Sequence[Any], device: Any) -> Context | None:
+    """Who is to make the numbers, where that is not who would anyway."""
+    if device is not None:
+        return context_on(device)
+    for value in args:
+        if isinstance(value, Array) and value.context is not place() and executes(value.context):
+            return value.context
+    return None
+
+
 def _function(method: Callable[..., Any]) -> Callable[..., Any]:
-    """``method`` as a function with a keyword ``generator``, by default the default one."""
+    """``method`` as a function with two keywords: ``generator``, by default the default one, and ``device``, where the numbers
+    are made, by default where array arguments are."""
 
     @wraps(method)
-    def function(*args: Any, generator: Generator | None = None, **kwargs: Any) -> Any:
-        drawn = method(default_generator() if generator is None else generator, *args, **kwargs)
+    def function(*args: Any, generator: Generator | None = None, device: Any = None, **kwargs: Any) -> Any:
+        stream, context = default_generator() if generator is None else generator, _place_of(args, device)
+        with nullcontext() if context is None else placing(context):
+            drawn = method(stream, *args, **kwargs)
         return noted(drawn) if isinstance(drawn, Array) else drawn
 
     signature = inspect.signature(method)
     parameters = [*list(signature.parameters.values())[1:]]
-    parameters.append(
-        inspect.Parameter("generator", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Generator | None")
-    )
+    for name, annotation in (("generator", "Generator | None"), ("device", "Any")):
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return function
 

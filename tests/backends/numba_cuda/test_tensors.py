@@ -76,6 +76,12 @@ def test_one_seed_gives_the_same_numbers_everywhere() -> None:
         same(other, one)
 
 
+def test_draws_are_made_where_that_is_said() -> None:
+    assert gc.random.normal((2,), device="cuda").device == "cuda:0"
+    assert gc.random.choice(gc.arange(4, device="cuda"), (2,)).device == "cuda:0"
+    same(gc.fori_loop(0, 3, lambda i, total: total + i, gc.zeros(2, device="cuda")), [3, 3])
+
+
 def test_what_reads_values() -> None:
     x = on_device([3, 4])
     assert (x[0].item(), int(x[1]), bool(x[0] > 2), x.tolist(), x[on_device(1)].item()) == (3, 4, True, [3, 4], 4)

@@ -92,6 +92,7 @@ def test_shapes() -> None:
         x.unsqueeze(0).t()
 
 
+@pytest.mark.cpu
 def test_conversion() -> None:
     x = asarray(X)
     names = {"float": "float32", "double": "float64", "half": "float16", "int": "int32", "long": "int64", "bool": "bool"}

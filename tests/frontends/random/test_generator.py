@@ -56,7 +56,7 @@ def test_the_default_generator() -> None:
     np.testing.assert_array_equal(random.uniform((3,), generator=Generator(5)).numpy(), first.numpy())
     assert random.seed(11) == 11
     assert 0 <= random.seed() < 2**64
-    assert list(inspect.signature(random.normal).parameters) == ["shape", "mean", "std", "dtype", "generator"]
+    assert list(inspect.signature(random.normal).parameters) == ["shape", "mean", "std", "dtype", "generator", "device"]
 
 
 def test_copies_continue_by_themselves() -> None:

@@ -32,6 +32,7 @@ def test_a_captured_tensor_is_read_at_each_call() -> None:
     assert f.trace_count == 2
 
 
+@pytest.mark.cpu  # where the global was made
 def test_a_rebound_global_is_found() -> None:
     global GLOBAL  # noqa: PLW0603 - that is what is tested
     f = gc.jit(lambda x: x + GLOBAL)
