@@ -8,20 +8,21 @@ always names a line that the user wrote.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import linecache
 import os
 import sys
+from importlib.util import find_spec
 from types import CodeType, FrameType
 from typing import Any, ClassVar
-
-import numpy
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # An editable install maps graphc.frontends and graphc.backends to these siblings of the package.
 _INTERNAL = (_PACKAGE, os.path.join(_ROOT, "frontends") + os.sep, os.path.join(_ROOT, "backends") + os.sep)
-# The code of with blocks that generators make, and NumPy, whose functions call graphc's.
-_BETWEEN = (contextlib.__file__, os.path.dirname(numpy.__file__) + os.sep)
+# The code of with blocks that generators make, the imports of backends, and NumPy, whose functions call graphc's.
+_numpy = find_spec("numpy")  # not imported: that takes longer than all of graphc
+_BETWEEN = (contextlib.__file__, importlib.__file__, *([] if _numpy is None else [os.path.dirname(str(_numpy.origin)) + os.sep]))
 _passed_over: dict[str, bool] = {}
 _is_internal: dict[str, bool] = {}  # by file; code objects of two files can be equal
 

@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from typing import Final
 
 from graphc.errors import BackendError
-from graphc.locations import UNKNOWN
 
 INSTALL: Final = "pip install 'graphc[cuda]'"
 
@@ -36,5 +35,5 @@ def require_packages() -> None:
     what = missing()
     if what is not None:
         raise BackendError(
-            f"the target cuda needs {what}, and it is not installed", hint=INSTALL, location=UNKNOWN, cause=BackendError.MISSING
+            f"the target cuda needs {what}, and it is not installed", hint=INSTALL, cause=BackendError.MISSING
         )

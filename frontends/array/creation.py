@@ -73,6 +73,7 @@ def _from_python(data: Any, wanted: DType | None) -> tuple[np.ndarray, DType]:
     if array.dtype == object:
         raise ShapeError(f"{shortened(data)} is not a rectangular array of numbers", cause=ShapeError.RAGGED)
     if wanted is not None:
+        as_dtype(array.dtype)  # an error for text and the like
         return array, wanted
     if isinstance(data, (list, tuple)) and _numpy_leaf(data):
         return array, as_dtype(array.dtype)

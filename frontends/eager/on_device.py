@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from graphc.dtypes import DType
-from graphc.errors import ArgumentError, DeviceError, GradientError, MixedDeviceError
+from graphc.errors import ArgumentError, ArgumentTypeError, DeviceError, GradientError, MixedDeviceError
 from graphc.frontends.array.core import is_scalar, scalar_dtype, show_shape
 from graphc.frontends.array.methods import ArrayMethods
 from graphc.frontends.dispatch import Array, Context
@@ -80,7 +80,9 @@ class DeviceTensor(Tensor):
         )
 
     def shares_memory(self, other: Tensor) -> bool:
-        return self._array.memory is other._array.memory
+        if not isinstance(other, Tensor):
+            raise ArgumentTypeError(f"shares_memory takes a tensor, not {type(other).__name__}")
+        return isinstance(other, DeviceTensor) and self._array.memory is other._array.memory
 
     def _host_array(self) -> np.ndarray:
         array: np.ndarray = self._array.numpy()

@@ -403,8 +403,10 @@ class Tensor(ArrayMethods):
         return self._array.__dlpack__(**options)
 
     def shares_memory(self, other: Tensor) -> bool:
-        """Whether the two tensors, both on one device, may have elements in common."""
-        return bool(np.may_share_memory(self._array, other._array))
+        """Whether the two tensors may have elements in common."""
+        if not isinstance(other, Tensor):
+            raise ArgumentTypeError(f"shares_memory takes a tensor, not {type(other).__name__}")
+        return type(other) is Tensor and bool(np.may_share_memory(self._array, other._array))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         device: tuple[int, int] = self._array.__dlpack_device__()
