@@ -22,7 +22,8 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _INTERNAL = (_PACKAGE, os.path.join(_ROOT, "frontends") + os.sep, os.path.join(_ROOT, "backends") + os.sep)
 # The code of with blocks that generators make, the imports of backends, and NumPy, whose functions call graphc's.
 _numpy = find_spec("numpy")  # not imported: that takes longer than all of graphc
-_BETWEEN = (contextlib.__file__, importlib.__file__, *([] if _numpy is None else [os.path.dirname(str(_numpy.origin)) + os.sep]))
+_NUMPY = os.path.dirname(str(_numpy.origin)) + os.sep if _numpy is not None else contextlib.__file__
+_BETWEEN = (contextlib.__file__, importlib.__file__, _NUMPY)
 _passed_over: dict[str, bool] = {}
 _is_internal: dict[str, bool] = {}  # by file; code objects of two files can be equal
 
