@@ -177,7 +177,7 @@ class Assembly:
     def block(self, graph: Graph, parameters: Sequence[int], destinations: Sequence[int] | None = None) -> list[int]:
         """The instructions of ``graph``; gives the slots of its outputs, which are ``destinations`` where they are given."""
         # Fused updates of slices write to other memory than they read; a loop's carries stay where they are.
-        plan = make_plan(graph, self.separate, place_updates=not self.plans, epilogues=True)
+        plan = make_plan(graph, self.separate, place_updates=not self.plans, epilogues=True, prologues=True)
         self.plans.append(plan)
         number = len(self.plans) - 1
         slots: Slots = dict(zip(graph.parameters, parameters, strict=True))

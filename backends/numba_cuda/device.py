@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -97,13 +96,18 @@ class CudaDevice:
         self.machine.empty_cache()
 
 
-@cache
+_devices: dict[int, CudaDevice] = {}
+
+
 def device(index: int) -> CudaDevice:
-    """The GPU ``index``. Raises DeviceError where there is none: kernels run on the first."""
-    machine = present_machine()
-    if index:
-        raise DeviceError(f"graphc uses the first GPU only, not cuda:{index}", hint="choose it by CUDA_VISIBLE_DEVICES")
-    return CudaDevice(index, machine)
+    """The GPU ``index``, always the same object. Raises DeviceError where there is none: kernels run on the first."""
+    found = _devices.get(index)
+    if found is None:
+        machine = present_machine()
+        if index:
+            raise DeviceError(f"graphc uses the first GPU only, not cuda:{index}", hint="choose it by CUDA_VISIBLE_DEVICES")
+        found = _devices.setdefault(index, CudaDevice(index, machine))
+    return found
 
 
 def device_count() -> int:

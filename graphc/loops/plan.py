@@ -134,36 +134,42 @@ def _describe_placement(placement: Placement | None) -> str:
 
 
 def make_plan(
-    graph: Graph, separate: frozenset[str] = frozenset(), *, place_updates: bool = False, epilogues: bool = False
+    graph: Graph,
+    separate: frozenset[str] = frozenset(),
+    *,
+    place_updates: bool = False,
+    epilogues: bool = False,
+    prologues: bool = False,
 ) -> Plan:
     """Group ``graph`` into kernels and put them in order. The graph holds no ``call`` nodes.
 
     ``separate`` names elementwise ops that the backend has no scalar code for: each becomes a step of its own.
     ``place_updates``: let kernels write straight into a region of an array (see :class:`KernelStep`). ``epilogues``: let the
-    maps after matrix products and convolutions run on parts of the result (see :class:`ProductStep`).
+    maps after matrix products and convolutions run on parts of the result (see :class:`ProductStep`). ``prologues``, with
+    those: let maps before products of matrices run on parts of the operands.
     """
     parts = partition(graph, separate, PRODUCTS - separate if epilogues else frozenset())
     units = group_rows(parts)
     is_read_outside = _read_outside(graph, units, parts)
     placements = find_placements(parts, units, graph.outputs) if place_updates else {}
     makers = {placement.update: cluster for cluster, placement in placements.items()}
-    prologues = _prologues(graph, units, parts, separate) if epilogues else Prologues({}, frozenset(), {})
+    before = _prologues(graph, units, parts, separate) if prologues else Prologues({}, frozenset(), {})
     steps: list[Step] = []
     for unit in units:
-        if unit in prologues.clusters:
+        if unit in before.clusters:
             continue  # the product that reads it runs it
         if unit in placements:
             continue  # it runs in place of the update
         if isinstance(unit, Single) and unit.node not in makers:
-            why = (*unit.why, *prologues.apart.get(unit.node, ()))
-            if unit.node in prologues.of:
+            why = (*unit.why, *before.apart.get(unit.node, ()))
+            if unit.node in before.of:
                 result = unit.node.results
-                steps.append(ProductStep(unit.node, None, (), result, False, prologues.of[unit.node], why))
+                steps.append(ProductStep(unit.node, None, (), result, False, before.of[unit.node], why))
             else:
                 steps.append(ViewStep(unit.node) if unit.is_view else OpStep(unit.node, why))
             continue
         if isinstance(unit, Cluster) and unit.product is not None:
-            steps += _product_steps(unit, unit.product, parts, is_read_outside, prologues)
+            steps += _product_steps(unit, unit.product, parts, is_read_outside, before)
             continue
         placement = None
         if isinstance(unit, Single):

@@ -27,11 +27,11 @@ def graph_of(function: Function, *types: TensorType) -> Graph:
 
 
 def described(function: Function, *types: TensorType) -> str:
-    return make_plan(graph_of(function, *types), epilogues=True).describe()
+    return make_plan(graph_of(function, *types), epilogues=True, prologues=True).describe()
 
 
 def steps(function: Function, *types: TensorType) -> list[type]:
-    return [type(step) for step in make_plan(graph_of(function, *types), epilogues=True).steps]
+    return [type(step) for step in make_plan(graph_of(function, *types), epilogues=True, prologues=True).steps]
 
 
 def product(b: Builder, x: Value, y: Value, contract: tuple[int, int] = (1, 0)) -> Value:
@@ -56,10 +56,10 @@ def test_a_cast_alone_and_no_epilogue() -> None:
         return product(b, x, b.convert_element_type(w, dtype=float32))
 
     graph = graph_of(function, A, TensorType(bfloat16, (K, N)))
-    (step,) = make_plan(graph, epilogues=True).steps
+    (step,) = make_plan(graph, epilogues=True, prologues=True).steps
     assert isinstance(step, ProductStep) and step.epilogue is None
     assert [v.dtype for v in step.operands] == [float32, bfloat16] and step.results == graph.outputs
-    text = make_plan(graph, epilogues=True).describe()
+    text = make_plan(graph, epilogues=True, prologues=True).describe()
     assert "is computed while dot_general (line 3) packs it, and never stored" in text
     assert "has no epilogue" in text
 
@@ -68,7 +68,7 @@ def test_both_operands() -> None:
     def function(b: Builder, x: Value, w: Value) -> Value:
         return product(b, b.convert_element_type(x, dtype=float32), b.convert_element_type(w, dtype=float32))
 
-    (step,) = make_plan(graph_of(function, TensorType(uint8, (M, K)), B), epilogues=True).steps
+    (step,) = make_plan(graph_of(function, TensorType(uint8, (M, K)), B), epilogues=True, prologues=True).steps
     assert isinstance(step, ProductStep) and [prologue.side for prologue in step.prologues] == [0, 1]
 
 

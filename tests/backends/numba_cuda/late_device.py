@@ -32,11 +32,6 @@ def use(monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> FakeApi:
     machine = Machine(LateDriver(api), SIMULATOR)
     monkeypatch.setattr(executables, "present_machine", lambda: machine)
     monkeypatch.setattr(devices, "present_machine", lambda: machine)
-    devices.device.cache_clear()
+    monkeypatch.setattr(devices, "_devices", {})
     monkeypatch.setattr("graphc.runtime.devices._found", {})
     return api
-
-
-def forget() -> None:
-    """Let the device be looked for again."""
-    devices.device.cache_clear()

@@ -4,7 +4,6 @@ Kernels run in the simulator, when the fake driver comes to them.
 """
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,13 @@ from graphc.ir.parser import parse
 from graphc.runtime.devices import find_device
 
 from .fake_driver import Error, FakeApi
-from .late_device import forget, use
+from .late_device import use
 
 pytestmark = pytest.mark.simulator
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    yield use(monkeypatch, FakeApi())
-    forget()
+def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    return use(monkeypatch, FakeApi())
 
 
 def traced(function: Any, *specs: str) -> Graph:

@@ -11,6 +11,7 @@ import graphc as gc
 from graphc.backends.numba_cpu.structural.template import Element
 from graphc.backends.numba_cuda.adapter import IS_SIMULATOR, link
 from graphc.backends.numba_cuda.geometry import DEVICE, SIMULATOR
+from graphc.backends.numba_cuda.machine import present_machine
 from graphc.backends.numba_cuda.structural.pieces import pieces_of
 from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype, float32
@@ -111,7 +112,7 @@ def test_sums_do_not_depend_on_the_number_of_blocks(monkeypatch: pytest.MonkeyPa
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(81, 3)).astype("f4"), rng.normal(size=(81, 5)).astype("f4")
     (want,) = compile_graph(graph_of("alone"), "cuda")(x, y)
-    monkeypatch.setattr("graphc.backends.numba_cuda.machine.Simulator.geometry", replace(SIMULATOR, blocks=5))
+    monkeypatch.setattr(present_machine(), "geometry", replace(SIMULATOR, blocks=5))
     (got,) = compile_graph(graph_of("alone"), "cuda")(x, y)
     np.testing.assert_array_equal(got, want)
 

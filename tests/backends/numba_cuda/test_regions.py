@@ -1,6 +1,5 @@
 """Control flow on a device: results, and how often the host waits for them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from graphc.runtime.devices import find_device
 from graphc.testing import assert_equivalent
 
 from .fake_driver import FakeApi
-from .late_device import forget, use
+from .late_device import use
 
 pytestmark = pytest.mark.simulator
 
@@ -23,9 +22,8 @@ X = np.arange(1, 5, dtype="float32")
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    yield use(monkeypatch, FakeApi())
-    forget()
+def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    return use(monkeypatch, FakeApi())
 
 
 def traced(function: Any, *arrays: np.ndarray) -> Graph:
