@@ -233,8 +233,8 @@ def test_a_program_on_a_device_is_launches_between_two_copies(monkeypatch: pytes
     device, api = machine()
     monkeypatch.setattr("graphc.backends.numba_cuda.executable.present_machine", lambda: device)
     compiled = compile_graph(parse(GRAPH), "cuda:sm_90")
-    (result,) = compiled(np.ones(1000, "float32"))
-    assert result.shape == (1000,)
+    (result,) = compiled(np.ones(4000, "float32"))
+    assert result.shape == (4000,)
     work = [name for name in api.log if "memcpy" in name.lower() or "Launch" in name]
     assert work == ["cuMemcpyHtoDAsync", "cuLaunchKernel", "cuMemcpyDtoHAsync"]
     assert [launched.blocks for launched in api.launched] == [4]
