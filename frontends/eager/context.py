@@ -406,24 +406,25 @@ class EagerContext:
                 tensor._reference = Reference(Leaf(tensor.type, tensor, False, location, origin=made), 0)
 
     def _check_writable(self, x: Tensor) -> None:
-        is_broadcast = any(step.op == "broadcast_in_dim" for step in x._chain)
-        repeats = self.repeats(x)
-        if (is_broadcast and repeats) or ((is_broadcast or repeats) and not x._array.flags.writeable):
-            raise InPlaceError(
-                "this tensor is a broadcast view, in which several elements share memory: it cannot be written in place",
-                hint="take a copy() first, or write to the tensor it was broadcast from",
-            )
-        if self.is_read_only(x):
+        chain, is_read_only = x._chain, self.is_read_only(x)
+        if chain or is_read_only:
+            is_broadcast, repeats = any(step.op == "broadcast_in_dim" for step in chain), self.repeats(x)
+            if (is_broadcast and repeats) or ((is_broadcast or repeats) and is_read_only):
+                raise InPlaceError(
+                    "this tensor is a broadcast view, in which several elements share memory: it cannot be written in place",
+                    hint="take a copy() first, or write to the tensor it was broadcast from",
+                )
+        if is_read_only:
             raise InPlaceError(
                 "this tensor shares the memory of a read-only array, so it cannot be written in place",
                 hint="take a copy() first",
                 cause=InPlaceError.READ_ONLY,
             )
-        if not mode.enabled or any(step.op == "stop_gradient" for step in x._chain):
+        if not mode.enabled or (chain and any(step.op == "stop_gradient" for step in chain)):
             return
         base = x.storage().value if x._storage is not None else x._reference
         if base is not None and isinstance(base.source, Leaf) and base.source.requires_grad:
-            what = "a view of a leaf tensor" if x._chain else "a leaf tensor"
+            what = "a view of a leaf tensor" if chain else "a leaf tensor"
             raise InPlaceError(
                 f"{what} that requires_grad is changed in place, which its own gradient cannot follow",
                 hint="wrap the update in `with gc.no_grad():`, or write to a copy()",
