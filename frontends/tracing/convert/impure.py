@@ -41,7 +41,7 @@ def safe(function: Any, watch: Watch) -> Any:
     """
     owner = getattr(function, "__self__", None)
     if function is builtins.print:
-        return _print
+        return functools.partial(_print, watch.is_in_region)
     if owner is time and function.__name__ in _CLOCKS:
         _raise_clock(function.__name__)
     if isinstance(owner, type) and issubclass(owner, datetime.date) and function.__name__ in ("now", "today", "utcnow"):
@@ -51,7 +51,7 @@ def safe(function: Any, watch: Watch) -> Any:
     if isinstance(function, types.FunctionType) and function in _RANDOM:
         _raise_random(f"{function.__module__}.{function.__name__}", "make it outside of the traced function, and use it there")
     if _logs(function):
-        return functools.partial(_log, function)
+        return functools.partial(_log, function, watch.is_in_region)
     if function is builtins.setattr:
         return _setattr
     if isinstance(owner, random.Random):
@@ -63,7 +63,13 @@ def safe(function: Any, watch: Watch) -> Any:
     return function
 
 
-def _print(*values: Any, **options: Any) -> None:
+def _print(is_in_region: bool, *values: Any, **options: Any) -> None:
+    if is_in_region:
+        raise SideEffectError(
+            "print() in a branch or loop that is traced prints once, while tracing, whatever a run does",
+            hint="gc.print(...) prints where a run comes by",
+            cause=SideEffectError.PRINT,
+        )
     if any(isinstance(leaf, Tracer) for value in values for leaf in flatten(value)[0]):
         raise SideEffectError(
             "print() of a traced array prints its type, once, while tracing, and no value",
@@ -80,7 +86,14 @@ def _logs(function: Any) -> bool:
     return (is_logger or getattr(function, "__module__", None) == "logging") and function.__name__ in _LEVELS
 
 
-def _log(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
+def _log(function: Callable[..., Any], is_in_region: bool, *values: Any, **options: Any) -> Any:
+    if is_in_region:
+        name = function.__name__
+        raise SideEffectError(
+            f"{name}() in a branch or loop that is traced logs once, while tracing, whatever a run does",
+            hint=f"gc.callback(lambda: logging.{name}(...), None) logs where a run comes by; gc.print(...) prints",
+            cause=SideEffectError.PRINT,
+        )
     if any(isinstance(leaf, Tracer) for value in values for leaf in flatten(value)[0]):
         name = function.__name__
         raise SideEffectError(

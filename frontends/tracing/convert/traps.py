@@ -56,6 +56,10 @@ class _Suspect(NamedTuple):
 
 
 _RETURN_IT = "return the values, as further results or stacked by gc.scan"
+_SAME_LENGTH = (
+    "how many elements there are cannot depend on arrays: append what an `if` chose after it, and in a loop write into an "
+    "array that was made before, out[i] = …, or stack by gc.scan"
+)
 _CARRY_IT = "let a local variable carry the value, and set it after the branch or loop: v = {0}; if …: v = …; {0} = v"
 _RETURN_ARRAY = "return the array and store it outside, or update a tensor in place (self.state[...] = value)"
 _COUNT_OUTSIDE = "do it outside of the traced function, or pass the value in and return the new one"
@@ -82,7 +86,7 @@ class Watch:
         verb, hint = ("grows", _RETURN_IT) if how in _GROWS else ("is changed", _CHANGE_OUTSIDE)
         how = f".{how}" if how.isidentifier() and not keyword.iskeyword(how) else how
         message = f"a {kind} made outside of {{}} {verb} here ({how}), which happens once, while tracing"
-        self._check_region(container, message, hint)
+        self._check_region(container, message, _SAME_LENGTH)
         if id(container) in self._arguments:
             raise SideEffectError(message.format(_INSIDE), hint=f"{hint}; the caller's {kind} is another one")
         self._suspects.append(_Suspect(container, message.format(_INSIDE), hint, current_location()))
@@ -116,7 +120,7 @@ class Watch:
     def sets_item(self, target: Any, key: Any = _NOTHING, is_update: bool = False) -> None:
         """An element of a list or dict is about to be set; ``is_update``: by ``+=`` and the like."""
         message = f"an element of a {type(target).__name__} made outside of {{}} is set here, which happens once, while tracing"
-        self._check_region(target, message, _RETURN_IT)
+        self._check_region(target, message, _CARRY_IT.format("x[key]"))
         if id(target) in self._arguments:
             raise SideEffectError(message.format(_INSIDE), hint="return the value: the caller's container is another one")
         held = "a traced array is stored in a " + type(target).__name__ + f" made outside of {_INSIDE}, and has no value there"
@@ -146,6 +150,11 @@ class Watch:
         for objects in reversed(self._outside):
             if id(target) in objects:
                 raise SideEffectError(message.format(_TRACED), hint=hint, cause=cause)
+
+    @property
+    def is_in_region(self) -> bool:
+        """Whether a branch or body is being traced."""
+        return bool(self._outside)
 
     @contextmanager
     def region(self, block: Callable[..., Any]) -> Iterator[None]:

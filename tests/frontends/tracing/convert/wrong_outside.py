@@ -59,3 +59,23 @@ def draws_by_a_name_of_its_own(x: Any) -> Any:
 
 def draws_with_a_generator(x: Any) -> Any:
     return x + np.random.default_rng().normal(size=2)
+
+
+def prints_in_a_branch(x: Any) -> Any:
+    if x.sum() > 0:
+        print("positive")
+    return x
+
+
+def logs_in_a_loop(x: Any) -> Any:
+    while x.sum() < 10:
+        logging.info("again")
+        x = x * 2
+    return x
+
+
+def sets_in_a_branch(x: Any) -> Any:
+    values = {"a": x}
+    if x.sum() > 0:
+        values["a"] = -x
+    return values
