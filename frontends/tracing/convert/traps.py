@@ -54,6 +54,10 @@ class _Suspect(NamedTuple):
     holds: Callable[[Any], Any] | None = None
     cause: Cause | None = None
 
+    def is_wrong(self) -> bool:
+        """Whether the object, which outlives the trace, is what it must not be then."""
+        return self.holds is None or _holds_tracer(self.holds(self.target))
+
 
 _RETURN_IT = "return the values, as further results or stacked by gc.scan"
 _SAME_LENGTH = (
@@ -170,17 +174,23 @@ class Watch:
         self._arguments.clear()
         self.targets.clear()
         pending, self._suspects = self._suspects, []
-        is_collected = False
-        while pending:
-            target, message, hint, location, holds, cause = pending.pop()
-            others = sum(1 for other in pending if other[0] is target)
-            if sys.getrefcount(target) <= 2 + others or (holds is not None and not _holds_tracer(holds(target))):
-                continue
-            if not is_collected:
-                is_collected = gc.collect() >= 0  # what is held by a cycle only is gone too
-                if sys.getrefcount(target) <= 2 + others:
-                    continue
-            raise SideEffectError(message, hint=hint, location=location, cause=cause)
+        _drop_gone(pending)
+        if any(suspect.is_wrong() for suspect in pending):
+            gc.collect()  # what is held by a cycle only is gone too
+            _drop_gone(pending)
+        for suspect in reversed(pending):
+            if suspect.is_wrong():
+                raise SideEffectError(suspect.message, hint=suspect.hint, location=suspect.location, cause=suspect.cause)
+
+
+def _drop_gone(suspects: list[_Suspect]) -> None:
+    """Take those out that nothing else holds, and then what only these held."""
+    while True:
+        own = collections.Counter([id(suspect.target) for suspect in suspects])
+        gone = {id(s.target) for s in suspects if sys.getrefcount(s.target) <= 1 + own[id(s.target)]}
+        if not gone:
+            return
+        suspects[:] = [suspect for suspect in suspects if id(suspect.target) not in gone]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -167,6 +167,28 @@ def test_copies_and_new_elements_may_change() -> None:
     assert known == {"a": 1, "b": 2}
 
 
+def test_what_is_within_own_containers_may_change() -> None:
+    def own(x: Any) -> Any:
+        table: dict[str, Any] = {}
+        table["row"] = {}
+        table["row"]["cells"] = [0, x]
+        table["row"]["cells"][0] += 1
+        table["row"]["cells"].append(x * 2)
+        table["row"]["scaled"] = x
+        table["row"]["scaled"] *= 3
+        return table["row"]["cells"][2] + table["row"]["cells"][0] + table["row"]["scaled"]
+
+    assert gc.jit(own)(gc.tensor([1.0])).tolist() == [6.0]
+    kept: dict[str, Any] = {"row": {}}
+
+    def outside(x: Any) -> Any:
+        kept["row"]["cells"] = [x]
+        return x
+
+    with pytest.raises(SideEffectError, match="stored in a dict made outside"):
+        gc.jit(outside)(gc.tensor([1.0]))
+
+
 def test_elements_are_set_where_python_would_set_them() -> None:
     def at(place: Any, value: Any) -> Any:
         return value
