@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import LeakedTracerError
+from graphc.errors import LeakedTracerError, SizeDivisionError
 from graphc.frontends.dispatch import Context, active_trace
 from graphc.ir.dims import Dim, DimExpr, bounds, evaluate_dim, substitute, symbol, symbols_of
 from graphc.ir.graph import Guard
@@ -396,7 +396,7 @@ def plain_sizes(value: Any) -> Any:
 
 def _divisor(value: Any) -> Any:
     if isinstance(value, (int, Size)) and value == 0:
-        raise ZeroDivisionError("a size is divided by 0")
+        raise SizeDivisionError("a size is divided by 0", hint="look at the divisor: where it is 0, compute something else")
     return value
 
 

@@ -354,6 +354,11 @@ class GraphContext:
         hint = "choose with gc.where(condition, a, b), do it outside of the graph, or pass it as a static argument"
         if what == CONDITION and self.converter is not None:
             hint = self.converter.advice(array)
+        elif _CAUSES.get(what) is ConcretizationError.INDEX:
+            hint = (
+                "index an array, not a list: gc.stack(values)[i] or gc.tensor(values)[i]; a size must be known while tracing: "
+                "pass it as a static argument"
+            )
         raise ConcretizationError(
             f"{what} needs the value of an array of type {array.type}, which is not known while the graph is being built"
             + (f"\n  the array was made at {array.location}" if isinstance(array, Tracer) and array.location.line else ""),

@@ -5,6 +5,7 @@ also derives from the builtin exception that Python, NumPy or PyTorch code would
 
     GraphcError
     ├── ShapeError (ValueError)            sizes that do not fit together
+    │   └── SizeDivisionError (ZeroDivisionError)  a size is divided by 0
     ├── DTypeError (TypeError)             a dtype that the op does not take, or no common dtype
     ├── AxisError (ValueError, IndexError) an axis out of range, or named twice
     ├── ArgumentError (ValueError)         any other bad argument
@@ -143,6 +144,12 @@ class ShapeError(GraphcError, ValueError):
     SIZE = Cause("GC127", "A shape or size is not one: not an integer, or negative.")
     PARTS = Cause("GC128", "A size does not divide into equal parts.")
     TARGET = Cause("GC129", "The target of a loss does not fit its input.")
+
+
+class SizeDivisionError(ShapeError, ZeroDivisionError):
+    """A size is divided by 0."""
+
+    code: str = "GC109"
 
 
 class DTypeError(GraphcError, TypeError):
@@ -319,6 +326,7 @@ class FeedError(StaticGraphError, ValueError):
     """A feed that is missing, unknown, or of the wrong shape or dtype."""
 
     code: str = "GC402"
+    shows_operands: ClassVar[bool] = False  # those of the call are fetches; what is fed is named where it is wrong
 
     MISSING = Cause("GC421", "A placeholder that is needed is not fed.")
     SHAPE = Cause("GC422", "A feed has the wrong shape.")

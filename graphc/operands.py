@@ -17,6 +17,7 @@ from graphc.locations import Location, current_frame, is_internal_code
 
 _MOST: Final = 6
 _MOST_INNER: Final = 4
+_DEEPEST: Final = 3
 #: What stands between converted code and what the user wrote: it passes calls on, and its arguments are the user's conditions.
 _BETWEEN: Final = "graphc.frontends.tracing.convert."
 _VARARGS, _VARKEYWORDS = 0x04, 0x08
@@ -113,7 +114,7 @@ def operands_of_call(depth: int = 1) -> tuple[Operand, ...]:
 
 
 def _arrays_of(frame: FrameType) -> Iterator[tuple[str, Any]]:
-    """The arrays among the arguments of ``frame``, and in lists and tuples among them."""
+    """The arrays among the arguments of ``frame``, and in lists, tuples and dicts among them."""
     code, values = frame.f_code, frame.f_locals
     given = code.co_argcount + code.co_kwonlyargcount
     names = code.co_varnames[: given + bool(code.co_flags & _VARARGS) + bool(code.co_flags & _VARKEYWORDS)]
@@ -122,10 +123,30 @@ def _arrays_of(frame: FrameType) -> Iterator[tuple[str, Any]]:
         value = values.get(name)
         if _is_array(value):
             yield "" if place >= given or is_method else name, value
-        elif isinstance(value, (list, tuple)):
-            yield from (("", item) for item in value if _is_array(item))
         elif place >= given and isinstance(value, dict):
-            yield from ((key, item) for key, item in value.items() if _is_array(item))
+            for key, item in value.items():
+                yield from [(key, item)] if _is_array(item) else _arrays_in(item, key)
+        elif place >= given and isinstance(value, tuple):
+            for count, item in enumerate(value, 1):
+                yield from [("", item)] if _is_array(item) else _arrays_in(item, f"argument {count}")
+        else:
+            yield from _arrays_in(value, "" if is_method else name)
+
+
+def _arrays_in(value: Any, name: str, depth: int = _DEEPEST) -> Iterator[tuple[str, Any]]:
+    """The arrays in nested lists, tuples and dicts, called by their keys; those of a list that is an argument are counted."""
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        pairs = list(enumerate(value))
+    else:
+        return
+    is_counted = depth == _DEEPEST and not isinstance(value, dict)
+    for key, item in pairs:
+        if _is_array(item):
+            yield "" if is_counted else f"{name}[{key!r}]", item
+        elif depth:
+            yield from _arrays_in(item, f"{name}[{key!r}]", depth - 1)
 
 
 def _is_array(value: Any) -> bool:

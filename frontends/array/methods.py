@@ -6,10 +6,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from graphc.dtypes import ALL, as_dtype
-from graphc.errors import DTypeError, InPlaceError, ShapeError
+from graphc.errors import ArgumentTypeError, DTypeError, InPlaceError, ShapeError
 from graphc.frontends.array import (
     activations,
     creation,
@@ -22,6 +20,7 @@ from graphc.frontends.array import (
     sorting,
 )
 from graphc.frontends.array.core import ArrayLike, astype, broadcast_to_shape, converted, show_shape
+from graphc.frontends.array.foreign import is_operand, refused
 from graphc.frontends.dispatch import Array, context_of
 from graphc.ir.dims import Dim, product, same_size
 
@@ -30,11 +29,6 @@ Float: TypeAlias = float
 Bool: TypeAlias = bool
 
 _KIND_ORDER = {"bool": 0, "uint": 1, "int": 1, "float": 2}
-_OPERANDS = (Array, np.ndarray, np.generic, bool, int, float)
-
-
-def _known(other: Any) -> bool:
-    return isinstance(other, _OPERANDS) or hasattr(other, "__index__") or isinstance(other, (list, tuple))
 
 
 class ArrayMethods(Array):
@@ -70,12 +64,15 @@ class ArrayMethods(Array):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("len() of a scalar array")
+            raise ArgumentTypeError("len() of a scalar, which has no axes", hint="x.size is 1, and x.ndim is 0")
         return self.shape[0].__index__()
 
     def __iter__(self) -> Iterator[Array]:
         if not self.shape:
-            raise TypeError("a scalar array cannot be iterated over")
+            raise ArgumentTypeError(
+                "a scalar cannot be iterated over, as it has no axes",
+                hint="x.item() is its value, x.reshape(1) an array of one",
+            )
         return iter([self[i] for i in range(self.shape[0].__index__())])
 
     def __contains__(self, value: Any) -> bool:
@@ -84,52 +81,52 @@ class ArrayMethods(Array):
     # Arithmetic
 
     def __add__(self, other: Any) -> Any:
-        return elementwise.add(self, other) if _known(other) else NotImplemented
+        return elementwise.add(self, other) if is_operand(other) else refused(other, "__radd__")
 
     def __radd__(self, other: Any) -> Any:
-        return elementwise.add(other, self) if _known(other) else NotImplemented
+        return elementwise.add(other, self) if is_operand(other) else refused(other)
 
     def __sub__(self, other: Any) -> Any:
-        return elementwise.subtract(self, other) if _known(other) else NotImplemented
+        return elementwise.subtract(self, other) if is_operand(other) else refused(other, "__rsub__")
 
     def __rsub__(self, other: Any) -> Any:
-        return elementwise.subtract(other, self) if _known(other) else NotImplemented
+        return elementwise.subtract(other, self) if is_operand(other) else refused(other)
 
     def __mul__(self, other: Any) -> Any:
-        return elementwise.multiply(self, other) if _known(other) else NotImplemented
+        return elementwise.multiply(self, other) if is_operand(other) else refused(other, "__rmul__")
 
     def __rmul__(self, other: Any) -> Any:
-        return elementwise.multiply(other, self) if _known(other) else NotImplemented
+        return elementwise.multiply(other, self) if is_operand(other) else refused(other)
 
     def __truediv__(self, other: Any) -> Any:
-        return elementwise.divide(self, other) if _known(other) else NotImplemented
+        return elementwise.divide(self, other) if is_operand(other) else refused(other, "__rtruediv__")
 
     def __rtruediv__(self, other: Any) -> Any:
-        return elementwise.divide(other, self) if _known(other) else NotImplemented
+        return elementwise.divide(other, self) if is_operand(other) else refused(other)
 
     def __floordiv__(self, other: Any) -> Any:
-        return elementwise.floor_divide(self, other) if _known(other) else NotImplemented
+        return elementwise.floor_divide(self, other) if is_operand(other) else refused(other, "__rfloordiv__")
 
     def __rfloordiv__(self, other: Any) -> Any:
-        return elementwise.floor_divide(other, self) if _known(other) else NotImplemented
+        return elementwise.floor_divide(other, self) if is_operand(other) else refused(other)
 
     def __mod__(self, other: Any) -> Any:
-        return elementwise.remainder(self, other) if _known(other) else NotImplemented
+        return elementwise.remainder(self, other) if is_operand(other) else refused(other, "__rmod__")
 
     def __rmod__(self, other: Any) -> Any:
-        return elementwise.remainder(other, self) if _known(other) else NotImplemented
+        return elementwise.remainder(other, self) if is_operand(other) else refused(other)
 
     def __pow__(self, other: Any) -> Any:
-        return elementwise.pow(self, other) if _known(other) else NotImplemented
+        return elementwise.pow(self, other) if is_operand(other) else refused(other, "__rpow__")
 
     def __rpow__(self, other: Any) -> Any:
-        return elementwise.pow(other, self) if _known(other) else NotImplemented
+        return elementwise.pow(other, self) if is_operand(other) else refused(other)
 
     def __matmul__(self, other: Any) -> Any:
-        return linalg.matmul(self, other) if _known(other) else NotImplemented
+        return linalg.matmul(self, other) if is_operand(other) else refused(other, "__rmatmul__")
 
     def __rmatmul__(self, other: Any) -> Any:
-        return linalg.matmul(other, self) if _known(other) else NotImplemented
+        return linalg.matmul(other, self) if is_operand(other) else refused(other)
 
     def __neg__(self) -> Array:
         return elementwise.negative(self)
@@ -144,52 +141,52 @@ class ArrayMethods(Array):
         return elementwise.bitwise_invert(self)
 
     def __and__(self, other: Any) -> Any:
-        return elementwise.bitwise_and(self, other) if _known(other) else NotImplemented
+        return elementwise.bitwise_and(self, other) if is_operand(other) else refused(other, "__rand__")
 
     def __rand__(self, other: Any) -> Any:
-        return elementwise.bitwise_and(other, self) if _known(other) else NotImplemented
+        return elementwise.bitwise_and(other, self) if is_operand(other) else refused(other)
 
     def __or__(self, other: Any) -> Any:
-        return elementwise.bitwise_or(self, other) if _known(other) else NotImplemented
+        return elementwise.bitwise_or(self, other) if is_operand(other) else refused(other, "__ror__")
 
     def __ror__(self, other: Any) -> Any:
-        return elementwise.bitwise_or(other, self) if _known(other) else NotImplemented
+        return elementwise.bitwise_or(other, self) if is_operand(other) else refused(other)
 
     def __xor__(self, other: Any) -> Any:
-        return elementwise.bitwise_xor(self, other) if _known(other) else NotImplemented
+        return elementwise.bitwise_xor(self, other) if is_operand(other) else refused(other, "__rxor__")
 
     def __rxor__(self, other: Any) -> Any:
-        return elementwise.bitwise_xor(other, self) if _known(other) else NotImplemented
+        return elementwise.bitwise_xor(other, self) if is_operand(other) else refused(other)
 
     def __lshift__(self, other: Any) -> Any:
-        return elementwise.bitwise_left_shift(self, other) if _known(other) else NotImplemented
+        return elementwise.bitwise_left_shift(self, other) if is_operand(other) else refused(other, "__rlshift__")
 
     def __rlshift__(self, other: Any) -> Any:
-        return elementwise.bitwise_left_shift(other, self) if _known(other) else NotImplemented
+        return elementwise.bitwise_left_shift(other, self) if is_operand(other) else refused(other)
 
     def __rshift__(self, other: Any) -> Any:
-        return elementwise.bitwise_right_shift(self, other) if _known(other) else NotImplemented
+        return elementwise.bitwise_right_shift(self, other) if is_operand(other) else refused(other, "__rrshift__")
 
     def __rrshift__(self, other: Any) -> Any:
-        return elementwise.bitwise_right_shift(other, self) if _known(other) else NotImplemented
+        return elementwise.bitwise_right_shift(other, self) if is_operand(other) else refused(other)
 
     def __eq__(self, other: object) -> Any:
-        return elementwise.equal(self, other) if _known(other) else NotImplemented
+        return elementwise.equal(self, other) if is_operand(other) else NotImplemented
 
     def __ne__(self, other: object) -> Any:
-        return elementwise.not_equal(self, other) if _known(other) else NotImplemented
+        return elementwise.not_equal(self, other) if is_operand(other) else NotImplemented
 
     def __lt__(self, other: Any) -> Any:
-        return elementwise.less(self, other) if _known(other) else NotImplemented
+        return elementwise.less(self, other) if is_operand(other) else refused(other, "__gt__")
 
     def __le__(self, other: Any) -> Any:
-        return elementwise.less_equal(self, other) if _known(other) else NotImplemented
+        return elementwise.less_equal(self, other) if is_operand(other) else refused(other, "__ge__")
 
     def __gt__(self, other: Any) -> Any:
-        return elementwise.greater(self, other) if _known(other) else NotImplemented
+        return elementwise.greater(self, other) if is_operand(other) else refused(other, "__lt__")
 
     def __ge__(self, other: Any) -> Any:
-        return elementwise.greater_equal(self, other) if _known(other) else NotImplemented
+        return elementwise.greater_equal(self, other) if is_operand(other) else refused(other, "__le__")
 
     # Indexing
 

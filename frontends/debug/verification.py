@@ -198,7 +198,7 @@ def _blame_node(
     graph is cut off after a node, for fewer and fewer nodes.
     """
     walker = walk_graph(graph, arrays)
-    expected: dict[Node, Sequence[Any]] = {node: results for node, _, results in walker if results}
+    expected: dict[Node, Sequence[Any]] = {step.node: step.results for step in walker if step.results}
     nodes = [node for node in expected if node.op.name != "constant"]
     lines = node_lines(graph)
     values = [value for node in nodes for value in node.results]

@@ -14,6 +14,7 @@ from graphc.frontends.dispatch import Array
 from graphc.frontends.tracer import Tracer
 from graphc.ir.dims import DimExpr, evaluate_dim, symbols_of
 from graphc.ir.graph import Guard, Node, Value
+from graphc.operands import Operand, describe_type
 from graphc.ops.core import RELATIONS
 
 _ORDER: Mapping[str, int] = {"bool": 0, "uint": 1, "int": 1, "float": 2}
@@ -37,6 +38,7 @@ def convert_feed(value: Any, target: Value, name: str) -> np.ndarray:
             f"{_declared(target.node)}",
             hint="feed an ndarray, a number or rectangular nested lists of numbers",
             cause=FeedError.DTYPE,
+            operands=_fed(name, array),
         ) from None
     if not array.size:
         return array.astype(wanted.numpy)
@@ -45,6 +47,7 @@ def convert_feed(value: Any, target: Value, name: str) -> np.ndarray:
             f"{_described(target, name)}, and was fed values of dtype {given.name}{_declared(target.node)}",
             hint=f"convert them yourself where that is meant: np.asarray(value).astype({wanted.name!r})",
             cause=FeedError.DTYPE,
+            operands=_fed(name, array),
         )
     if given.is_integer and wanted.is_integer:
         low, high = integer_range(wanted)
@@ -56,6 +59,7 @@ def convert_feed(value: Any, target: Value, name: str) -> np.ndarray:
                 f"{_declared(target.node)}",
                 hint="declare the placeholder with a wider dtype",
                 cause=FeedError.DTYPE,
+                operands=_fed(name, array),
             )
     with np.errstate(all="ignore"):
         return array.astype(wanted.numpy)
@@ -96,6 +100,7 @@ def check_sizes(feeds: Sequence[tuple[Value, str]], arrays: Sequence[np.ndarray]
                 f"{show_shape(declared)} was expected{_declared(target.node)}",
                 hint=_shape_hint(declared, shape),
                 cause=FeedError.SHAPE,
+                operands=_fed(name, array),
             )
         for dim, size in zip(declared, shape, strict=True):
             if isinstance(dim, DimExpr) and str(dim) == next(dim.symbols()):
@@ -107,6 +112,7 @@ def check_sizes(feeds: Sequence[tuple[Value, str]], arrays: Sequence[np.ndarray]
                         f"{_declared(target.node)}",
                         hint="feed arrays that agree in it",
                         cause=FeedError.SHAPE,
+                        operands=_all_fed(feeds, arrays),
                     )
     for (target, name), array in zip(feeds, arrays, strict=True):
         for dim, size in zip(target.shape, array.shape, strict=True):
@@ -116,6 +122,7 @@ def check_sizes(feeds: Sequence[tuple[Value, str]], arrays: Sequence[np.ndarray]
                     f"but {dim} is {evaluate_dim(dim, sizes)} in this run{_declared(target.node)}",
                     hint="feed arrays that agree in their sizes",
                     cause=FeedError.SHAPE,
+                    operands=_all_fed(feeds, arrays),
                 )
     for guard in guards:
         names = list(symbols_of((guard.lhs, guard.rhs)))
@@ -132,6 +139,14 @@ def _check_guard(guard: Guard, names: Sequence[str], sizes: Mapping[str, int], o
             hint="feed arrays whose sizes agree",
             cause=FeedError.SHAPE,
         )
+
+
+def _fed(name: str, array: np.ndarray) -> tuple[Operand, ...]:
+    return (Operand(f"fed for {name}: {describe_type(array.dtype, array.shape)}"),)
+
+
+def _all_fed(feeds: Sequence[tuple[Value, str]], arrays: Sequence[np.ndarray]) -> tuple[Operand, ...]:
+    return tuple([operand for (_, name), array in zip(feeds, arrays, strict=True) for operand in _fed(name, array)])
 
 
 def _described(target: Value, name: str) -> str:

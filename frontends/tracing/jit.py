@@ -14,7 +14,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from graphc.errors import ArgumentError, ArgumentTypeError, GraphcError
+from graphc.errors import ArgumentError, ArgumentTypeError, GraphcError, SizeDivisionError
 from graphc.frontends.arguments import as_list
 from graphc.frontends.call_pattern import NOT_ALIKE
 from graphc.frontends.debug.verification import Verification, verify_levels
@@ -227,6 +227,8 @@ class JitFunction(Generic[P, R]):
             return self._trace(tree, leaves, varying)
         try:
             return self._trace(tree, leaves, varying)
+        except SizeDivisionError:  # by one that is 0 in this call: so it is for fixed sizes
+            raise
         except Exception as error:
             fixed = self._trace(tree, leaves, Varying())  # raises what is wrong with the call itself, for the sizes it has
             if is_declared:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from graphc.dtypes import ALL
-from graphc.errors import ArgumentError, ShapeError
+from graphc.errors import ArgumentError, ShapeError, SizeDivisionError
 
 
 class DimCall(NamedTuple):
@@ -341,7 +341,7 @@ def dim_floordiv(lhs: Dim, rhs: Dim) -> Dim:
     """``lhs // rhs``, divided exactly where every coefficient allows it. Raises ShapeError for division by 0."""
     if isinstance(rhs, int):
         if rhs == 0:
-            raise ShapeError(f"division of the size {lhs} by 0", cause=ShapeError.SIZE)
+            raise SizeDivisionError(f"division of the size {lhs} by 0")
         if isinstance(lhs, int):
             return lhs // rhs
         divisible = [(m, c) for m, c in lhs.terms if c % rhs == 0]
@@ -393,7 +393,7 @@ def dim_mod(lhs: Dim, rhs: Dim) -> Dim:
     """``lhs % rhs`` with Python's sign rule; terms that rhs divides are dropped. Raises ShapeError for modulo 0."""
     if isinstance(rhs, int):
         if rhs == 0:
-            raise ShapeError(f"the size {lhs} modulo 0", cause=ShapeError.SIZE)
+            raise SizeDivisionError(f"the size {lhs} modulo 0")
         if isinstance(lhs, int):
             return lhs % rhs
         rest = _from_terms((m, c % rhs) for m, c in lhs.terms)

@@ -17,12 +17,12 @@ from graphc.dtypes import bool_
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.dims import Dim, same_size, same_sizes
 from graphc.ir.graph import Graph, Node, Value
-from graphc.ir.primitive import ALL, Primitive, Residuals, register
+from graphc.ir.primitive import ALL, Residuals, register
 from graphc.ir.types import TensorType
 from graphc.ops.control_flow_batch import cond_batch, scan_batch, while_batch
 from graphc.ops.control_flow_jvp import cond_jvp, scan_jvp, while_jvp
 from graphc.ops.control_flow_vjp import cond_vjp, scan_vjp, while_vjp
-from graphc.ops.core import evaluate_graph
+from graphc.ops.core import Run, Runs, WithRegions
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -31,7 +31,7 @@ Types = tuple[TensorType, ...]
 
 
 @register
-class Cond(Primitive):
+class Cond(WithRegions):
     """One of ``branches``, chosen by the first operand, applied to the other operands. Only the chosen one runs.
 
     The selector is a scalar: a bool (false is branch 0, true is branch 1) or an integer, which is clamped to the branches that
@@ -64,9 +64,11 @@ class Cond(Primitive):
             _check_types(f"cond: branch {number}", "result", branch.output_types, branches[0].output_types)
         return branches[0].output_types
 
-    def evaluate(self, selector: Any, *operands: Any, branches: tuple[Graph, ...]) -> Any:
-        chosen = branches[min(max(int(selector), 0), len(branches) - 1)]
-        return tuple([_own(value, operands) for value in evaluate_graph(chosen, operands)])
+    def runs(self, selector: Any, *operands: Any, branches: tuple[Graph, ...]) -> Runs:
+        number = min(max(int(selector), 0), len(branches) - 1)
+        part = f"the {str(bool(number)).lower()} branch" if np.asarray(selector).dtype == np.bool_ else f"branch {number}"
+        results = yield Run(branches[number], operands, part)
+        return tuple([_own(value, operands) for value in results])
 
     def vjp(
         self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
@@ -81,7 +83,7 @@ class Cond(Primitive):
 
 
 @register
-class WhileLoop(Primitive):
+class WhileLoop(WithRegions):
     """``carry = body(*constants, *carry)`` while ``cond(*constants, *carry)`` is true; the results are the last carry.
 
     The first ``constants`` operands are the same in every step, the others are the first carry. ``max_steps``, unless None,
@@ -107,11 +109,16 @@ class WhileLoop(Primitive):
         _check_types("while_loop: body", "result", body.output_types, carry)
         return carry
 
-    def evaluate(self, *operands: Any, cond: Graph, body: Graph, constants: int, max_steps: int | None) -> Any:
+    def runs(
+        self, *operands: Any, cond: Graph, body: Graph, constants: int, max_steps: int | None
+    ) -> Runs:
         fixed, carry = list(operands[:constants]), list(operands[constants:])
         steps = 0
-        while (max_steps is None or steps < max_steps) and bool(evaluate_graph(cond, fixed + carry)[0]):
-            carry = evaluate_graph(body, fixed + carry)
+        while max_steps is None or steps < max_steps:
+            (goes_on,) = yield Run(cond, fixed + carry, "the condition", steps)
+            if not bool(goes_on):
+                break
+            carry = yield Run(body, fixed + carry, "the body", steps)
             steps += 1
         return tuple([_own(value, operands) for value in carry])
 
@@ -128,7 +135,7 @@ class WhileLoop(Primitive):
 
 
 @register
-class Scan(Primitive):
+class Scan(WithRegions):
     """``carry, y = body(*constants, *carry, *x)`` for each of ``length`` slices x along the first axis of the last operands.
 
     Operands: ``constants`` values that are the same in every step, ``carries`` values that are the first carry, and arrays
@@ -163,12 +170,16 @@ class Scan(Primitive):
         _check_types("scan: body", "carry", results[:carries], inputs[constants : constants + carries])
         return results[:carries] + tuple([y.with_shape((length, *y.shape)) for y in results[carries:]])
 
-    def evaluate(self, *operands: Any, body: Graph, constants: int, carries: int, length: int, reverse: bool) -> Any:
+    def runs(
+        self, *operands: Any, body: Graph, constants: int, carries: int, length: int, reverse: bool
+    ) -> Runs:
         fixed, carry = list(operands[:constants]), list(operands[constants : constants + carries])
         arrays = operands[constants + carries :]
         stacked = [np.zeros((length, *_shape(y.shape)), y.dtype.numpy) for y in body.outputs[carries:]]
-        for step in reversed(range(length)) if reverse else range(length):
-            results = evaluate_graph(body, [*fixed, *carry, *[np.asarray(array[step]) for array in arrays]])
+        for number, step in enumerate(reversed(range(length)) if reverse else range(length)):
+            slices = [np.asarray(array[step]) for array in arrays]
+            part = f"the body for slice {step}" if reverse else "the body"
+            results = yield Run(body, [*fixed, *carry, *slices], part, number)
             carry = results[:carries]
             for into, y in zip(stacked, results[carries:], strict=True):
                 into[step] = y

@@ -142,8 +142,45 @@ class Check(Primitive):
         return b.emit(self, b.reduce_all(predicates, axes=(0,)), **node.attributes)
 
 
+class Run(NamedTuple):
+    """One run of a graph that an op holds: the ``region``, its operands, and what tells it from the op's other runs.
+
+    ``part``: which region it is, in words; ``iteration``: which one of a loop's, from 0, or None outside of loops.
+    """
+
+    region: Graph
+    arrays: Sequence[Any]
+    part: str
+    iteration: int | None = None
+
+
+Runs = Generator[Run, list[Any], tuple[Any, ...]]
+
+
+class WithRegions(Primitive):
+    """A primitive that runs graphs which it holds: ``runs`` says which, with what, and what becomes of their outputs."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.runs is WithRegions.runs:
+            raise TypeError(f"primitive {cls.__name__} lacks runs, of which its evaluate is made")
+
+    def runs(self, *arrays: Any, **attributes: Any) -> Runs:
+        """Yields each run of a graph, is sent its outputs, and returns the op's results."""
+        raise NotImplementedError
+
+    def evaluate(self, *arrays: Any, **attributes: Any) -> Any:
+        runs = self.runs(*arrays, **attributes)
+        try:
+            run = next(runs)
+            while True:
+                run = runs.send(evaluate_graph(run.region, run.arrays))
+        except StopIteration as end:
+            return end.value
+
+
 @register
-class Call(Primitive):
+class Call(WithRegions):
     """Apply the graph held in the attribute ``graph`` to the operands; its outputs are the results.
 
     Symbolic sizes of the callee are bound by the operands' shapes. ``evaluate`` runs the callee node by node.
@@ -162,8 +199,8 @@ class Call(Primitive):
         bindings = bind_symbols(graph.parameter_types, inputs, f"call {graph.name}")
         return tuple(t.substitute(bindings) for t in graph.output_types)
 
-    def evaluate(self, *arrays: Any, graph: Graph) -> Any:
-        return tuple(evaluate_graph(graph, arrays))
+    def runs(self, *arrays: Any, graph: Graph) -> Runs:
+        return tuple((yield Run(graph, arrays, graph.name)))
 
     def vjp(
         self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
@@ -304,12 +341,20 @@ def _with_sizes(region: Graph, bindings: Mapping[str, Dim]) -> Graph | None:
     )
 
 
+class Place(NamedTuple):
+    """Where within an op a step ran: in which ``run`` of a region of ``op``."""
+
+    op: WithRegions
+    run: Run
+
+
 class Step(NamedTuple):
-    """One node that :func:`walk_graph` ran: its operands and results as NumPy arrays."""
+    """One node that :func:`walk_graph` ran: its operands and results as arrays, and what it is within, outermost first."""
 
     node: Node
     operands: list[Any]
     results: tuple[Any, ...]
+    within: tuple[Place, ...]
 
 
 def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
@@ -321,7 +366,7 @@ def evaluate_graph(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
     inspector = inspection.state.inspector
     while True:
         try:
-            node, operands, results = next(walker)
+            node, operands, results, _ = next(walker)
         except StopIteration as end:
             outputs: list[Any] = end.value
             return outputs
@@ -336,8 +381,16 @@ def inspected(graph: Graph) -> Callable[..., list[Any]] | None:
     return lambda *arrays: [np.array(result) for result in evaluate_graph(graph, arrays)]
 
 
-def walk_graph(graph: Graph, arrays: Sequence[Any]) -> Generator[Step, None, list[Any]]:
-    """:func:`evaluate_graph` as a generator of its steps, which returns the outputs."""
+def walk_graph(
+    graph: Graph,
+    arrays: Sequence[Any],
+    enters: Callable[[Node], bool] | None = None,
+    within: tuple[Place, ...] = (),
+) -> Generator[Step, None, list[Any]]:
+    """:func:`evaluate_graph` as a generator of its steps, which returns the outputs.
+
+    ``enters`` is asked of each node with regions, before it runs: where it holds, the steps of its regions come before its own.
+    """
     bindings: dict[str, int] = {}
     types = graph.parameter_types
     if len(arrays) != len(types):
@@ -358,7 +411,10 @@ def walk_graph(graph: Graph, arrays: Sequence[Any]) -> Generator[Step, None, lis
         operands = [values[v] for v in node.inputs]
         attributes = concrete_attributes(node.op, node.attributes, bindings) if bindings else node.attributes
         try:
-            results = node.op.evaluate(*operands, **attributes)
+            if enters is not None and isinstance(node.op, WithRegions) and enters(node):
+                results = yield from _walk_regions(node.op, operands, attributes, enters, within)
+            else:
+                results = node.op.evaluate(*operands, **attributes)
         except GraphcError as error:
             if node.location.line and not node.op.regions:  # what failed in a region has its own line already
                 error.location, error.operands = node.location, operands_of_node(node)
@@ -367,12 +423,30 @@ def walk_graph(graph: Graph, arrays: Sequence[Any]) -> Generator[Step, None, lis
             results = (results,)
         for value, result in zip(node.results, results, strict=True):
             values[value] = result
-        yield Step(node, operands, results)
+        yield Step(node, operands, results, within)
         for value in node.inputs:
             remaining[value] -= 1
             if not remaining[value]:
                 values.pop(value, None)
     return [values[o] for o in graph.outputs]
+
+
+def _walk_regions(
+    op: WithRegions,
+    operands: Sequence[Any],
+    attributes: Mapping[str, Any],
+    enters: Callable[[Node], bool],
+    within: tuple[Place, ...],
+) -> Generator[Step, None, tuple[Any, ...]]:
+    """The steps of the regions that ``op`` runs; returns its results."""
+    runs = op.runs(*operands, **attributes)
+    try:
+        run = next(runs)
+        while True:
+            run = runs.send((yield from walk_graph(run.region, run.arrays, enters, (*within, Place(op, run)))))
+    except StopIteration as end:
+        results: tuple[Any, ...] = end.value
+        return results
 
 
 def check_guards(guards: Sequence[Guard], bindings: Mapping[str, int]) -> None:

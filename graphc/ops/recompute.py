@@ -12,7 +12,7 @@ from graphc.ir.graph import Graph, Node, Value, cut
 from graphc.ir.primitive import ALL, Primitive, Residuals, register
 from graphc.ir.types import TensorType
 from graphc.ops.control_flow_batch import checkpoint_batch, custom_vjp_batch
-from graphc.ops.core import evaluate_graph
+from graphc.ops.core import Run, Runs, WithRegions
 
 if TYPE_CHECKING:
     from graphc.ir.builder import Builder
@@ -49,7 +49,7 @@ class OptimizationBarrier(Primitive):
 
 
 @register
-class Checkpoint(Primitive):
+class Checkpoint(WithRegions):
     """Apply the region ``graph`` to the operands. Its gradient keeps the operands, and computes the rest again.
 
     ``saved``: the names of ops whose results are kept nevertheless; ``("*",)`` is all. (T. Chen et al., "Training Deep Nets
@@ -66,8 +66,8 @@ class Checkpoint(Primitive):
         check_region("checkpoint", graph, inputs)
         return graph.output_types
 
-    def evaluate(self, *arrays: Any, graph: Graph, saved: tuple[str, ...]) -> Any:
-        return tuple([np.array(value) for value in evaluate_graph(graph, arrays)])
+    def runs(self, *arrays: Any, graph: Graph, saved: tuple[str, ...]) -> Runs:
+        return tuple([np.array(value) for value in (yield Run(graph, arrays, "the function"))])
 
     def vjp(
         self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]
@@ -98,7 +98,7 @@ class Checkpoint(Primitive):
 
 
 @register
-class CustomVjp(Primitive):
+class CustomVjp(WithRegions):
     """Apply the region ``graph`` to the operands; the gradient is what ``backward`` says.
 
     ``forward``: operands → the results, then residuals. ``backward``: the first ``constants`` operands, residuals, and
@@ -127,8 +127,10 @@ class CustomVjp(Primitive):
             raise ArgumentError(f"custom_vjp: backward gives cotangents of types ({have}), and the operands have ({want})")
         return results
 
-    def evaluate(self, *arrays: Any, graph: Graph, forward: Graph, backward: Graph, constants: int) -> Any:
-        return tuple([np.array(value) for value in evaluate_graph(graph, arrays)])
+    def runs(
+        self, *arrays: Any, graph: Graph, forward: Graph, backward: Graph, constants: int
+    ) -> Runs:
+        return tuple([np.array(value) for value in (yield Run(graph, arrays, "the function"))])
 
     def vjp(
         self, b: Builder, node: Node, cotangents: Sequence[Value | None], needed: Sequence[bool]

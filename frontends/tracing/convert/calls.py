@@ -12,10 +12,11 @@ import numpy as np
 
 from graphc.frontends.dispatch import active_trace
 from graphc.frontends.symbolic import as_traced
+from graphc.frontends.tracing.convert.impure import is_looked_at, safe
 from graphc.frontends.tracing.convert.python_builtins import replaced
 from graphc.frontends.tracing.convert.source import GENERATES, convert, is_convertible, is_users
 from graphc.frontends.tracing.convert.transform import OPERATORS
-from graphc.frontends.tracing.convert.traps import Watch, safe, watch_of
+from graphc.frontends.tracing.convert.traps import Watch, watch_of
 from graphc.locations import current_frame, is_internal_code
 
 _BUILTIN = (types.BuiltinFunctionType, types.MethodWrapperType)
@@ -32,6 +33,9 @@ def call(function: Any) -> Any:
     if isinstance(function, _BUILTIN) or isinstance(getattr(function, "__self__", None), _GENERATORS):
         watch = watch_of(active_trace())
         return function if watch is None else replaced(function) or safe(function, watch)
+    if isinstance(function, (types.FunctionType, types.MethodType)) and is_looked_at(function):
+        watch = watch_of(active_trace())
+        return function if watch is None else safe(function, watch)
     if function is bool:
         return function if active_trace() is None else replaced(function)
     return as_traced(function)

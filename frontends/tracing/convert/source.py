@@ -26,7 +26,10 @@ _INSTALLED = tuple(
     {os.path.realpath(path) + os.sep for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "stdlib"))}
 )
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_STORES = ("CALL", "CONTAINS_OP", "STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF")
+_STORES = (
+    "CALL", "CONTAINS_OP", "STORE_ATTR", "STORE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF", "DELETE_SUBSCR", "BUILD_LIST",
+    "BUILD_SET", "BUILD_MAP",
+)  # fmt: skip
 _OPCODES = frozenset(
     [*dis.hasjrel, *dis.hasjabs, *[code for name, code in dis.opmap.items() if name.startswith(_STORES)]]
 )

@@ -31,6 +31,9 @@ _SEES_FRAME = frozenset(("locals", "globals", "vars", "dir", "eval", "exec", "su
 #: What sums up elements, so that one can stand for none.
 _FOLDS = frozenset(("sum", "any", "all"))
 _SIDE_BY_SIDE = frozenset(("enumerate", "zip", "reversed"))
+#: What changes a container in place, and expressions that make one.
+_IN_PLACE = {ast.Add: "+=", ast.BitOr: "|=", ast.Sub: "-=", ast.BitAnd: "&=", ast.BitXor: "^="}
+_DISPLAYS = (ast.List, ast.ListComp, ast.Tuple, ast.Set, ast.SetComp, ast.Dict, ast.DictComp, ast.GeneratorExp)
 _NO_CONVERSION = (ast.Yield, ast.YieldFrom, ast.Await)
 
 
@@ -169,8 +172,17 @@ class _Transformer(ast.NodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
         self.generic_visit(node)
-        if isinstance(node.target, ast.Attribute):
-            node.target = self._target(node.target, is_update=True)
+        name = _IN_PLACE.get(type(node.op))
+        if isinstance(node.target, ast.Name) and name is not None and isinstance(node.value, _DISPLAYS):
+            node.value = _call("extended", node.target, load(node.target.id), ast.Constant(name), node.value)
+        node.target = self._target(node.target, is_update=True)
+        return node
+
+    def visit_Delete(self, node: ast.Delete) -> ast.stmt:
+        self.generic_visit(node)
+        for target in node.targets:
+            if isinstance(target, ast.Subscript):
+                target.value = _call("removed", target.value, target.value)
         return node
 
     def _target(self, node: Any, *, is_update: bool = False) -> Any:
@@ -179,7 +191,11 @@ class _Transformer(ast.NodeTransformer):
             name = ast.Constant(node.attr)
             node.value = _call("attribute", node.value, node.value, name, ast.Constant(is_update))
         elif isinstance(node, ast.Subscript):
-            node.value = _call("item", node.value, node.value)
+            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            has_index = not any(isinstance(part, (ast.Slice, ast.Starred)) for part in parts)
+            node.value = _call("item", node.value, node.value, ast.Constant(is_update), ast.Constant(has_index))
+            if has_index:
+                node.slice = _call("index", node, node.slice)
         elif isinstance(node, (ast.Tuple, ast.List)):
             node.elts = [self._target(element) for element in node.elts]
         return node

@@ -8,21 +8,17 @@ the objects that were there before are known, and changing one is an error at on
 
 from __future__ import annotations
 
-import builtins
 import collections
-import datetime
 import dis
 import functools
 import gc
+import keyword
 import operator
-import os
-import random
 import sys
-import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -32,11 +28,19 @@ from graphc.frontends.pytree import flatten
 from graphc.frontends.tracer import Tracer
 from graphc.locations import Location, current_location
 
-_GROWS: Final[dict[type, tuple[str, ...]]] = {
-    list: ("append", "extend", "insert"), dict: ("update", "setdefault"), set: ("add", "update"),
-    collections.deque: ("append", "appendleft", "extend", "extendleft", "insert"),
+_GROWS = frozenset(("append", "appendleft", "extend", "extendleft", "insert", "update", "setdefault", "add", "+=", "|="))
+_OF_LIST = ("append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse")
+_OF_DICT = ("update", "setdefault", "pop", "popitem", "clear")
+#: Containers, with their methods that change them.
+_CHANGES: Final[dict[type, tuple[str, ...]]] = {
+    list: _OF_LIST, dict: _OF_DICT, collections.defaultdict: _OF_DICT,
+    collections.OrderedDict: (*_OF_DICT, "move_to_end"), collections.Counter: (*_OF_DICT, "subtract"),
+    set: ("add", "update", "remove", "discard", "pop", "clear", "difference_update", "intersection_update",
+          "symmetric_difference_update"),
+    collections.deque: (*_OF_LIST, "appendleft", "extendleft", "popleft", "rotate"),
 }  # fmt: skip
-_CLOCKS = ("time", "perf_counter", "monotonic", "process_time", "time_ns", "perf_counter_ns", "monotonic_ns", "process_time_ns")
+_PLAIN = (bool, int, float, str)
+_NOTHING: Final = object()
 _MOST_OBJECTS = 2000
 
 
@@ -50,11 +54,20 @@ class _Suspect(NamedTuple):
     holds: Callable[[Any], Any] | None = None
     cause: Cause | None = None
 
+    def is_wrong(self) -> bool:
+        """Whether the object, which outlives the trace, is what it must not be then."""
+        return self.holds is None or _holds_tracer(self.holds(self.target))
+
 
 _RETURN_IT = "return the values, as further results or stacked by gc.scan"
+_SAME_LENGTH = (
+    "how many elements there are cannot depend on arrays: append what an `if` chose after it, and in a loop write into an "
+    "array that was made before, out[i] = …, or stack by gc.scan"
+)
 _CARRY_IT = "let a local variable carry the value, and set it after the branch or loop: v = {0}; if …: v = …; {0} = v"
 _RETURN_ARRAY = "return the array and store it outside, or update a tensor in place (self.state[...] = value)"
 _COUNT_OUTSIDE = "do it outside of the traced function, or pass the value in and return the new one"
+_CHANGE_OUTSIDE = "change it outside of the traced function, or change a copy: list(...), dict(...), set(...)"
 _INSIDE, _TRACED = "the traced function", "a branch or loop that is traced"
 
 
@@ -65,19 +78,22 @@ class Watch:
         self._suspects: list[_Suspect] = []
         self._arguments: dict[int, Any] = {}
         self._outside: list[dict[int, Any]] = []
+        self.targets: list[tuple[Any, bool]] = []  # of which an element is about to be set, at the index that is evaluated now
 
     def arguments(self, arguments: Any) -> None:
         """The function's arguments, in which containers are copies of the caller's."""
         self._arguments = _containers(arguments)
 
-    def grows(self, container: Any, method: str) -> None:
-        """A container gets more elements."""
+    def changes(self, container: Any, how: str) -> None:
+        """A container gets more elements, or fewer, or others, by the method or operator ``how``."""
         kind = type(container).__name__
-        message = f"a {kind} made outside of {{}} grows here (.{method}), which happens once, while tracing"
-        self._check_region(container, message, _RETURN_IT)
+        verb, hint = ("grows", _RETURN_IT) if how in _GROWS else ("is changed", _CHANGE_OUTSIDE)
+        how = f".{how}" if how.isidentifier() and not keyword.iskeyword(how) else how
+        message = f"a {kind} made outside of {{}} {verb} here ({how}), which happens once, while tracing"
+        self._check_region(container, message, _SAME_LENGTH)
         if id(container) in self._arguments:
-            raise SideEffectError(message.format(_INSIDE), hint=f"{_RETURN_IT}; the caller's {kind} is another one")
-        self._suspects.append(_Suspect(container, message.format(_INSIDE), _RETURN_IT, current_location()))
+            raise SideEffectError(message.format(_INSIDE), hint=f"{hint}; the caller's {kind} is another one")
+        self._suspects.append(_Suspect(container, message.format(_INSIDE), hint, current_location()))
 
     def sets_attribute(self, target: Any, name: str) -> None:
         """An attribute is about to be set."""
@@ -87,7 +103,7 @@ class Watch:
         where = f"the attribute `{name}` of a {kind} made outside of {_INSIDE}"
         held = f"a traced array is stored in {where}, and has no value there"
         old = getattr(target, name, None)
-        if isinstance(old, (bool, int, float, str)):  # one that a run may find changed, and will not change itself
+        if isinstance(old, _PLAIN):  # one that a run may find changed, and will not change itself
             again = message.format(_INSIDE)
             self._suspects.append(
                 _Suspect(
@@ -105,13 +121,19 @@ class Watch:
             )
         )
 
-    def sets_item(self, target: Any) -> None:
-        """An element of a list or dict is about to be set."""
+    def sets_item(self, target: Any, key: Any = _NOTHING, is_update: bool = False) -> None:
+        """An element of a list or dict is about to be set; ``is_update``: by ``+=`` and the like."""
         message = f"an element of a {type(target).__name__} made outside of {{}} is set here, which happens once, while tracing"
-        self._check_region(target, message, _RETURN_IT)
+        self._check_region(target, message, _CARRY_IT.format("x[key]"))
         if id(target) in self._arguments:
             raise SideEffectError(message.format(_INSIDE), hint="return the value: the caller's container is another one")
         held = "a traced array is stored in a " + type(target).__name__ + f" made outside of {_INSIDE}, and has no value there"
+        old = _element(target, key)
+        if isinstance(old, _PLAIN) or (is_update and old is _NOTHING and key is not _NOTHING):  # a run may find it changed
+            again = message.format(_INSIDE)
+            self._suspects.append(
+                _Suspect(target, again, _COUNT_OUTSIDE, current_location(), lambda t: _Changed(old, _element(t, key)))
+            )
         self._suspects.append(_Suspect(target, held, _RETURN_IT, current_location(), lambda t: t))
 
     def calls(self, function: types.FunctionType) -> None:
@@ -133,6 +155,11 @@ class Watch:
             if id(target) in objects:
                 raise SideEffectError(message.format(_TRACED), hint=hint, cause=cause)
 
+    @property
+    def is_in_region(self) -> bool:
+        """Whether a branch or body is being traced."""
+        return bool(self._outside)
+
     @contextmanager
     def region(self, block: Callable[..., Any]) -> Iterator[None]:
         """Within the ``with``, ``block`` is traced as a branch or body."""
@@ -145,18 +172,25 @@ class Watch:
     def finish(self) -> None:
         """The function and its frames are gone. Raises SideEffectError for a change that somebody may still see."""
         self._arguments.clear()
+        self.targets.clear()
         pending, self._suspects = self._suspects, []
-        is_collected = False
-        while pending:
-            target, message, hint, location, holds, cause = pending.pop()
-            others = sum(1 for other in pending if other[0] is target)
-            if sys.getrefcount(target) <= 2 + others or (holds is not None and not _holds_tracer(holds(target))):
-                continue
-            if not is_collected:
-                is_collected = gc.collect() >= 0  # what is held by a cycle only is gone too
-                if sys.getrefcount(target) <= 2 + others:
-                    continue
-            raise SideEffectError(message, hint=hint, location=location, cause=cause)
+        _drop_gone(pending)
+        if any(suspect.is_wrong() for suspect in pending):
+            gc.collect()  # what is held by a cycle only is gone too
+            _drop_gone(pending)
+        for suspect in reversed(pending):
+            if suspect.is_wrong():
+                raise SideEffectError(suspect.message, hint=suspect.hint, location=suspect.location, cause=suspect.cause)
+
+
+def _drop_gone(suspects: list[_Suspect]) -> None:
+    """Take those out that nothing else holds, and then what only these held."""
+    while True:
+        own = collections.Counter([id(suspect.target) for suspect in suspects])
+        gone = {id(s.target) for s in suspects if sys.getrefcount(s.target) <= 1 + own[id(s.target)]}
+        if not gone:
+            return
+        suspects[:] = [suspect for suspect in suspects if id(suspect.target) not in gone]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -182,8 +216,18 @@ def _contents(cell: types.CellType) -> Any:
         return None
 
 
+def _element(container: Any, key: Any) -> Any:
+    """``container[key]`` if there is one, without making it; else ``_NOTHING``."""
+    if key is _NOTHING or isinstance(key, Array):
+        return _NOTHING
+    try:
+        return dict.get(container, key, _NOTHING) if isinstance(container, dict) else container[key]
+    except (LookupError, TypeError):
+        return _NOTHING
+
+
 class _Changed(NamedTuple):
-    """What a plain attribute was before it was set, and what it is now."""
+    """What a plain attribute or element was before it was set, and what it is now."""
 
     old: Any
     new: Any
@@ -191,7 +235,7 @@ class _Changed(NamedTuple):
 
 def _holds_tracer(value: Any) -> bool:
     if isinstance(value, _Changed):
-        return isinstance(value.new, (bool, int, float, str)) and value.old != value.new
+        return isinstance(value.new, _PLAIN) and value.old != value.new
     return any(isinstance(leaf, Tracer) for leaf in flatten(value)[0])
 
 
@@ -235,58 +279,6 @@ def _reachable(block: Callable[..., Any]) -> dict[int, Any]:
     return found
 
 
-def safe(function: Any, watch: Watch) -> Any:
-    """The builtin ``function``, or what to call instead of it. Raises SideEffectError for one that is a trap."""
-    owner = getattr(function, "__self__", None)
-    if function is builtins.print:
-        return _print
-    if owner is time and function.__name__ in _CLOCKS:
-        _raise_clock(function.__name__)
-    if isinstance(owner, type) and issubclass(owner, datetime.date) and function.__name__ in ("now", "today", "utcnow"):
-        _raise_clock(f"{owner.__name__}.{function.__name__}", "")
-    if function is os.urandom:
-        _raise_random("os.urandom")
-    if function is builtins.setattr:
-        return _setattr
-    if isinstance(owner, random.Random):
-        _raise_random(f"random.{function.__name__}")
-    if isinstance(owner, (np.random.RandomState, np.random.Generator)):
-        _raise_random(f"np.random.{function.__name__}")
-    if function.__name__ in _GROWS.get(type(owner), ()):
-        watch.grows(owner, function.__name__)
-    return function
-
-
-def _print(*values: Any, **options: Any) -> None:
-    if any(isinstance(leaf, Tracer) for value in values for leaf in flatten(value)[0]):
-        raise SideEffectError(
-            "print() of a traced array prints its type, once, while tracing, and no value",
-            hint="gc.print(...) prints at every run; print(repr(x)) prints what is known while tracing",
-            cause=SideEffectError.PRINT,
-        )
-    print(*values, **options)
-
-
-def _setattr(target: Any, name: str, value: Any, /) -> None:
-    setattr(attribute(target, name, False), name, value)
-
-
-def _raise_clock(name: str, module: str = "time.") -> NoReturn:
-    raise SideEffectError(
-        f"{module}{name}() is called while tracing: it would be the same constant in every run",
-        hint="take the time outside of the traced function, or by gc.callback at run time",
-        cause=SideEffectError.CLOCK,
-    )
-
-
-def _raise_random(name: str) -> NoReturn:
-    raise SideEffectError(
-        f"{name}() is called while tracing: it would be the same constant in every run",
-        hint="draw with gc.random, which gives new numbers in every run, or pass the numbers as an argument",
-        cause=SideEffectError.RANDOM,
-    )
-
-
 def watch_of(context: Any) -> Watch | None:
     """Who watches the trace that ``context`` belongs to."""
     return getattr(getattr(context, "converter", None), "watch", None)
@@ -308,13 +300,54 @@ def attribute(target: Any, name: str, is_update: bool) -> Any:
     watch = watch_of(active_trace())
     is_in_place = is_update and isinstance(getattr(target, name, None), Array)
     if watch is not None and not is_in_place and not isinstance(target, (Array, type, types.ModuleType)):
+        old = getattr(target, name, None) if is_update else None
+        if type(old) in _CHANGES:
+            watch.changes(old, "+=")
         watch.sets_attribute(target, name)
     return target
 
 
-def item(target: Any) -> Any:
-    """The object of which converted code sets an element."""
+def item(target: Any, is_update: bool, has_index: bool) -> Any:
+    """The object of which converted code sets an element, the index of which goes through :func:`index` next, or a slice."""
     watch = watch_of(active_trace())
-    if watch is not None and type(target) in _GROWS:
+    if watch is None:
+        return target
+    if has_index:
+        watch.targets.append((target, is_update))
+    elif type(target) in _CHANGES:
         watch.sets_item(target)
     return target
+
+
+def index(key: Any) -> Any:
+    """The index at which an element of what :func:`item` was given is set."""
+    watch = watch_of(active_trace())
+    if watch is not None and watch.targets:
+        target, is_update = watch.targets.pop()
+        if type(target) in _CHANGES:
+            old = _element(target, key) if is_update else None
+            if type(old) in _CHANGES:
+                watch.changes(old, "+=")
+            watch.sets_item(target, key, is_update)
+    return key
+
+
+def removed(target: Any) -> Any:
+    """The object of which converted code deletes an element."""
+    watch = watch_of(active_trace())
+    if watch is not None and type(target) in _CHANGES:
+        watch.changes(target, "del")
+    return target
+
+
+def extended(target: Any, operator: str, value: Any) -> Any:
+    """``value``, by which converted code is about to extend ``target`` with ``+=`` or another such operator."""
+    watch = watch_of(active_trace())
+    if watch is not None and type(target) in _CHANGES:
+        watch.changes(target, operator)
+    return value
+
+
+def changes(function: Any) -> bool:
+    """Whether ``function`` is a method of a container that changes it."""
+    return getattr(function, "__name__", None) in _CHANGES.get(type(getattr(function, "__self__", None)), ())

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphc.errors import DeviceError, DTypeError, InPlaceError, ShapeError
+from graphc.errors import ArgumentTypeError, DeviceError, DTypeError, InPlaceError, ShapeError
 from graphc.frontends.array.creation import asarray
 from tests.frontends.array.checking import assert_close, assert_same, numpy_of
 
@@ -138,15 +138,35 @@ def test_iteration_and_membership() -> None:
     assert [row.tolist() for row in x] == X.tolist()
     assert 4.0 in x
     assert 9.0 not in x
-    with pytest.raises(TypeError, match="scalar"):
+    with pytest.raises(ArgumentTypeError, match="a scalar cannot be iterated over") as caught:
         iter(asarray(1.0))
-    with pytest.raises(TypeError, match="len"):
+    assert isinstance(caught.value, TypeError)
+    with pytest.raises(ArgumentTypeError, match=r"len\(\) of a scalar") as caught:
         len(asarray(1.0))
+    assert isinstance(caught.value, TypeError)
 
 
 def test_a_foreign_operand_is_a_type_error() -> None:
-    with pytest.raises(TypeError):
-        asarray(X) + "a"
-    with pytest.raises(TypeError):
-        object() @ asarray(X)
+    for other in ("a", None, {}, object()):
+        for operate in (operator.add, operator.matmul, operator.lt, operator.and_):
+            with pytest.raises(DTypeError, match="is not an array of numbers"):
+                operate(asarray(X), other)
+            with pytest.raises(DTypeError, match="is not an array of numbers"):
+                operate(other, asarray(X))
     assert (asarray(X) == "a") is False
+
+
+def test_a_type_that_knows_arrays_gets_its_chance() -> None:
+    class Knows:
+        def __radd__(self, other: Any) -> str:
+            return f"after {other.ndim} axes"
+
+        def __gt__(self, other: Any) -> str:
+            return "greater"
+
+    assert asarray(X) + Knows() == "after 2 axes"
+    assert (asarray(X) < Knows()) == "greater"
+    with pytest.raises(DTypeError, match="is not an array of numbers"):
+        asarray(X) * Knows()
+    with pytest.raises(DTypeError, match="is not an array of numbers"):
+        operator.gt(asarray(X), Knows())

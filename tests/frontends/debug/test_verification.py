@@ -80,6 +80,46 @@ def test_the_firing_is_found_among_many():
     assert difference.culprit.startswith("the rule maximum_is_minimum of wrong changes the results (firing 2 of 2")
 
 
+POSITIVE_ONLY = RuleList("wrong for negative numbers")
+
+
+@POSITIVE_ONLY.rule(op("abs", x))
+def abs_is_its_operand(x):
+    """|x| → x, which is right for positive numbers alone"""
+    return x
+
+
+@dataclass(frozen=True)
+class PositiveOnly(Pass):
+    """A pass with a rule that is wrong for negative numbers."""
+
+    name: ClassVar[str] = "positive-only"
+
+    def transform(self, graph, record):
+        return rewrite(graph, RuleSet(POSITIVE_ONLY), record)
+
+
+@gc.jit
+def distances(a, b):
+    scale = gc.abs(b).sum()
+    root = gc.sqrt(gc.abs(a) + 1.0)
+    return root * scale
+
+
+def test_a_rule_that_is_wrong_for_some_values_shows_where_they_meet_it():
+    passes = Pipeline("p", (Canonicalize(), PositiveOnly(), Canonicalize()))
+    positive = np.array([1.0, 2.0], np.float32)
+    assert verify_levels(*distances.traced_call(positive, positive), passes=passes).agrees
+    text = str(verify_levels(*distances.traced_call(np.array([1.0, -2.0], np.float32), positive), passes=passes))
+    lines = text.splitlines()
+    first = distances.__wrapped__.__code__.co_firstlineno
+    assert lines[2].split() == ["pass", "positive-only", "DIFFERS"]
+    assert lines[3] == "output 0 differs in 1 of 2 elements, first at [1]: nan instead of 5.196152"
+    assert lines[4].startswith("  the rule abs_is_its_operand of positive-only changes the results (firing ")
+    assert lines[5] == f"  at {__file__}:{first + 3}, in distances"
+    assert lines[6] == "    root = gc.sqrt(gc.abs(a) + 1.0)"
+
+
 class _WrongBackend:
     """Compiles like the reference, but ``maximum`` computes something else: always, or only in longer programs."""
 
@@ -115,6 +155,8 @@ def test_a_wrong_kernel_is_traced_to_its_node(monkeypatch, longest):
         assert "maximum(" in report.difference.culprit
         assert "first in %" in report.difference.culprit
         assert "gc.maximum(c, b)" in report.difference.location.source_line
+        assert f"  at {__file__}:" in str(report)
+        assert "\n    return gc.maximum(c, b) * 2.0\n" in str(report)
     text = str(report)
     assert text.startswith("f: results differ\n")
     assert "cpu, no passes           DIFFERS" in text

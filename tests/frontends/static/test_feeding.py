@@ -86,6 +86,8 @@ def test_wrong_shapes_name_the_placeholder_both_shapes_and_both_lines(shape: tup
         run(x, {x: np.zeros(shape, np.float32)})
     text = str(caught.value)
     shown = repr(shape)
+    assert f"\n  operand fed for x: float32, shape {shown}" in text
+    assert text.count("operand") == 1
     assert f"the placeholder 'x' is f32[n, 4], and was fed an array of shape {shown}; (n, 4) was expected" in text
     assert f"declared at {__file__}" in text
     assert "return session.run(fetch, feeds)" in text

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import ArgumentError, DTypeError, GraphcError, InPlaceError, LeakedTracerError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, GraphcError, InPlaceError, LeakedTracerError, ShapeError, SizeDivisionError
 from graphc.frontends.tracing import jit as jit_module
 from graphc.ops.core import evaluate_graph
 
@@ -238,6 +238,10 @@ def test_sizes_and_numpy() -> None:
 def test_dividing_by_a_size_that_is_0() -> None:
     with pytest.raises(ZeroDivisionError):
         gc.jit(lambda x: x + 6 // x.shape[0], dynamic=True)(random(0))
+    for divide in (lambda x: x[: x.shape[0] // 0], lambda x: x[: x.shape[0] % 0]):
+        with pytest.raises(SizeDivisionError, match="a size is divided by 0") as caught:
+            gc.jit(divide, dynamic=True)(random(3))
+        assert "x.shape[0]" in caught.value.location.source_line
 
 
 def test_sizes_as_text() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,12 @@ import pytest
 import graphc as gc
 from graphc.errors import CheckError, ConcretizationError, ControlFlowError, SideEffectError, TraceError
 from tests.conftest import Golden
-from tests.frontends.tracing.convert import wrong
+from tests.frontends.tracing.convert import wrong, wrong_outside
 
-CAUSES = [f for _, f in inspect.getmembers(wrong, inspect.isfunction) if f.__module__ == wrong.__name__]
+CAUSES = [
+    f for module in (wrong, wrong_outside) for _, f in inspect.getmembers(module, inspect.isfunction)
+    if f.__module__ == module.__name__
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("function", CAUSES, ids=lambda f: f.__name__)
@@ -21,7 +26,8 @@ def test_each_cause(golden: Golden, function: Callable[..., Any]) -> None:
     others = ([],) if function is wrong.append_to_argument else ()
     with pytest.raises((ControlFlowError, SideEffectError)) as caught:
         gc.jit(function)(gc.tensor([1.0, 2.0]), *others)
-    golden(f"golden/{function.__name__}.txt", str(caught.value).replace(wrong.__file__, "wrong.py"))
+    file = inspect.getfile(function)
+    golden(f"golden/{function.__name__}.txt", str(caught.value).replace(file, Path(file).name))
     assert (gc.tensor([1.0]) + 1).tolist() == [2.0]  # nothing is left active
 
 
@@ -134,6 +140,96 @@ def test_what_the_function_makes_for_itself_may_change() -> None:
     stacked, table, value = gc.jit(own)(gc.tensor([1.0, 2.0]))
     assert stacked.tolist() == [[0.0, 0.0], [1.0, 2.0], [2.0, 4.0], [2.0, 4.0]]
     assert table[2].tolist() == value.tolist() == [1.0, 2.0]
+
+
+def test_copies_and_new_elements_may_change() -> None:
+    known: dict[str, Any] = {"a": 1}
+    outside = [3, 1, 2]
+
+    def own(x: Any, names: Any, **options: Any) -> Any:
+        options.pop("unused", None)
+        names = list(names)
+        names.sort()
+        names.pop()
+        mine = dict(known)
+        mine["a"] += 1
+        del mine["a"]
+        known["b"] = 2  # one that a run finds as it is
+        known["b"] = 2
+        copy = [*outside]
+        copy[0] += 5
+        copy += [1]
+        copy.clear()
+        return x * len(names) * known["b"]
+
+    assert gc.jit(own)(gc.tensor([1.0]), ["b", "a"], unused=1).tolist() == [2.0]
+    assert outside == [3, 1, 2]
+    assert known == {"a": 1, "b": 2}
+
+
+def test_what_is_within_own_containers_may_change() -> None:
+    def own(x: Any) -> Any:
+        table: dict[str, Any] = {}
+        table["row"] = {}
+        table["row"]["cells"] = [0, x]
+        table["row"]["cells"][0] += 1
+        table["row"]["cells"].append(x * 2)
+        table["row"]["scaled"] = x
+        table["row"]["scaled"] *= 3
+        return table["row"]["cells"][2] + table["row"]["cells"][0] + table["row"]["scaled"]
+
+    assert gc.jit(own)(gc.tensor([1.0])).tolist() == [6.0]
+    kept: dict[str, Any] = {"row": {}}
+
+    def outside(x: Any) -> Any:
+        kept["row"]["cells"] = [x]
+        return x
+
+    with pytest.raises(SideEffectError, match="stored in a dict made outside"):
+        gc.jit(outside)(gc.tensor([1.0]))
+
+
+def test_elements_are_set_where_python_would_set_them() -> None:
+    def at(place: Any, value: Any) -> Any:
+        return value
+
+    @gc.jit
+    def f(x: Any) -> Any:
+        rows = [[0, 0], [0, 0]]
+        rows[at("row", 1)][at("column", 0)] += at("value", 5)
+        table = {}
+        table[at("key", "k")] = at("first", x * 2)
+        x[0:1] = 7.0
+        x[1, ...] = rows[1][0]
+        return x, table["k"]
+
+    x, doubled = f(gc.tensor([1.0, 2.0, 3.0]))
+    assert x.tolist() == [7.0, 5.0, 3.0]
+    assert doubled.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_a_branch_deletes_nothing_that_was_there_before() -> None:
+    @gc.jit
+    def f(x: Any) -> Any:
+        names = ["a", "b"]
+        if x.sum() > 0:
+            names.pop()
+        return x
+
+    with pytest.raises(SideEffectError, match=r"a list made outside of a branch .* is changed here \(\.pop\)"):
+        f(gc.tensor([1.0]))
+
+
+def test_a_log_of_what_is_known_is_written_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    @gc.jit
+    def f(x: Any) -> Any:
+        logging.getLogger("traced").warning("of %d axes", x.ndim)
+        return x
+
+    f(gc.tensor([1.0]))
+    (record,) = caplog.records
+    assert record.getMessage() == "of 1 axes"
+    assert record.filename == "test_errors.py"
 
 
 def test_assert_is_checked_in_each_run() -> None:
