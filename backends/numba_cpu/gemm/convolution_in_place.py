@@ -1,0 +1,247 @@
+"""Convolution as an implicit product of matrices that reads the image where it lies, without packing panels of it.
+
+Here the rows of the product are neighbours in a row of the result, at most as many as a tile has, and its columns are the
+result's channels. The register tile finds the elements of one tap through the table of places, one after the other, and the
+weights of that tap as whole vectors. A tile is turned when all taps are summed, as a result has its channels apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from graphc.backends.numba_cpu.gemm.blocked import PART, block_sizes
+from graphc.backends.numba_cpu.gemm.host import HOST
+from graphc.backends.numba_cpu.structural.convolution import (
+    PADDED,
+    SUMS,
+    ConvolutionGeometry,
+    padding_kernel,
+    table_kernel,
+)
+from graphc.backends.numba_cpu.structural.template import Element, KernelText
+from graphc.ir.dims import Dim, product
+from graphc.ir.types import TensorType
+from graphc.loops.source import KernelSource
+
+TILES: Final = 16
+"""Tiles that a task computes, one after the other for each block of taps: so often are weights read from the near cache."""
+
+LEAST_RUN: Final = 3
+"""Neighbours in a row of the result, for as many rows of a tile: fewer keep too few sums in flight."""
+
+LEAST_TAPS: Final = 4
+"""Taps for each channel, for turning tiles to take less time than packing panels."""
+
+_PUT_TILE: Final = '''@noalias
+def put_tile(result, tile, turned, height, channels, outputs):
+    """Store a tile of `height` neighbours, each with its `channels` in a row: in the result a channel is `outputs` long."""
+    for c in range(0, channels, {lanes}):
+        for i in range(0, height, {lanes}):
+            count = min(height - i, {lanes})
+            transpose_{held}(offset_pointer(tile, i * {columns} + c), {columns}, count, turned, {lanes})
+            for r in range(min(channels - c, {lanes})):
+                row, to = offset_pointer(turned, r * {lanes}), offset_pointer(result, (c + r) * outputs + i)
+                {store}'''
+
+_POSITION: Final = '''@noalias
+def position(tile, cuts, run):
+    """The element of the result that a tile begins with, where each run of neighbours is cut into so many tiles."""
+    row = tile // cuts
+    return row * run + (tile - row * cuts) * run // cuts'''
+
+
+def rows_of_neighbours(geometry: ConvolutionGeometry) -> tuple[Dim, Dim]:
+    """How the elements of a channel of the result are divided into rows that are neighbours in the padded copy too.
+
+    The number of rows, and the length of each, 1 where a stride parts neighbours.
+    """
+    first = len(geometry.axes)
+    for axis in reversed(geometry.axes):
+        if geometry.strides[axis] != 1:
+            break
+        first = axis
+        if geometry.padded[axis] != geometry.out[axis]:
+            break
+    return product(geometry.out[:first]), product(geometry.out[first:])
+
+
+def objection_to_reading_in_place(geometry: ConvolutionGeometry) -> str | None:
+    """Why panels of the image had better be packed; None if they need not be.
+
+    A tile is turned for each of its blocks of channels, a panel packed once for all channels; so taps have to be many
+    beside channels. Sizes that are not known could be small: tiles of one row take several times as long as panels.
+    """
+    lanes = HOST.lanes(geometry.element.held.short)
+    _, run = rows_of_neighbours(geometry)
+    features, taps = geometry.w.shape[0], geometry.taps
+    if geometry.strides and geometry.strides[-1] != 1:
+        return f"a stride of {geometry.strides[-1]} parts neighbours"
+    if not isinstance(features, int) or not isinstance(run, int):
+        return "sizes are not known"
+    channels = features // geometry.groups
+    if run < LEAST_RUN:
+        return f"rows of the result have {run} neighbours, fewer than {LEAST_RUN}"
+    if channels * 8 < -(-channels // lanes) * lanes * 7:
+        return f"{channels} channels leave more than an eighth of vectors of {lanes} empty"
+    if isinstance(taps, int) and taps < LEAST_TAPS * channels:
+        return f"{taps} taps are fewer than {LEAST_TAPS} for each of {channels} channels"
+    return None
+
+
+class InPlaceProduct:
+    """Emits the kernels of one convolution of floats."""
+
+    def __init__(self, geometry: ConvolutionGeometry) -> None:
+        self.geometry = geometry
+        self.element, self.weight = geometry.element, Element(geometry.w.dtype)
+        self.held = self.element.held.short
+        self.rows, self.columns = HOST.tile(self.held)
+        self.lanes = HOST.lanes(self.held)
+        self.depth = block_sizes(geometry.x.dtype).depth
+        self.features: Dim = geometry.w.shape[0] // geometry.groups
+        self.blocks = (self.features + (self.columns - 1)) // self.columns
+        lines, self.run = rows_of_neighbours(geometry)
+        self.cuts = (self.run + (self.rows - 1)) // self.rows
+        self.tiles = lines * self.cuts
+        self.parts = (self.tiles + (TILES - 1)) // TILES
+        room = geometry.groups * self.blocks * self.columns * geometry.taps + self.lanes
+        self.scratch: tuple[TensorType, ...] = (*geometry.scratch, TensorType(self.element.held, (room,)))
+
+    def _sizes(self, text: KernelText) -> None:
+        text.size("groups", self.geometry.groups)
+        text.size("rows", self.features)
+        text.size("blocks", self.blocks)
+
+    def _block(self, text: KernelText) -> None:
+        """Set ``f``, the first channel of block ``block``, how many ``channels`` it has, and how wide it is."""
+        text.line(f"f = block * {self.columns}", f"channels = min(rows - f, {self.columns})")
+        text.line(f"width = (channels + {self.lanes - 1}) // {self.lanes}", f"full = width * {self.lanes}")
+
+    def weights_kernel(self) -> KernelSource:
+        """The weights of each tap as vectors, in parallel over groups, blocks of channels and blocks of taps. On float32::
+
+            def conv_vectors(buffers, sizes, lo, hi, status):
+                ...
+                for job in range(lo, hi):
+                    part = job // depths
+                    first = (job - part * depths) * 384
+                    depth = min(taps - first, 384)
+                    g = part // blocks
+                    block = part - g * blocks
+                    ...
+                    source = offset_pointer(weights, (g * rows + f) * taps + first)
+                    panel = offset_pointer(packed, part * taps * 32 + first * full)
+                    pack_f32(source, taps, np.int64(1), channels, full, depth, panel, room)
+        """
+        depths = (self.geometry.taps + (self.depth - 1)) // self.depth
+        text = KernelText("conv_vectors", f"Pack weights of {self.weight.dtype} as vectors of channels.")
+        text.buffer("weights", 1, self.weight.dtype)
+        text.buffer_at("packed", self.geometry.scratch_at + SUMS, self.element.held)
+        text.size("taps", self.geometry.taps)
+        text.size("depths", depths)
+        self._sizes(text)
+        text.line(f"room = stack_f32({self.columns * self.depth})" if self.weight.is_half else "room = packed")
+        with text.block("for job in range(lo, hi):"):
+            text.line("part = job // depths", f"first = (job - part * depths) * {self.depth}")
+            text.line(f"depth = min(taps - first, {self.depth})", "g = part // blocks", "block = part - g * blocks")
+            self._block(text)
+            text.line("source = offset_pointer(weights, (g * rows + f) * taps + first)")
+            text.line(f"panel = offset_pointer(packed, part * taps * {self.columns} + first * full)")
+            text.line(f"pack_{self.weight.dtype.short}(source, taps, np.int64(1), channels, full, depth, panel, room)")
+        return text.finish(self.geometry.groups * self.blocks * depths, self.scratch)
+
+    def product_kernel(self) -> KernelSource:
+        """The product, in parallel over images, groups, blocks of channels and parts of the result. On float32::
+
+            def conv_in_place(buffers, sizes, lo, hi, status):
+                ...
+                for task in range(lo, hi):
+                    ...
+                    while True:
+                        depth = min(taps - done, 384)
+                        ...
+                        for t in range(first, last):
+                            p = position(t, cuts, run)
+                            height = position(t + 1, cuts, run) - p
+                            tile = offset_pointer(sums, (t - first) * 448)
+                            at = offset_pointer(source, places[p])
+                            multiply_places_f32(height, width, at, rest, panel, full, depth, tile, np.int64(32), done)
+                        done += depth
+                        if done >= taps:
+                            break
+                    for t in range(first, last):
+                        ...
+                        put_tile(offset_pointer(result, c0 + p), tile, turned, height, channels, outputs)
+                    ...
+        """
+        size = self.rows * self.columns
+        text = KernelText("conv_in_place", f"Convolve {self.element.dtype} as a product that reads the image in place.")
+        store = f"copy_{self.held}(to, row, count)"
+        if self.element.is_half:
+            store = "for t in range(count):\n                    " + self.element.store("to", "t", "row[t]")
+        text.helper(_PUT_TILE.format(held=self.held, lanes=self.lanes, columns=self.columns, store=store))
+        text.helper(_POSITION)
+        text.buffer_at("result", self.geometry.result_at, self.element.dtype)
+        text.buffer_at("padded", self.geometry.scratch_at + PADDED, self.element.held)
+        text.buffer_at("packed", self.geometry.scratch_at + SUMS, self.element.held)
+        self.geometry.tables(text)
+        self._sizes(text)
+        text.size("group", self.geometry.w.shape[1] * self.geometry.plane)
+        text.size("run", self.run)
+        text.size("cuts", self.cuts)
+        text.size("tiles", self.tiles)
+        text.size("parts", self.parts)
+        text.epilogue(self.geometry.epilogue)
+        text.line(f"sums = stack_{self.held}({TILES * size})", f"turned = stack_{self.held}({self.lanes**2})")
+        text.line("begun = np.int64(0)")
+        with text.block("for task in range(lo, hi):"):
+            text.line("number = task // parts", f"first = (task - number * parts) * {TILES}")
+            text.line(f"last = min(first + {TILES}, tiles)")
+            text.line("matrix = number // blocks", "block = number - matrix * blocks")
+            text.line("image = matrix // groups", "g = matrix - image * groups")
+            self._block(text)
+            text.line("source = offset_pointer(padded, matrix * group)")
+            text.line(f"vectors = offset_pointer(packed, (g * blocks + block) * taps * {self.columns})")
+            text.line("done = np.int64(0)")
+            with text.block("while True:"):
+                text.line(f"depth = min(taps - done, {self.depth})", "rest = offset_pointer(table, done)")
+                text.line("panel = offset_pointer(vectors, done * full)")
+                with text.block("for t in range(first, last):"):
+                    self._tile(text)
+                    text.line("at = offset_pointer(source, places[p])")
+                    arguments = f"height, width, at, rest, panel, full, depth, tile, np.int64({self.columns}), done"
+                    text.line(f"multiply_places_{self.held}({arguments})")
+                text.line("done += depth")
+                with text.block("if done >= taps:"):
+                    text.line("break")
+            text.line("c0 = (matrix * rows + f) * outputs")
+            with text.block("for t in range(first, last):"):
+                self._tile(text)
+                text.line("put_tile(offset_pointer(result, c0 + p), tile, turned, height, channels, outputs)")
+            self._finish_part(text)
+        tasks = self.geometry.result.shape[0] * self.geometry.groups * self.blocks * self.parts
+        return text.finish(tasks, self.scratch)
+
+    def _tile(self, text: KernelText) -> None:
+        text.line("p = position(t, cuts, run)", "height = position(t + 1, cuts, run) - p")
+        text.line(f"tile = offset_pointer(sums, (t - first) * {self.rows * self.columns})")
+
+    def _finish_part(self, text: KernelText) -> None:
+        """Run the epilogue on the elements from ``begun`` on of these channels, once they are many or the last."""
+        part = PART // self.element.dtype.itemsize
+        with text.block("if task == lo or first == 0:"):
+            text.line("begun = position(first, cuts, run)")
+        text.line("end = position(last, cuts, run)")
+        with text.block(f"if epilogue != 0 and (task + 1 == hi or last == tiles or (end - begun) * channels >= {part}):"):
+            text.line("c = g * rows + f")
+            text.line("call_epilogue(epilogue, buffers, epilogue_sizes, image, c, c + channels, begun, end)")
+            text.line("begun = end")
+
+    def kernels(self) -> tuple[KernelSource, ...]:
+        tables, padding = table_kernel(self.geometry, self.scratch), padding_kernel(self.geometry, self.scratch)
+        sizes = f"rows of {self.run} neighbours, {self.geometry.taps} taps for {self.features} channels"
+        why = f"conv_general reads the image in place: {sizes}"
+        return tables, padding, self.weights_kernel(), replace(self.product_kernel(), why=why)
+
+
