@@ -44,13 +44,6 @@ def put_tile(result, tile, turned, height, channels, outputs):
                 row, to = offset_pointer(turned, r * {lanes}), offset_pointer(result, (c + r) * outputs + i)
                 {store}'''
 
-_POSITION: Final = '''@noalias
-def position(tile, cuts, run):
-    """The element of the result that a tile begins with, where each run of neighbours is cut into so many tiles."""
-    row = tile // cuts
-    return row * run + (tile - row * cuts) * run // cuts'''
-
-
 def rows_of_neighbours(geometry: ConvolutionGeometry) -> tuple[Dim, Dim]:
     """How the elements of a channel of the result are divided into rows that are neighbours in the padded copy too.
 
@@ -161,18 +154,19 @@ class InPlaceProduct:
                     while True:
                         depth = min(taps - done, 384)
                         ...
-                        for t in range(first, last):
-                            p = position(t, cuts, run)
-                            height = position(t + 1, cuts, run) - p
-                            tile = offset_pointer(sums, (t - first) * 448)
+                        while t < last:
+                            height = short + 1 if piece < longer else short
                             at = offset_pointer(source, places[p])
                             multiply_places_f32(height, width, at, rest, panel, full, depth, tile, np.int64(32), done)
+                            if done + depth >= taps:
+                                put_tile(offset_pointer(result, c0 + p), tile, turned, height, channels, outputs)
+                            tile = offset_pointer(tile, 448)
+                            p += height
+                            piece = piece + 1 if piece + 1 < cuts else 0
+                            t += 1
                         done += depth
                         if done >= taps:
                             break
-                    for t in range(first, last):
-                        ...
-                        put_tile(offset_pointer(result, c0 + p), tile, turned, height, channels, outputs)
                     ...
         """
         size = self.rows * self.columns
@@ -181,7 +175,6 @@ class InPlaceProduct:
         if self.element.is_half:
             store = "for t in range(count):\n                    " + self.element.store("to", "t", "row[t]")
         text.helper(_PUT_TILE.format(held=self.held, lanes=self.lanes, columns=self.columns, store=store))
-        text.helper(_POSITION)
         text.buffer_at("result", self.geometry.result_at, self.element.dtype)
         text.buffer_at("padded", self.geometry.scratch_at + PADDED, self.element.held)
         text.buffer_at("packed", self.geometry.scratch_at + SUMS, self.element.held)
@@ -194,7 +187,7 @@ class InPlaceProduct:
         text.size("parts", self.parts)
         text.epilogue(self.geometry.epilogue)
         text.line(f"sums = stack_{self.held}({TILES * size})", f"turned = stack_{self.held}({self.lanes**2})")
-        text.line("begun = np.int64(0)")
+        text.line("begun = np.int64(0)", "short = run // max(cuts, 1)", "longer = run - short * cuts")
         with text.block("for task in range(lo, hi):"):
             text.line("number = task // parts", f"first = (task - number * parts) * {TILES}")
             text.line(f"last = min(first + {TILES}, tiles)")
@@ -203,40 +196,37 @@ class InPlaceProduct:
             self._block(text)
             text.line("source = offset_pointer(padded, matrix * group)")
             text.line(f"vectors = offset_pointer(packed, (g * blocks + block) * taps * {self.columns})")
-            text.line("done = np.int64(0)")
+            text.line("row = first // cuts", "from_piece = first - row * cuts")
+            text.line("start = row * run + from_piece * short + min(from_piece, longer)")
+            text.line("c0 = (matrix * rows + f) * outputs", "p, done = start, np.int64(0)")
             with text.block("while True:"):
                 text.line(f"depth = min(taps - done, {self.depth})", "rest = offset_pointer(table, done)")
                 text.line("panel = offset_pointer(vectors, done * full)")
-                with text.block("for t in range(first, last):"):
-                    self._tile(text)
-                    text.line("at = offset_pointer(source, places[p])")
+                text.line("t, piece, p, tile = first, from_piece, start, sums")
+                with text.block("while t < last:"):
+                    text.line("height = short + 1 if piece < longer else short", "at = offset_pointer(source, places[p])")
                     arguments = f"height, width, at, rest, panel, full, depth, tile, np.int64({self.columns}), done"
                     text.line(f"multiply_places_{self.held}({arguments})")
+                    with text.block("if done + depth >= taps:"):
+                        text.line("put_tile(offset_pointer(result, c0 + p), tile, turned, height, channels, outputs)")
+                    text.line(f"tile = offset_pointer(tile, {size})", "p += height")
+                    text.line("piece = piece + 1 if piece + 1 < cuts else 0", "t += 1")
                 text.line("done += depth")
                 with text.block("if done >= taps:"):
                     text.line("break")
-            text.line("c0 = (matrix * rows + f) * outputs")
-            with text.block("for t in range(first, last):"):
-                self._tile(text)
-                text.line("put_tile(offset_pointer(result, c0 + p), tile, turned, height, channels, outputs)")
             self._finish_part(text)
         tasks = self.geometry.result.shape[0] * self.geometry.groups * self.blocks * self.parts
         return text.finish(tasks, self.scratch)
-
-    def _tile(self, text: KernelText) -> None:
-        text.line("p = position(t, cuts, run)", "height = position(t + 1, cuts, run) - p")
-        text.line(f"tile = offset_pointer(sums, (t - first) * {self.rows * self.columns})")
 
     def _finish_part(self, text: KernelText) -> None:
         """Run the epilogue on the elements from ``begun`` on of these channels, once they are many or the last."""
         part = PART // self.element.dtype.itemsize
         with text.block("if task == lo or first == 0:"):
-            text.line("begun = position(first, cuts, run)")
-        text.line("end = position(last, cuts, run)")
-        with text.block(f"if epilogue != 0 and (task + 1 == hi or last == tiles or (end - begun) * channels >= {part}):"):
+            text.line("begun = start")
+        with text.block(f"if epilogue != 0 and (task + 1 == hi or last == tiles or (p - begun) * channels >= {part}):"):
             text.line("c = g * rows + f")
-            text.line("call_epilogue(epilogue, buffers, epilogue_sizes, image, c, c + channels, begun, end)")
-            text.line("begun = end")
+            text.line("call_epilogue(epilogue, buffers, epilogue_sizes, image, c, c + channels, begun, p)")
+            text.line("begun = p")
 
     def kernels(self) -> tuple[KernelSource, ...]:
         tables, padding = table_kernel(self.geometry, self.scratch), padding_kernel(self.geometry, self.scratch)
