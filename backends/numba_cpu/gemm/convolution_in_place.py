@@ -33,16 +33,24 @@ LEAST_RUN: Final = 3
 LEAST_TAPS: Final = 4
 """Taps for each channel, for turning tiles to take less time than packing panels."""
 
-_PUT_TILE: Final = '''@noalias
-def put_tile(result, tile, turned, height, channels, outputs):
-    """Store a tile of `height` neighbours, each with its `channels` in a row: in the result a channel is `outputs` long."""
-    for c in range(0, channels, {lanes}):
+_TURN_TILE: Final = '''@noalias
+def turn_tile(turned, tile, height, full):
+    """Put a tile of `height` neighbours, each with its `full` channels in a row, into rows of {step}, one for each channel.
+
+    Vectors are whole: what is beyond a tile's end is overwritten by the next.
+    """
+    for c in range(0, full, {lanes}):
         for i in range(0, height, {lanes}):
-            count = min(height - i, {lanes})
-            transpose_{held}(offset_pointer(tile, i * {columns} + c), {columns}, count, turned, {lanes})
-            for r in range(min(channels - c, {lanes})):
-                row, to = offset_pointer(turned, r * {lanes}), offset_pointer(result, (c + r) * outputs + i)
-                {store}'''
+            source, target = offset_pointer(tile, i * {columns} + c), offset_pointer(turned, c * {step} + i)
+            transpose_{held}(source, {columns}, min(height - i, {lanes}), target, {step})'''
+
+_PUT_ROWS: Final = '''@noalias
+def put_rows(result, turned, channels, count, outputs):
+    """Store the rows of channels, `count` elements each, where a channel of the result is `outputs` long."""
+    for c in range(channels):
+        row, to = offset_pointer(turned, c * {step}), offset_pointer(result, c * outputs)
+        for t in range(count):
+            {store}'''
 
 def rows_of_neighbours(geometry: ConvolutionGeometry) -> tuple[Dim, Dim]:
     """How the elements of a channel of the result are divided into rows that are neighbours in the padded copy too.
@@ -159,7 +167,7 @@ class InPlaceProduct:
                             at = offset_pointer(source, places[p])
                             multiply_places_f32(height, width, at, rest, panel, full, depth, tile, np.int64(32), done)
                             if done + depth >= taps:
-                                put_tile(offset_pointer(result, c0 + p), tile, turned, height, channels, outputs)
+                                turn_tile(offset_pointer(turned, p - start), tile, height, full)
                             tile = offset_pointer(tile, 448)
                             p += height
                             piece = piece + 1 if piece + 1 < cuts else 0
@@ -168,13 +176,14 @@ class InPlaceProduct:
                         if done >= taps:
                             break
                     ...
+                    put_rows(rows_of_part, turned, channels, p - start, outputs)
+                    ...
         """
         size = self.rows * self.columns
         text = KernelText("conv_in_place", f"Convolve {self.element.dtype} as a product that reads the image in place.")
-        store = f"copy_{self.held}(to, row, count)"
-        if self.element.is_half:
-            store = "for t in range(count):\n                    " + self.element.store("to", "t", "row[t]")
-        text.helper(_PUT_TILE.format(held=self.held, lanes=self.lanes, columns=self.columns, store=store))
+        step = TILES * self.rows + self.lanes
+        text.helper(_TURN_TILE.format(held=self.held, lanes=self.lanes, columns=self.columns, step=step))
+        text.helper(_PUT_ROWS.format(step=step, store=self.element.store("to", "t", "row[t]")))
         text.buffer_at("result", self.geometry.result_at, self.element.dtype)
         text.buffer_at("padded", self.geometry.scratch_at + PADDED, self.element.held)
         text.buffer_at("packed", self.geometry.scratch_at + SUMS, self.element.held)
@@ -186,7 +195,7 @@ class InPlaceProduct:
         text.size("tiles", self.tiles)
         text.size("parts", self.parts)
         text.epilogue(self.geometry.epilogue)
-        text.line(f"sums = stack_{self.held}({TILES * size})", f"turned = stack_{self.held}({self.lanes**2})")
+        text.line(f"sums = stack_{self.held}({TILES * size})", f"turned = stack_{self.held}({self.columns * step})")
         text.line("begun = np.int64(0)", "short = run // max(cuts, 1)", "longer = run - short * cuts")
         with text.block("for task in range(lo, hi):"):
             text.line("number = task // parts", f"first = (task - number * parts) * {TILES}")
@@ -198,7 +207,7 @@ class InPlaceProduct:
             text.line(f"vectors = offset_pointer(packed, (g * blocks + block) * taps * {self.columns})")
             text.line("row = first // cuts", "from_piece = first - row * cuts")
             text.line("start = row * run + from_piece * short + min(from_piece, longer)")
-            text.line("c0 = (matrix * rows + f) * outputs", "p, done = start, np.int64(0)")
+            text.line("p, done = start, np.int64(0)")
             with text.block("while True:"):
                 text.line(f"depth = min(taps - done, {self.depth})", "rest = offset_pointer(table, done)")
                 text.line("panel = offset_pointer(vectors, done * full)")
@@ -208,12 +217,14 @@ class InPlaceProduct:
                     arguments = f"height, width, at, rest, panel, full, depth, tile, np.int64({self.columns}), done"
                     text.line(f"multiply_places_{self.held}({arguments})")
                     with text.block("if done + depth >= taps:"):
-                        text.line("put_tile(offset_pointer(result, c0 + p), tile, turned, height, channels, outputs)")
+                        text.line("turn_tile(offset_pointer(turned, p - start), tile, height, full)")
                     text.line(f"tile = offset_pointer(tile, {size})", "p += height")
                     text.line("piece = piece + 1 if piece + 1 < cuts else 0", "t += 1")
                 text.line("done += depth")
                 with text.block("if done >= taps:"):
                     text.line("break")
+            text.line("rows_of_part = offset_pointer(result, (matrix * rows + f) * outputs + start)")
+            text.line("put_rows(rows_of_part, turned, channels, p - start, outputs)")
             self._finish_part(text)
         tasks = self.geometry.result.shape[0] * self.geometry.groups * self.blocks * self.parts
         return text.finish(tasks, self.scratch)
