@@ -25,12 +25,12 @@ from graphc.ir.types import TensorType
 from graphc.loops.source import KernelSource
 
 TILES: Final = 16
-"""Tiles that a task computes, one after the other for each block of taps: so often are weights read from the near cache."""
+"""Tiles that are computed one after the other for each block of taps: so often are weights read from the near cache."""
 
 LEAST_RUN: Final = 3
 """Neighbours in a row of the result, for as many rows of a tile: fewer keep too few sums in flight."""
 
-LEAST_TAPS: Final = 4
+LEAST_TAPS: Final = 3
 """Taps for each channel, for turning tiles to take less time than packing panels."""
 
 _TURN_TILE: Final = '''@noalias
@@ -105,7 +105,6 @@ class InPlaceProduct:
         lines, self.run = rows_of_neighbours(geometry)
         self.cuts = (self.run + (self.rows - 1)) // self.rows
         self.tiles = lines * self.cuts
-        self.parts = (self.tiles + (TILES - 1)) // TILES
         room = geometry.groups * self.blocks * self.columns * geometry.taps + self.lanes
         self.scratch: tuple[TensorType, ...] = (*geometry.scratch, TensorType(self.element.held, (room,)))
 
@@ -153,11 +152,14 @@ class InPlaceProduct:
         return text.finish(self.geometry.groups * self.blocks * depths, self.scratch)
 
     def product_kernel(self) -> KernelSource:
-        """The product, in parallel over images, groups, blocks of channels and parts of the result. On float32::
+        """The product, in parallel over images, groups, blocks of channels and tiles. On float32::
 
             def conv_in_place(buffers, sizes, lo, hi, status):
                 ...
-                for task in range(lo, hi):
+                while task < hi:
+                    number = task // tiles
+                    first = task - number * tiles
+                    last = min(first + min(hi - task, 16), tiles)
                     ...
                     while True:
                         depth = min(taps - done, 384)
@@ -178,6 +180,7 @@ class InPlaceProduct:
                     ...
                     put_rows(rows_of_part, turned, channels, p - start, outputs)
                     ...
+                    task += last - first
         """
         size = self.rows * self.columns
         text = KernelText("conv_in_place", f"Convolve {self.element.dtype} as a product that reads the image in place.")
@@ -193,13 +196,12 @@ class InPlaceProduct:
         text.size("run", self.run)
         text.size("cuts", self.cuts)
         text.size("tiles", self.tiles)
-        text.size("parts", self.parts)
         text.epilogue(self.geometry.epilogue)
         text.line(f"sums = stack_{self.held}({TILES * size})", f"turned = stack_{self.held}({self.columns * step})")
-        text.line("begun = np.int64(0)", "short = run // max(cuts, 1)", "longer = run - short * cuts")
-        with text.block("for task in range(lo, hi):"):
-            text.line("number = task // parts", f"first = (task - number * parts) * {TILES}")
-            text.line(f"last = min(first + {TILES}, tiles)")
+        text.line("begun = np.int64(0)", "short = run // max(cuts, 1)", "longer = run - short * cuts", "task = lo")
+        with text.block("while task < hi:"):
+            text.line("number = task // tiles", "first = task - number * tiles")
+            text.line(f"last = min(first + min(hi - task, {TILES}), tiles)")
             text.line("matrix = number // blocks", "block = number - matrix * blocks")
             text.line("image = matrix // groups", "g = matrix - image * groups")
             self._block(text)
@@ -226,7 +228,8 @@ class InPlaceProduct:
             text.line("rows_of_part = offset_pointer(result, (matrix * rows + f) * outputs + start)")
             text.line("put_rows(rows_of_part, turned, channels, p - start, outputs)")
             self._finish_part(text)
-        tasks = self.geometry.result.shape[0] * self.geometry.groups * self.blocks * self.parts
+            text.line("task += last - first")
+        tasks = self.geometry.result.shape[0] * self.geometry.groups * self.blocks * self.tiles
         return text.finish(tasks, self.scratch)
 
     def _finish_part(self, text: KernelText) -> None:
@@ -234,7 +237,7 @@ class InPlaceProduct:
         part = PART // self.element.dtype.itemsize
         with text.block("if task == lo or first == 0:"):
             text.line("begun = start")
-        with text.block(f"if epilogue != 0 and (task + 1 == hi or last == tiles or (p - begun) * channels >= {part}):"):
+        with text.block(f"if epilogue != 0 and (task + last - first == hi or last == tiles or (p - begun) * channels >= {part}):"):
             text.line("c = g * rows + f")
             text.line("call_epilogue(epilogue, buffers, epilogue_sizes, image, c, c + channels, begun, p)")
             text.line("begun = p")

@@ -40,7 +40,7 @@ IN_PLACE = [
     ((2, 16, 9, 8), (LANES, 16, 3, 2), attributes(2, lhs_dilation=(2, 2), rhs_dilation=(2, 3), padding=((1, -1), (3, 0)))),
     # Groups.
     ((2, 24, 10, 21), (2 * LANES, 12, 3, 3), attributes(2, groups=2, padding=((1, 1), (1, 1)))),
-    # Rows that follow each other without a gap are one: more tiles than a task has.
+    # Rows that follow each other without a gap are one: more tiles than take turns.
     ((2, 4 * LANES, 19, 17), (LANES, 4 * LANES, 1, 1), attributes(2)),
     ((1, 16, 4, 3, 5), (LANES, 16, 2, 2, 2), attributes(3, strides=(2, 1, 1), padding=((1, 0), (1, 0), (1, 0)))),
     ((0, 16, 20, 17), (LANES, 16, 3, 3), attributes(2)),
@@ -113,7 +113,7 @@ def test_images_read_in_place(x_shape, w_shape, given):
         ((2, 16, symbol("n")), (LANES, 16, 9), attributes(1), "sizes are not known"),
         ((2, 16, 40), (LANES, 16, 39), attributes(1), "rows of the result have 2 neighbours, fewer than 3"),
         ((2, 99, 9, 9), (LANES // 2, 99, 3, 3), attributes(2), f"vectors of {LANES} empty"),
-        ((2, 1, 9, 9), (LANES, 1, 2, 2), attributes(2), f"4 taps are fewer than 4 for each of {LANES} channels"),
+        ((2, 1, 9, 9), (LANES, 1, 2, 2), attributes(2), f"4 taps are fewer than 3 for each of {LANES} channels"),
     ],
 )
 def test_panels_of_images_are_packed_for_a_reason(x_shape, w_shape, given, reason):
