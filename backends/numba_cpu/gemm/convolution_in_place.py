@@ -30,6 +30,9 @@ TILES: Final = 16
 LEAST_RUN: Final = 3
 """Neighbours in a row of the result, for as many rows of a tile: fewer keep too few sums in flight."""
 
+MOST_CHANNELS: Final = 256
+"""Packing a panel once for more channels than this is not worth avoiding."""
+
 LEAST_TAPS: Final = 3
 """Taps for each channel, for turning tiles to take less time than packing panels."""
 
@@ -51,6 +54,7 @@ def put_rows(result, turned, channels, count, outputs):
         row, to = offset_pointer(turned, c * {step}), offset_pointer(result, c * outputs)
         for t in range(count):
             {store}'''
+
 
 def rows_of_neighbours(geometry: ConvolutionGeometry) -> tuple[Dim, Dim]:
     """How the elements of a channel of the result are divided into rows that are neighbours in the padded copy too.
@@ -83,6 +87,8 @@ def objection_to_reading_in_place(geometry: ConvolutionGeometry) -> str | None:
     channels = features // geometry.groups
     if run < LEAST_RUN:
         return f"rows of the result have {run} neighbours, fewer than {LEAST_RUN}"
+    if channels > MOST_CHANNELS:
+        return f"there are {channels} channels, more than {MOST_CHANNELS}, to pack a panel for"
     if channels * 8 < -(-channels // lanes) * lanes * 7:
         return f"{channels} channels leave more than an eighth of vectors of {lanes} empty"
     if isinstance(taps, int) and taps < LEAST_TAPS * channels:
@@ -237,7 +243,8 @@ class InPlaceProduct:
         part = PART // self.element.dtype.itemsize
         with text.block("if task == lo or first == 0:"):
             text.line("begun = start")
-        with text.block(f"if epilogue != 0 and (task + last - first == hi or last == tiles or (p - begun) * channels >= {part}):"):
+        is_part = f"task + last - first == hi or last == tiles or (p - begun) * channels >= {part}"
+        with text.block(f"if epilogue != 0 and ({is_part}):"):
             text.line("c = g * rows + f")
             text.line("call_epilogue(epilogue, buffers, epilogue_sizes, image, c, c + channels, begun, p)")
             text.line("begun = p")

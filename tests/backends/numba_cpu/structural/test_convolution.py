@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from graphc.backends.numba_cpu.backend import LOWERINGS
+from graphc.backends.numba_cpu.gemm import convolution
 from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.dtypes import ALL, float32
 from graphc.ir.dims import symbol
 from graphc.ir.primitive import get_primitive
 from graphc.ir.types import TensorType
 
-from .running import judge, samples
+from .running import judge, run, samples
 
 
 def attributes(rank, **changed):
@@ -112,6 +113,7 @@ def test_images_read_in_place(x_shape, w_shape, given):
         ((2, 16, 40), (LANES, 16, 9), attributes(1, strides=(2,)), "a stride of 2 parts neighbours"),
         ((2, 16, symbol("n")), (LANES, 16, 9), attributes(1), "sizes are not known"),
         ((2, 16, 40), (LANES, 16, 39), attributes(1), "rows of the result have 2 neighbours, fewer than 3"),
+        ((2, 16, 40), (512, 16, 99), attributes(1, padding=((99, 99),)), "there are 512 channels, more than 256"),
         ((2, 99, 9, 9), (LANES // 2, 99, 3, 3), attributes(2), f"vectors of {LANES} empty"),
         ((2, 1, 9, 9), (LANES, 1, 2, 2), attributes(2), f"4 taps are fewer than 3 for each of {LANES} channels"),
     ],
@@ -120,6 +122,17 @@ def test_panels_of_images_are_packed_for_a_reason(x_shape, w_shape, given, reaso
     kernel = lowered(x_shape, w_shape, given)
     assert kernel.name == "conv_product"
     assert kernel.why.startswith("conv_general packs panels of the image: ") and reason in kernel.why
+
+
+@pytest.mark.parametrize("x_shape, w_shape, given", IN_PLACE[:8], ids=str)
+def test_sums_have_the_same_bits_whether_panels_are_packed_or_not(monkeypatch, x_shape, w_shape, given):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in (x_shape, w_shape)]
+    (in_place,), _ = run("conv_general", arrays, given)
+    monkeypatch.setattr(convolution, "objection_to_reading_in_place", lambda geometry: "for a test")
+    assert lowered(x_shape, w_shape, given).name == "conv_product"
+    (packed,), _ = run("conv_general", arrays, given)
+    np.testing.assert_array_equal(in_place, packed)
 
 
 @pytest.mark.parametrize("dtype", [d for d in ALL if d.is_floating], ids=str)
