@@ -1,8 +1,9 @@
 """Convolution as an implicit product of matrices that reads the image where it lies, without packing panels of it.
 
 Here the rows of the product are neighbours in a row of the result, at most as many as a tile has, and its columns are the
-result's channels. The register tile finds the elements of one tap through the table of places, one after the other, and the
-weights of that tap as whole vectors. A tile is turned when all taps are summed, as a result has its channels apart.
+result's channels. In the image neighbours are a stride apart, one element or two, which is part of the addresses that a tile
+reads. It finds the elements of one tap through the table of places, one after the other, and the weights of that tap as whole
+vectors. Tiles are turned when all taps are summed, as a result has its channels apart.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from graphc.backends.numba_cpu.gemm.blocked import PART, block_sizes
+from graphc.backends.numba_cpu.gemm.geometry import STEPS
 from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.structural.convolution import (
     PADDED,
@@ -28,7 +30,7 @@ TILES: Final = 16
 """Tiles that are computed one after the other for each block of taps: so often are weights read from the near cache."""
 
 LEAST_RUN: Final = 3
-"""Neighbours in a row of the result, for as many rows of a tile: fewer keep too few sums in flight."""
+"""Elements in a row of the result, for as many rows of a tile: fewer keep too few sums in flight."""
 
 MOST_CHANNELS: Final = 256
 """Packing a panel once for more channels than this is not worth avoiding."""
@@ -57,16 +59,16 @@ def put_rows(result, turned, channels, count, outputs):
 
 
 def rows_of_neighbours(geometry: ConvolutionGeometry) -> tuple[Dim, Dim]:
-    """How the elements of a channel of the result are divided into rows that are neighbours in the padded copy too.
+    """How the elements of a channel of the result are divided into rows whose elements are a stride apart in the padded copy.
 
-    The number of rows, and the length of each, 1 where a stride parts neighbours.
+    The number of rows, and the length of each.
     """
     first = len(geometry.axes)
     for axis in reversed(geometry.axes):
-        if geometry.strides[axis] != 1:
+        if geometry.strides[axis] != 1 and first < len(geometry.axes):
             break
         first = axis
-        if geometry.padded[axis] != geometry.out[axis]:
+        if geometry.strides[axis] != 1 or geometry.padded[axis] != geometry.out[axis]:
             break
     return product(geometry.out[:first]), product(geometry.out[first:])
 
@@ -80,13 +82,13 @@ def objection_to_reading_in_place(geometry: ConvolutionGeometry) -> str | None:
     lanes = HOST.lanes(geometry.element.held.short)
     _, run = rows_of_neighbours(geometry)
     features, taps = geometry.w.shape[0], geometry.taps
-    if geometry.strides and geometry.strides[-1] != 1:
-        return f"a stride of {geometry.strides[-1]} parts neighbours"
+    if geometry.strides and geometry.strides[-1] not in STEPS:
+        return f"its last stride is {geometry.strides[-1]}, more than {STEPS[-1]}"
     if not isinstance(features, int) or not isinstance(run, int):
         return "sizes are not known"
     channels = features // geometry.groups
     if run < LEAST_RUN:
-        return f"rows of the result have {run} neighbours, fewer than {LEAST_RUN}"
+        return f"rows of the result have {run} elements, fewer than {LEAST_RUN}"
     if channels > MOST_CHANNELS:
         return f"there are {channels} channels, more than {MOST_CHANNELS}, to pack a panel for"
     if channels * 8 < -(-channels // lanes) * lanes * 7:
@@ -105,6 +107,7 @@ class InPlaceProduct:
         self.held = self.element.held.short
         self.rows, self.columns = HOST.tile(self.held)
         self.lanes = HOST.lanes(self.held)
+        self.apart = geometry.strides[-1] if geometry.strides else 1
         self.depth = block_sizes(geometry.x.dtype).depth
         self.features: Dim = geometry.w.shape[0] // geometry.groups
         self.blocks = (self.features + (self.columns - 1)) // self.columns
@@ -173,7 +176,7 @@ class InPlaceProduct:
                         while t < last:
                             height = short + 1 if piece < longer else short
                             at = offset_pointer(source, places[p])
-                            multiply_places_f32(height, width, at, rest, panel, full, depth, tile, np.int64(32), done)
+                            multiply_places1_f32(height, width, at, rest, panel, full, depth, tile, np.int64(32), done)
                             if done + depth >= taps:
                                 turn_tile(offset_pointer(turned, p - start), tile, height, full)
                             tile = offset_pointer(tile, 448)
@@ -223,7 +226,7 @@ class InPlaceProduct:
                 with text.block("while t < last:"):
                     text.line("height = short + 1 if piece < longer else short", "at = offset_pointer(source, places[p])")
                     arguments = f"height, width, at, rest, panel, full, depth, tile, np.int64({self.columns}), done"
-                    text.line(f"multiply_places_{self.held}({arguments})")
+                    text.line(f"multiply_places{self.apart}_{self.held}({arguments})")
                     with text.block("if done + depth >= taps:"):
                         text.line("turn_tile(offset_pointer(turned, p - start), tile, height, full)")
                     text.line(f"tile = offset_pointer(tile, {size})", "p += height")
@@ -251,7 +254,7 @@ class InPlaceProduct:
 
     def kernels(self) -> tuple[KernelSource, ...]:
         tables, padding = table_kernel(self.geometry, self.scratch), padding_kernel(self.geometry, self.scratch)
-        sizes = f"rows of {self.run} neighbours, {self.geometry.taps} taps for {self.features} channels"
+        sizes = f"rows of {self.run} elements, {self.geometry.taps} taps for {self.features} channels"
         why = f"conv_general reads the image in place: {sizes}"
         return tables, padding, self.weights_kernel(), replace(self.product_kernel(), why=why)
 

@@ -54,13 +54,13 @@ def multiply_function(module: Any, geometry: Geometry, short: str, adjacent: boo
     return function
 
 
-def places_function(module: Any, geometry: Geometry, short: str) -> Any:
-    """As `multiply_function`, of a matrix A that is read through a table: element (i, step) is ``a[table[step] + i]``.
+def places_function(module: Any, geometry: Geometry, short: str, apart: int = 1) -> Any:
+    """As `multiply_function`, of a matrix A that is read through a table: element (i, step) is ``a[table[step] + i * apart]``.
 
     Its arguments are (height, width, a, table, b, b_step, k, c, c_step, adds). ``height`` may be any up to the geometry's
     rows: the rows of A end where those of an image do, so that one tile has to hold what is left.
     """
-    name = f"graphc_multiply_places_{short}"
+    name = f"graphc_multiply_places{apart}_{short}"
     known = module.globals.get(name)
     if known is not None:
         return known
@@ -80,7 +80,7 @@ def places_function(module: Any, geometry: Geometry, short: str) -> Any:
             def step(state: Sequence[Any], tile: _Tile = tile) -> list[Any]:
                 products, places, row = state[:-2], state[-2], state[-1]
                 column = builder.gep(a, [builder.load(places)])
-                products = tile.multiply_add(products, tile.adjacent_places(column), tile.vectors_at(row))
+                products = tile.multiply_add(products, tile.adjacent_places(column, apart), tile.vectors_at(row))
                 return [*products, builder.gep(places, [ir.Constant(I64, 1)]), builder.gep(row, [b_step])]
 
             state = _repeat(builder, k, [*tile.zeros(), table, b], step)
@@ -197,9 +197,9 @@ class _Tile:
         rows = range(0, self.height, self.SHARED)
         return [self.builder.gep(a, [self.builder.mul(a_step, ir.Constant(I64, i))]) for i in rows]
 
-    def adjacent_places(self, column: Any) -> Iterator[Any]:
+    def adjacent_places(self, column: Any, apart: int = 1) -> Iterator[Any]:
         for i in range(self.height):
-            yield self.builder.gep(column, [ir.Constant(I64, i)])
+            yield self.builder.gep(column, [ir.Constant(I64, i * apart)])
 
     def row_places(self, starts: Sequence[Any], a_step: Any) -> Iterator[Any]:
         for i in range(self.height):

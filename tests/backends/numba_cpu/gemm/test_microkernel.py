@@ -80,10 +80,11 @@ def test_every_tile_is_a_loop_of_fmas_without_spills(target, short, adjacent):
 
 @pytest.mark.parametrize("short", ["f32", "f64"])
 @pytest.mark.parametrize("target", ["avx512", "avx2", "neon"])
-def test_tiles_of_every_height_read_through_a_table_without_spills(target, short):
+@pytest.mark.parametrize("apart", [1, 2])
+def test_tiles_of_every_height_read_through_a_table_without_spills(target, short, apart):
     geometry = GEOMETRIES[target]
     module = ir.Module()
-    places_function(module, geometry, short).linkage = "external"
+    places_function(module, geometry, short, apart).linkage = "external"
     loops = inner_loops(assembly(module, target))
     for loop in loops:
         spills = [line for line in loop if re.search(SPILL[target], line)]

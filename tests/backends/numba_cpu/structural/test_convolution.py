@@ -39,6 +39,10 @@ IN_PLACE = [
     ((3, 12, 12, 11), (LANES, 12, 9, 9), attributes(2)),
     # Dilations, and padding that cuts.
     ((2, 16, 9, 8), (LANES, 16, 3, 2), attributes(2, lhs_dilation=(2, 2), rhs_dilation=(2, 3), padding=((1, -1), (3, 0)))),
+    # Strides of two, with rows that fill the padded image and others.
+    ((2, 16, 9, 37), (LANES, 16, 3, 3), attributes(2, strides=(2, 2), padding=((1, 1), (1, 1)))),
+    ((2, 16, 9, 36), (LANES, 16, 3, 3), attributes(2, strides=(1, 2), rhs_dilation=(1, 3), padding=((1, 1), (-1, 2)))),
+    ((2, 64, 6, 12), (LANES, 64, 1, 1), attributes(2, strides=(1, 2))),
     # Groups.
     ((2, 24, 10, 21), (2 * LANES, 12, 3, 3), attributes(2, groups=2, padding=((1, 1), (1, 1)))),
     # Rows that follow each other without a gap are one: more tiles than take turns.
@@ -107,12 +111,18 @@ def test_images_read_in_place(x_shape, w_shape, given):
     assert kernel.why.startswith("conv_general reads the image in place: rows of ")
 
 
+def test_an_unknown_batch_keeps_nothing_from_being_read_in_place():
+    batch = symbol("n")
+    assert lowered((batch, 16, 20, 17), (LANES, 16, 3, 3), attributes(2)).name == "conv_in_place"
+    assert lowered((3, batch, 20, 17), (LANES, batch, 18, 15), attributes(2)).name == "conv_in_place"
+
+
 @pytest.mark.parametrize(
     "x_shape, w_shape, given, reason",
     [
-        ((2, 16, 40), (LANES, 16, 9), attributes(1, strides=(2,)), "a stride of 2 parts neighbours"),
+        ((2, 16, 40), (LANES, 16, 9), attributes(1, strides=(3,)), "its last stride is 3, more than 2"),
         ((2, 16, symbol("n")), (LANES, 16, 9), attributes(1), "sizes are not known"),
-        ((2, 16, 40), (LANES, 16, 39), attributes(1), "rows of the result have 2 neighbours, fewer than 3"),
+        ((2, 16, 40), (LANES, 16, 39), attributes(1), "rows of the result have 2 elements, fewer than 3"),
         ((2, 16, 40), (512, 16, 99), attributes(1, padding=((99, 99),)), "there are 512 channels, more than 256"),
         ((2, 99, 9, 9), (LANES // 2, 99, 3, 3), attributes(2), f"vectors of {LANES} empty"),
         ((2, 1, 9, 9), (LANES, 1, 2, 2), attributes(2), f"4 taps are fewer than 3 for each of {LANES} channels"),
@@ -124,7 +134,7 @@ def test_panels_of_images_are_packed_for_a_reason(x_shape, w_shape, given, reaso
     assert kernel.why.startswith("conv_general packs panels of the image: ") and reason in kernel.why
 
 
-@pytest.mark.parametrize("x_shape, w_shape, given", IN_PLACE[:8], ids=str)
+@pytest.mark.parametrize("x_shape, w_shape, given", IN_PLACE[:10], ids=str)
 def test_sums_have_the_same_bits_whether_panels_are_packed_or_not(monkeypatch, x_shape, w_shape, given):
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in (x_shape, w_shape)]
