@@ -138,6 +138,9 @@ class Assembly:
                     sources[number] = products[number].kernels([0] * len(products[number].called))
                 else:
                     sources[number] = self._sources(step)
+                reasons = tuple([source.why for source in sources[number] if source.why])
+                if reasons and isinstance(step, ProductStep | OpStep):
+                    steps[plan][place] = replace(step, why=(*step.why, *reasons))
             self.compiler.prepare(
                 [source for several in sources.values() for source in several],
                 [source for product in products.values() for source, _ in product.called],

@@ -65,6 +65,8 @@ class KernelSource:
     extent: Dim
     #: Temporaries that the run time allocates; their addresses follow the results in ``buffers``.
     scratch: tuple[TensorType, ...] = ()
+    #: Why the lowering chose this kernel, for people, where there is a choice.
+    why: str = ""
 
 
 #: How a backend lowers one structural op: (attributes, operand types, result types) → kernels that run in order, each

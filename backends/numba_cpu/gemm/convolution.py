@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
 from graphc.backends.numba_cpu.gemm.blocked import PART, block_sizes
+from graphc.backends.numba_cpu.gemm.convolution_in_place import InPlaceProduct, objection_to_reading_in_place
 from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.gemm.product import nested
 from graphc.backends.numba_cpu.structural.convolution import (
@@ -268,9 +270,9 @@ class _ImplicitProduct:
             return [*lines, sums, *nested("if done + depth >= taps:", [rounds])]
         return lines + nested("if not is_whole:", ["add_tile(result, tile, to, height, outputs, p, count, apart, done)"])
 
-    def kernels(self) -> tuple[KernelSource, ...]:
+    def kernels(self, why: str) -> tuple[KernelSource, ...]:
         tables, padding = table_kernel(self.geometry, self.scratch), padding_kernel(self.geometry, self.scratch)
-        return tables, padding, self.weights_kernel(), self.product_kernel()
+        return tables, padding, self.weights_kernel(), replace(self.product_kernel(), why=why)
 
 
 def lower_conv_general(
@@ -281,7 +283,8 @@ def lower_conv_general(
     result: int = 2,
     scratch_at: int = 3,
 ) -> tuple[KernelSource, ...]:
-    """``conv_general``: floats as a product of matrices, integers and groups of few features directly.
+    """``conv_general``: floats as a product of matrices, integers and groups of few features directly. The product reads the
+    image in place or packs panels of it, as sizes say: see `objection_to_reading_in_place`.
 
     16-bit floats are padded as float32, added up in float32 and rounded once. Buffers lie as in ``lower_dot_general``; the
     matrices of the ``epilogue`` are the images, their rows the channels.
@@ -291,7 +294,10 @@ def lower_conv_general(
     is_narrow = geometry.groups > 1 and _is_few(w.shape[0], geometry.groups)
     if not x.dtype.is_floating or is_narrow:
         return direct_convolution(geometry)
-    return _ImplicitProduct(geometry).kernels()
+    objection = objection_to_reading_in_place(geometry)
+    if objection is None:
+        return InPlaceProduct(geometry).kernels()
+    return _ImplicitProduct(geometry).kernels(f"conv_general packs panels of the image: {objection}")
 
 
 def _is_few(features: Any, groups: int) -> bool:

@@ -8,6 +8,9 @@ from typing import Final
 
 ITEMSIZES: Final[Mapping[str, int]] = {"f32": 4, "f64": 8}
 
+STEPS: Final = (1, 2)
+"""How far apart the rows of a tile that reads through a table may be: its code has the distance in its addresses."""
+
 
 @dataclass(frozen=True)
 class Geometry:

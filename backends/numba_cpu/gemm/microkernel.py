@@ -38,15 +38,8 @@ def multiply_function(module: Any, geometry: Geometry, short: str, adjacent: boo
         return known
     pointer = FLOATS[short][0].as_pointer()
     parameters = [I64, I64, pointer, I64, pointer, I64, I64, pointer, I64, I64]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
-    for position in (2, 4, 7):
-        function.args[position].add_attribute("noalias")
+    function, builder, end = _tile_function(module, name, parameters, (2, 4, 7))
     height, width, *rest = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    end = function.append_basic_block("end")
     vectors = ir.Constant(I64, geometry.vectors + 1)
     choice = builder.switch(builder.add(builder.mul(height, vectors), width), end)
     for rows in geometry.heights if adjacent else geometry.short_heights:
@@ -59,6 +52,55 @@ def multiply_function(module: Any, geometry: Geometry, short: str, adjacent: boo
     builder.position_at_end(end)
     builder.ret_void()
     return function
+
+
+def places_function(module: Any, geometry: Geometry, short: str, apart: int = 1) -> Any:
+    """As `multiply_function`, of a matrix A that is read through a table: element (i, step) is ``a[table[step] + i * apart]``.
+
+    Its arguments are (height, width, a, table, b, b_step, k, c, c_step, adds). ``height`` may be any up to the geometry's
+    rows: the rows of A end where those of an image do, so that one tile has to hold what is left.
+    """
+    name = f"graphc_multiply_places{apart}_{short}"
+    known = module.globals.get(name)
+    if known is not None:
+        return known
+    pointer = FLOATS[short][0].as_pointer()
+    parameters = [I64, I64, pointer, I64.as_pointer(), pointer, I64, I64, pointer, I64, I64]
+    function, builder, end = _tile_function(module, name, parameters, (2, 3, 4, 7))
+    height, width, a, table, b, b_step, k, c, c_step, adds = function.args
+    vectors = ir.Constant(I64, geometry.vectors + 1)
+    choice = builder.switch(builder.add(builder.mul(height, vectors), width), end)
+    for rows in range(1, geometry.rows + 1):
+        for columns in range(1, geometry.vectors + 1):
+            block = function.append_basic_block(f"tile_{rows}x{columns}")
+            choice.add_case(ir.Constant(I64, rows * (geometry.vectors + 1) + columns), block)
+            builder.position_at_end(block)
+            tile = _Tile(builder, geometry, short, rows, columns)
+
+            def step(state: Sequence[Any], tile: _Tile = tile) -> list[Any]:
+                products, places, row = state[:-2], state[-2], state[-1]
+                column = builder.gep(a, [builder.load(places)])
+                products = tile.multiply_add(products, tile.adjacent_places(column, apart), tile.vectors_at(row))
+                return [*products, builder.gep(places, [ir.Constant(I64, 1)]), builder.gep(row, [b_step])]
+
+            state = _repeat(builder, k, [*tile.zeros(), table, b], step)
+            tile.store(c, c_step, state[:-2], adds)
+            builder.branch(end)
+    builder.position_at_end(end)
+    builder.ret_void()
+    return function
+
+
+def _tile_function(module: Any, name: str, parameters: Sequence[Any], apart: Sequence[int]) -> tuple[Any, Any, Any]:
+    """A function without a body, whose arguments at ``apart`` share no memory; a builder at its entry, and its last block."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    for position in apart:
+        function.args[position].add_attribute("noalias")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    return function, builder, function.append_basic_block("end")
 
 
 def _emit_tile(builder: Any, geometry: Geometry, short: str, shape: tuple[int, int], adjacent: bool, args: Any) -> None:
@@ -155,9 +197,9 @@ class _Tile:
         rows = range(0, self.height, self.SHARED)
         return [self.builder.gep(a, [self.builder.mul(a_step, ir.Constant(I64, i))]) for i in rows]
 
-    def adjacent_places(self, column: Any) -> Iterator[Any]:
+    def adjacent_places(self, column: Any, apart: int = 1) -> Iterator[Any]:
         for i in range(self.height):
-            yield self.builder.gep(column, [ir.Constant(I64, i)])
+            yield self.builder.gep(column, [ir.Constant(I64, i * apart)])
 
     def row_places(self, starts: Sequence[Any], a_step: Any) -> Iterator[Any]:
         for i in range(self.height):

@@ -8,6 +8,7 @@ import llvmlite.ir as ir
 from numba import types
 from numba.extending import intrinsic
 
+from graphc.backends.numba_cpu.gemm.geometry import STEPS
 from graphc.backends.numba_cpu.gemm.host import HOST
 from graphc.backends.numba_cpu.gemm.microkernel import (
     FLOATS,
@@ -15,6 +16,7 @@ from graphc.backends.numba_cpu.gemm.microkernel import (
     emit_copy,
     emit_transpose,
     multiply_function,
+    places_function,
 )
 
 ELEMENTS: Final = {"f32": types.float32, "f64": types.float64}
@@ -36,6 +38,24 @@ def _multiply(short: str, adjacent: bool) -> Any:
         return signature, generate
 
     function.__name__ = function.__qualname__ = f"multiply_{'' if adjacent else 'rows_'}{short}"
+    return intrinsic(function)
+
+
+def _multiply_places(short: str, apart: int) -> Any:
+    pointer, places = (cast(Any, types).CPointer(element) for element in (ELEMENTS[short], types.int64))
+    number = types.int64
+    signature = types.void(number, number, pointer, places, pointer, number, number, pointer, number, number)
+
+    def function(
+        context: Any, height: Any, width: Any, a: Any, table: Any, b: Any, b_step: Any, k: Any, c: Any, c_step: Any, adds: Any
+    ) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.call(places_function(builder.module, HOST, short, apart), args)
+            return target.get_dummy_value()
+
+        return signature, generate
+
+    function.__name__ = function.__qualname__ = f"multiply_places{apart}_{short}"
     return intrinsic(function)
 
 
@@ -116,6 +136,8 @@ def _functions() -> dict[str, Any]:
     for short in ELEMENTS:
         functions[f"multiply_{short}"] = _multiply(short, True)
         functions[f"multiply_rows_{short}"] = _multiply(short, False)
+        for apart in STEPS:
+            functions[f"multiply_places{apart}_{short}"] = _multiply_places(short, apart)
         functions[f"transpose_{short}"] = _transpose(short)
         functions[f"copy_{short}"] = _copy(short)
         functions[f"stack_{short}"] = _stack(short, ELEMENTS[short], FLOATS[short][0])
@@ -123,5 +145,5 @@ def _functions() -> dict[str, Any]:
 
 
 TILE_FUNCTIONS: Final[dict[str, Any]] = _functions()
-"""``multiply_f32`` and ``multiply_rows_f32`` (any tile), ``transpose_f32``, ``copy_f32`` and ``stack_f32``, and the same
-for f64; ``stack_i64``, ``tile_height`` and ``short_tile_height``."""
+"""``multiply_f32``, ``multiply_rows_f32``, and for each of `STEPS` ``multiply_places1_f32`` (any tile), ``transpose_f32``,
+``copy_f32`` and ``stack_f32``, and the same for f64; ``stack_i64``, ``tile_height`` and ``short_tile_height``."""

@@ -167,6 +167,8 @@ def activated(dtype: DType, x: tuple[int, ...], w: tuple[int, ...], groups: int)
         ((2, 6, 40), (6, 1, 3), 6),
         ((1, 1, 1, 1), (1, 1, 1, 1), 1),
         ((0, 3, 5, 5), (4, 3, 3, 3), 1),
+        ((2, 16, 21, 17), (16, 16, 3, 3), 1),
+        ((3, 64, 40), (64, 32, 5), 2),
     ],
     ids=str,
 )
@@ -177,10 +179,12 @@ def test_convolutions(dtype: DType, x: tuple[int, ...], w: tuple[int, ...], grou
     judge(graph, inputs(graph), scale=3)
 
 
-@pytest.mark.parametrize(("x", "groups"), [((3, 4, 19, 21), 1), ((70, 4, 40, 40), 1), ((3, 8, 19, 21), 2)], ids=str)
+@pytest.mark.parametrize(
+    ("x", "groups"), [((3, 4, 19, 21), 1), ((70, 4, 40, 40), 1), ((3, 8, 19, 21), 2), ((3, 16, 40, 33), 1)], ids=str
+)
 def test_bits_of_convolutions_do_not_depend_on_the_division(x: tuple[int, ...], groups: int) -> None:
     b = Builder("g")
-    image, weights, bias = (b.parameter(TensorType(float32, shape)) for shape in (x, (16, 4, 3, 3), (16,)))
+    image, weights, bias = (b.parameter(TensorType(float32, shape)) for shape in (x, (16, x[1] // groups, 3, 3), (16,)))
     sums = convolved(b, image, weights, groups)
     graph = b.finish([b.tanh(b.mul(b.add(sums, spread(b, bias, sums, (1,))), sums))])
     arrays = inputs(graph)

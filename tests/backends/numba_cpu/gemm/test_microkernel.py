@@ -7,7 +7,7 @@ import llvmlite.ir as ir
 import pytest
 
 from graphc.backends.numba_cpu.gemm.geometry import AVX2, AVX512, GENERIC, NEON, Geometry, geometry_for
-from graphc.backends.numba_cpu.gemm.microkernel import emit_transpose, multiply_function
+from graphc.backends.numba_cpu.gemm.microkernel import emit_transpose, multiply_function, places_function
 
 I64 = ir.IntType(64)
 TARGETS = {
@@ -75,6 +75,22 @@ def test_every_tile_is_a_loop_of_fmas_without_spills(target, short, adjacent):
         spills = [line for line in loop if re.search(SPILL[target], line)]
         assert not spills, spills
     expected = [height * width for height in heights for width in range(1, geometry.vectors + 1)]
+    assert sorted(counts) == sorted(expected)
+
+
+@pytest.mark.parametrize("short", ["f32", "f64"])
+@pytest.mark.parametrize("target", ["avx512", "avx2", "neon"])
+@pytest.mark.parametrize("apart", [1, 2])
+def test_tiles_of_every_height_read_through_a_table_without_spills(target, short, apart):
+    geometry = GEOMETRIES[target]
+    module = ir.Module()
+    places_function(module, geometry, short, apart).linkage = "external"
+    loops = inner_loops(assembly(module, target))
+    for loop in loops:
+        spills = [line for line in loop if re.search(SPILL[target], line)]
+        assert not spills, spills
+    counts = [sum(bool(re.search(FMA[target], line)) for line in loop) for loop in loops]
+    expected = [height * width for height in range(1, geometry.rows + 1) for width in range(1, geometry.vectors + 1)]
     assert sorted(counts) == sorted(expected)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from graphc.backends.numba_cpu.backend import LOWERINGS
 from graphc.backends.numba_cpu.gemm.convolution import _ImplicitProduct
+from graphc.backends.numba_cpu.gemm.convolution_in_place import InPlaceProduct
 from graphc.backends.numba_cpu.structural import (
     convolution,
     cumulative,
@@ -35,6 +36,11 @@ def lowered(name, types, **attributes):
 
 def convolved(dtype=float32):
     return lowered("conv_general", [TensorType(dtype, (2, 3, 9)), TensorType(dtype, (4, 3, 3))], **CONVOLUTION)
+
+
+def convolved_in_place():
+    types = [TensorType(float32, (2, 64, 30)), TensorType(float32, (32, 64, 5))]
+    return lowered("conv_general", types, **CONVOLUTION)
 
 
 EXAMPLES = {
@@ -92,6 +98,8 @@ EXAMPLES = {
     "conv padding": (convolution.padding_kernel, convolved),
     "conv weights": (_ImplicitProduct.weights_kernel, convolved),
     "conv product": (_ImplicitProduct.product_kernel, convolved),
+    "conv vectors": (InPlaceProduct.weights_kernel, convolved_in_place),
+    "conv in place": (InPlaceProduct.product_kernel, convolved_in_place),
     "conv directly": (convolution.direct_kernel, lambda: convolved(int32)),
     "random_bits": (
         LOWERINGS["random_bits"],
