@@ -96,6 +96,8 @@ def test_every_cause_is_raised_and_belongs_to_the_class_that_is_raised() -> None
                 owner = keyword.value.value
                 assert isinstance(owner, ast.Name), where
                 assert isinstance(call.func, ast.Name), where
+                if owner.id not in NAMES:
+                    continue  # a cause that an object carries
                 assert issubclass(NAMES[call.func.id], NAMES[owner.id]), f"{where}: the cause is of another class"
                 assert isinstance(vars(NAMES[owner.id])[keyword.value.attr], Cause), where
     declared = {f"{cls.__name__}.{n}" for cls in CLASSES for n, c in vars(cls).items() if isinstance(c, Cause)}
