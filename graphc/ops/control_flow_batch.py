@@ -98,6 +98,8 @@ def while_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) ->
 def scan_batch(b: Builder, node: Node, operands: Sequence[Value], size: Dim) -> Sequence[Value]:
     """A scan whose steps work on a batch; in the arrays of slices the examples come behind the steps."""
     constants, carries = node.attributes["constants"], node.attributes["carries"]
+    if not carries and _acts((node.attributes["body"],)):  # examples already: those of the outer batch come first
+        return each_example(b, node, operands, size)
     rest = {name: node.attributes[name] for name in ("constants", "carries", "length", "reverse")}
     mapped = list(are_mapped(node, operands))
     first_x = constants + carries

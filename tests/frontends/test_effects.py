@@ -162,6 +162,26 @@ def test_in_a_batch_each_example_has_its_own_in_order(jitted: bool, capsys: pyte
     assert capsys.readouterr().out == "x 1.0 0.5\nx 2.0 0.5\nx 3.0 0.5\n"
 
 
+@pytest.mark.parametrize("jitted", [False, True])
+def test_in_a_batch_of_batches_the_outer_examples_come_first(jitted: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[float] = []
+
+    def note(x: Any) -> Any:
+        seen.append(float(x))
+        return x * 10
+
+    def function(x: Any, y: Any) -> Any:
+        gc.print(x)
+        return gc.callback(note, gc.spec("f32[]"), x) + y
+
+    batched = gc.vmap(gc.vmap(function, in_axes=(0, None)), in_axes=(1, 0), out_axes=1)
+    xs, y = gc.tensor([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]), gc.tensor([0.0, 0.5])
+    results = (gc.jit(batched) if jitted else batched)(xs, y)
+    assert results.tolist() == [[10.0, 40.5], [20.0, 50.5], [30.0, 60.5]]
+    assert seen == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert capsys.readouterr().out.split() == ["1.0", "2.0", "3.0", "4.0", "5.0", "6.0"]
+
+
 def test_a_called_function_lives_as_long_as_the_graphs_that_call_it() -> None:
     class Double:
         def __call__(self, x: Any) -> Any:
