@@ -421,8 +421,9 @@ time.sleep({wait})
 
 def run_python(code: str, **variables: str) -> str:
     """What a process that runs ``code`` prints; it ends well, and says nothing on stderr."""
+    ignored = "ignore:This process:DeprecationWarning"  # what Python 3.12 says of every fork with threads
     done = subprocess.run(
-        [sys.executable, "-W", "error::RuntimeWarning", "-c", code],
+        [sys.executable, "-W", "error::RuntimeWarning", "-W", ignored, "-c", code],
         capture_output=True, text=True, timeout=120, check=False, env=os.environ | variables,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

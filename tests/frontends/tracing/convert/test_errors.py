@@ -27,7 +27,8 @@ def test_each_cause(golden: Golden, function: Callable[..., Any]) -> None:
     with pytest.raises((ControlFlowError, SideEffectError)) as caught:
         gc.jit(function)(gc.tensor([1.0, 2.0]), *others)
     file = inspect.getfile(function)
-    golden(f"golden/{function.__name__}.txt", str(caught.value).replace(file, Path(file).name))
+    text = str(caught.value).replace(file, Path(file).name)
+    golden(f"golden/{function.__name__}.txt", text.replace(".<locals>.<listcomp>", ""))  # which Python 3.12 has no frames for
     assert (gc.tensor([1.0]) + 1).tolist() == [2.0]  # nothing is left active
 
 
