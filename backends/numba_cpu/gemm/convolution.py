@@ -15,9 +15,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from graphc.backends.numba_cpu.epilogue import NO_EPILOGUE, Epilogue
-from graphc.backends.numba_cpu.gemm.blocked import PART, block_sizes
-from graphc.backends.numba_cpu.gemm.convolution_in_place import InPlaceProduct, objection_to_reading_in_place
-from graphc.backends.numba_cpu.gemm.host import HOST
+from graphc.backends.numba_cpu.gemm.blocked import PART
+from graphc.backends.numba_cpu.gemm.convolution_in_place import FloatProduct, InPlaceProduct, objection_to_reading_in_place
 from graphc.backends.numba_cpu.gemm.product import nested
 from graphc.backends.numba_cpu.structural.convolution import (
     PADDED,
@@ -28,7 +27,7 @@ from graphc.backends.numba_cpu.structural.convolution import (
     padding_kernel,
     table_kernel,
 )
-from graphc.backends.numba_cpu.structural.template import Element, KernelText
+from graphc.backends.numba_cpu.structural.template import KernelText
 from graphc.dtypes import float32
 from graphc.ir.dims import product
 from graphc.ir.types import TensorType
@@ -97,17 +96,12 @@ def _pack_pieces(lengths: Sequence[int]) -> str:
     return text
 
 
-class _ImplicitProduct:
-    """Emits the kernels of one convolution of floats."""
+class _ImplicitProduct(FloatProduct):
+    """The way that packs panels of the image."""
 
     def __init__(self, geometry: ConvolutionGeometry) -> None:
-        self.geometry = geometry
-        self.element, self.weight = geometry.element, Element(geometry.w.dtype)
-        self.held = self.element.held.short
-        self.rows, self.columns = HOST.tile(self.held)
-        self.lanes = HOST.lanes(self.held)
+        super().__init__(geometry)
         self.lengths = sorted({1, max(1, self.lanes // 2), self.lanes}, reverse=True)
-        self.depth = block_sizes(geometry.x.dtype).depth
         self.blocks = (geometry.taps + (self.depth - 1)) // self.depth
         self.panels = (geometry.result.shape[0] * geometry.outputs + (self.columns - 1)) // self.columns
         weights = product(geometry.w.shape) + geometry.groups * self.blocks * SLACK

@@ -98,8 +98,8 @@ def objection_to_reading_in_place(geometry: ConvolutionGeometry) -> str | None:
     return None
 
 
-class InPlaceProduct:
-    """Emits the kernels of one convolution of floats."""
+class FloatProduct:
+    """Emits the kernels of one convolution of floats: what all ways have in common, the register tile and a block's depth."""
 
     def __init__(self, geometry: ConvolutionGeometry) -> None:
         self.geometry = geometry
@@ -107,8 +107,15 @@ class InPlaceProduct:
         self.held = self.element.held.short
         self.rows, self.columns = HOST.tile(self.held)
         self.lanes = HOST.lanes(self.held)
-        self.apart = geometry.strides[-1] if geometry.strides else 1
         self.depth = block_sizes(geometry.x.dtype).depth
+
+
+class InPlaceProduct(FloatProduct):
+    """The way that reads the image where it lies."""
+
+    def __init__(self, geometry: ConvolutionGeometry) -> None:
+        super().__init__(geometry)
+        self.apart = geometry.strides[-1] if geometry.strides else 1
         self.features: Dim = geometry.w.shape[0] // geometry.groups
         self.blocks = (self.features + (self.columns - 1)) // self.columns
         lines, self.run = rows_of_neighbours(geometry)
