@@ -133,13 +133,7 @@ class EagerContext:
 
     def _is_tracked(self, operands: Sequence[Any]) -> bool:
         """Whether an op on ``operands`` may have to be recorded."""
-        if recorders.active:
-            return True
-        for tensor in operands:
-            storage = tensor._storage
-            if tensor._reference is not None or (storage is not None and storage.value is not None):
-                return mode.enabled
-        return False
+        return bool(recorders.active) or (any(map(is_tracked, operands)) and mode.enabled)
 
     def record(self, prepared: PreparedOp, operands: Sequence[Any], results: tuple[Tensor, ...]) -> None:
         """Remember an op that was executed, if a recorder or a gradient wants it."""

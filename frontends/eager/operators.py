@@ -43,10 +43,9 @@ _UNARY: Final = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 #: Primitives that are more than one NumPy function.
 _COMPUTED: Final = frozenset(("maximum", "minimum", "logistic", "erf", "erfc", "rsqrt"))
 _BOOL: Final = np.dtype(np.bool_)
-_WHERE: Final = frozenset(d.numpy for d in ALL)
 
 #: The methods that are replaced here; tensors on a device have the general ones.
-QUICK: Final = (*[f"__{name}__" for table in (_BINARY, _REFLECTED, _UNARY) for name in table], "__matmul__")
+QUICK: Final = (*[f"__{name}__" for table in (_BINARY, _REFLECTED, _UNARY, _IN_PLACE) for name in table], "__matmul__")
 
 # Ufuncs run here. Two threads, or a call within a call, cannot; whoever comes second goes the general way.
 _run: Final = quiet_context().run
@@ -283,7 +282,7 @@ def quick_select(tensor: Any) -> Callable[[Any, Any, Any], Any]:
                 return NOT_ALIKE
             arrays.append(array)
         mask = condition._array
-        if mask.dtype is not _BOOL or dtype not in _WHERE:
+        if mask.dtype is not _BOOL:
             return NOT_ALIKE
         try:
             return tensor.wrap(np.where(mask, *arrays))

@@ -1,8 +1,7 @@
 """Recording an op that ran outside of the general way, for a gradient that may want it.
 
 What a record of an op on operands of given dtypes and shapes consists of is looked up by these alone; what is left is a few
-attributes of one object, written here without calls. Only for results that nobody else watches: recorders of whole programs
-see the general way.
+attributes of one object. Only for results that nobody else watches: recorders of whole programs see the general way.
 """
 
 from __future__ import annotations
@@ -44,28 +43,15 @@ def binary_recorder(op: Primitive, **attributes: Any) -> Callable[[Any, Any, Any
             known[key] = kind
         if not kind.is_inexact:
             return
-        if frame is None:
-            location = UNKNOWN
-        else:
-            location = _new(Location)
-            location._code = frame.f_code
-            location._lasti = frame.f_lasti
         types = kind.operand_types
+        record = new_record(op, kind.attributes, (), kind.types, frame)
         broadcasts = kind.prepared.broadcasts
         if broadcasts:
             of_x, of_y = (
-                r if r is None or b is None else broadcast_reference(r, b, t, r.source.requires_grad, location)
+                r if r is None or b is None else broadcast_reference(r, b, t, r.source.requires_grad, record.location)
                 for r, b, t in zip((of_x, of_y), broadcasts, types, strict=True)
             )
-        record = _new(Record)
-        record.op = op
-        record.attributes = kind.attributes
         record.inputs = (types[0] if of_x is None else of_x, types[1] if of_y is None else of_y)
-        record.types = kind.types
-        record.requires_grad = True
-        record.location = location
-        record.freed = False
-        record.saved_operands = record.saved_results = ()
         result._type = kind.type
         result._reference = _tuple(Reference, (record, 0))
         if kind.saves_result:
@@ -98,24 +84,13 @@ def unary_recorder(op: Primitive) -> Callable[..., None]:
             known[key] = kind
         if not kind.is_inexact:
             return
-        if frame is None:
-            location = UNKNOWN
-        else:
-            location = _new(Location)
-            location._code = frame.f_code
-            location._lasti = frame.f_lasti
-        record = _new(Record)
-        record.op = op
-        record.attributes = kind.attributes
-        record.inputs = (of_x,)
-        record.types = kind.types
-        record.requires_grad = True
-        record.location = location
-        record.freed = False
-        record.saved_operands = ((0, _saved(x)),) if kind.saves_x else ()
+        record = new_record(op, kind.attributes, (of_x,), kind.types, frame)
         result._type = kind.type
         result._reference = _tuple(Reference, (record, 0))
-        record.saved_results = ((0, _saved(result)),) if kind.saves_result else ()
+        if kind.saves_x:
+            record.saved_operands = ((0, _saved(x)),)
+        if kind.saves_result:
+            record.saved_results = ((0, _saved(result)),)
 
     return record
 
@@ -123,7 +98,7 @@ def unary_recorder(op: Primitive) -> Callable[..., None]:
 def new_record(
     op: Primitive, attributes: dict[str, Any], inputs: tuple[Any, ...], types: tuple[Any, ...], frame: FrameType | None
 ) -> Record:
-    """A record of an op that needs a gradient, with nothing saved yet."""
+    """A record of an op that needs a gradient, with nothing saved yet; no recorder is told of it."""
     record = _new(Record)
     record.op = op
     record.attributes = attributes
@@ -132,7 +107,7 @@ def new_record(
     record.requires_grad = True
     if frame is None:
         record.location = UNKNOWN
-    else:
+    else:  # Location.of_frame, without the call
         record.location = location = _new(Location)
         location._code = frame.f_code
         location._lasti = frame.f_lasti
