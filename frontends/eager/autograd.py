@@ -7,9 +7,6 @@ a training loop builds and compiles nothing.
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +17,7 @@ from graphc.errors import GradientError, InPlaceError
 from graphc.frontends.eager.device_kernels import add_arrays, compile_for, run_graph
 from graphc.frontends.eager.execute import policy
 from graphc.frontends.eager.prepared import PreparedOp
+from graphc.frontends.eager.recent import Recent
 from graphc.frontends.eager.recording import (
     UNWRITTEN,
     Leaf,
@@ -44,7 +42,6 @@ from graphc.runtime.device_buffer import DeviceBuffer, device_of
 _COMPILE_AT_RUN = 3  # a structure seen this often is worth compiling
 _COMPILE_ABOVE = 1 << 14  # elements read; a program that touches more is compiled at once,
 _COMPILE_EACH = 64  # unless it is long and its arrays have fewer on average: then the compiler is what takes the time
-_MAX_PLANS = 256
 _PARAMETER = get_primitive("parameter")
 
 
@@ -95,16 +92,7 @@ class Plan:
         return results
 
 
-_plans: OrderedDict[Any, Plan] = OrderedDict()
-_lock = threading.Lock()
-
-
-def _renew_lock() -> None:
-    global _lock  # noqa: PLW0603 - the child of a fork needs a lock that nobody holds
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+_plans: Recent[Any, Plan] = Recent(256)
 
 
 def save_residuals(
@@ -275,17 +263,11 @@ def _planned(
 ) -> Plan:
     """The program that was made for a recording of the same structure, or a new one."""
     key = (mode, *_structure(order, groups))
-    with _lock:
-        plan = _plans.get(key)
-        if plan is not None:
-            _plans.move_to_end(key)
+    plan = _plans.recall(key)
     if plan is None:
         with collection_paused():
             plan = build()
-        with _lock:
-            _plans[key] = plan
-            while len(_plans) > _MAX_PLANS:
-                _plans.popitem(last=False)
+        _plans.keep(key, plan)
     return plan
 
 

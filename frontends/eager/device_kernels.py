@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,6 +11,7 @@ from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
 from graphc.errors import GraphcError
 from graphc.frontends.eager.prepared import PreparedOp, prepare
+from graphc.frontends.eager.recent import Recent
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim, symbol
 from graphc.ir.graph import Graph
@@ -24,20 +22,10 @@ from graphc.ops.inspection import state as inspection
 from graphc.runtime.device_buffer import DeviceBuffer
 from graphc.runtime.devices import Device, as_host
 
-_MAX_CACHED: Final = 1024
 #: Ops that call Python: they see arrays in the host's memory.
 _ON_HOST: Final = frozenset(("print", "callback", "check"))
 
-_executables: OrderedDict[Any, Any] = OrderedDict()
-_lock = threading.Lock()
-
-
-def _renew_lock() -> None:
-    global _lock  # noqa: PLW0603 - the child of a fork needs a lock that nobody holds
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+_executables: Recent[Any, Any] = Recent(1024)
 
 
 def run_op(device: Device, prepared: PreparedOp, arrays: Sequence[Any]) -> list[DeviceBuffer]:
@@ -88,18 +76,12 @@ def _executable(device: Device, prepared: PreparedOp, arrays: Sequence[Any]) -> 
     kinds = tuple([(a.dtype, _repeated_axes(a.shape, whole) if op.elementwise else a.shape) for a in arrays])
     key = (device.name, op.name, kinds, len(whole), tuple(attributes.items()))
     try:
-        with _lock:
-            found = _executables.get(key)
-            if found is not None:
-                _executables.move_to_end(key)
+        found = _executables.recall(key)
     except TypeError:  # an attribute that is a list or an array
         return _compiled(device, prepared, arrays, whole)
     if found is None:
         found = _compiled(device, prepared, arrays, whole)
-        with _lock:
-            _executables[key] = found
-            while len(_executables) > _MAX_CACHED:
-                _executables.popitem(last=False)
+        _executables.keep(key, found)
     return found
 
 

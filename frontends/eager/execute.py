@@ -7,8 +7,6 @@ GRAPHC_EAGER_KERNELS forces it: ``always``, ``never``, or ``auto`` (the default)
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +16,7 @@ from graphc.compile import compile_graph
 from graphc.dtypes import as_dtype
 from graphc.frontends.array.core import numbers
 from graphc.frontends.dispatch import observers
+from graphc.frontends.eager.recent import Recent
 from graphc.frontends.settings import VARIABLES, encoded
 from graphc.ir.builder import Builder
 from graphc.ir.dims import symbol
@@ -35,18 +34,7 @@ SLOW_IN_NUMPY = frozenset((
     "attention", "attention_gradient",
 ))  # fmt: skip
 THRESHOLD = 1 << 16  # elements; below it a call costs more than the arithmetic
-_MAX_CACHED = 512
-
-_cache: OrderedDict[Any, Any] = OrderedDict()
-_lock = threading.Lock()
-
-
-def _renew_lock() -> None:
-    global _lock  # noqa: PLW0603 - the child of a fork needs a lock that nobody holds
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+_cache: Recent[Any, Any] = Recent(512)
 
 
 _KERNELS = encoded("GRAPHC_EAGER_KERNELS")
@@ -95,10 +83,7 @@ def _run_kernel(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]
     if generic and any(a.shape != arrays[0].shape for a in arrays):
         arrays = np.broadcast_arrays(*arrays)
     key = (op.name, tuple((a.dtype, a.ndim if generic else a.shape) for a in arrays), tuple(attributes.items()))
-    with _lock:
-        executable = _cache.get(key)
-        if executable is not None:
-            _cache.move_to_end(key)
+    executable = _cache.recall(key)
     if executable is None:
         b = Builder(f"eager_{op.name}")
         operands = []
@@ -106,10 +91,7 @@ def _run_kernel(op: Primitive, arrays: Sequence[Any], attributes: dict[str, Any]
             shape = tuple(symbol(f"n{i}") for i in range(array.ndim)) if generic else array.shape
             operands.append(b.parameter(TensorType(as_dtype(array.dtype), shape)))
         executable = compile_graph(b.finish(b.emit(op, *operands, **attributes)))
-        with _lock:
-            _cache[key] = executable
-            while len(_cache) > _MAX_CACHED:
-                _cache.popitem(last=False)
+        _cache.keep(key, executable)
     return tuple(executable(*arrays))
 
 
